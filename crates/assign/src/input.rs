@@ -1,0 +1,239 @@
+//! What a policy is given.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// One onion-service instance that could be handed out.
+///
+/// `I` is whatever names the instance; a policy only compares it.
+///
+/// ```
+/// use onionweave_assign::{Instance, Weight};
+///
+/// let strong = Instance::new("a", 3).weight(Weight::try_from(2)?);
+/// assert_eq!((strong.id, strong.points), ("a", 3));
+/// # Ok::<(), onionweave_assign::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Instance<I> {
+    /// Its name, unlike that of any other instance.
+    pub id: I,
+    /// How much of the service it shall carry, compared with the weights of the others.
+    pub weight: Weight,
+    /// How many introduction points it offers now. An instance with none is not handed out.
+    pub points: u32,
+}
+
+impl<I> Instance<I> {
+    /// An instance that offers `points` introduction points, with [weight one](Weight::ONE).
+    pub fn new(id: I, points: u32) -> Self {
+        Self {
+            id,
+            weight: Weight::ONE,
+            points,
+        }
+    }
+
+    /// The same instance with another weight.
+    #[must_use]
+    pub fn weight(self, weight: Weight) -> Self {
+        Self { weight, ..self }
+    }
+}
+
+/// How much an instance shall carry, compared with the others: a whole number from 1 to 4294967295.
+///
+/// Only ratios matter: weights 1, 1, 2 and 10, 10, 20 give the same plans.
+///
+/// ```
+/// use onionweave_assign::Weight;
+///
+/// assert_eq!("2".parse::<Weight>()?, Weight::try_from(2)?);
+/// assert!(Weight::try_from(0).is_err());
+/// # Ok::<(), onionweave_assign::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(NonZeroU32);
+
+impl Weight {
+    /// The weight of an instance that is given none.
+    pub const ONE: Self = Self(NonZeroU32::MIN);
+
+    /// The weight as a number.
+    pub const fn as_u32(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
+impl From<NonZeroU32> for Weight {
+    fn from(weight: NonZeroU32) -> Self {
+        Self(weight)
+    }
+}
+
+impl TryFrom<u32> for Weight {
+    type Error = Error;
+
+    /// Fails with [`Error::Weight`] on 0.
+    fn try_from(weight: u32) -> Result<Self, Error> {
+        NonZeroU32::new(weight)
+            .map(Self)
+            .ok_or_else(|| Error::Weight {
+                weight: weight.to_string(),
+            })
+    }
+}
+
+impl FromStr for Weight {
+    type Err = Error;
+
+    /// Fails with [`Error::Weight`] on anything but a decimal number from 1 to 4294967295.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text.parse().map(Self).map_err(|_| Error::Weight {
+            weight: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One place for one descriptor: a directory of a replica in a time period.
+///
+/// `S` is whatever names the slot; a policy only compares it.
+///
+/// ```
+/// use onionweave_assign::{Error, Slot};
+///
+/// let slot = Slot::new("first directory of replica 0", 0, 1.0 / 6.0)?;
+/// assert_eq!(slot.replica(), 0);
+/// assert!(matches!(Slot::new((), 0, f64::NAN), Err(Error::ReadShare { .. })));
+/// # Ok::<(), onionweave_assign::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot<S> {
+    id: S,
+    replica: u8,
+    /// 0 <= `read_share` <= 1, hence finite.
+    read_share: f64,
+}
+
+impl<S> Slot<S> {
+    /// The slot `id` of `replica`, which a client's first fetch reads with the chance `read_share`.
+    ///
+    /// A directory that no client reads has the read share 0. Fails with [`Error::ReadShare`] on
+    /// anything that is not a chance.
+    pub fn new(id: S, replica: u8, read_share: f64) -> Result<Self, Error> {
+        if (0.0..=1.0).contains(&read_share) {
+            Ok(Self {
+                id,
+                replica,
+                read_share,
+            })
+        } else {
+            Err(Error::ReadShare { share: read_share })
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &S {
+        &self.id
+    }
+
+    /// The replica of the descriptor it belongs to.
+    pub fn replica(&self) -> u8 {
+        self.replica
+    }
+
+    /// The chance, from 0 to 1, that a client's first fetch reads this slot.
+    pub fn read_share(&self) -> f64 {
+        self.read_share
+    }
+}
+
+/// Which turn of the rotation it is, and the seed of everything that is drawn at random.
+///
+/// Equal rounds give equal plans, so a publisher that restarts with the same seed and number finds
+/// the ring as it left it. Within one round the caller may ask for a plan as often as instances or
+/// slots come and go; the number moves on at set intervals.
+///
+/// ```
+/// use onionweave_assign::Round;
+///
+/// let round = Round::new(7, 42);
+/// assert_eq!(round.next(), Round::new(8, 42));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Round {
+    number: u64,
+    seed: u64,
+}
+
+impl Round {
+    /// The round `number` of the draws that `seed` determines.
+    pub const fn new(number: u64, seed: u64) -> Self {
+        Self { number, seed }
+    }
+
+    /// Its number. Rounds follow each other by ones.
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The seed of its draws.
+    pub const fn seed(self) -> u64 {
+        self.seed
+    }
+
+    /// The round after this one. After the last number comes 0.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self::new(self.number.wrapping_add(1), self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_positive_whole_numbers() {
+        for good in ["1", "2", "4294967295"] {
+            assert_eq!(good.parse::<Weight>().unwrap().to_string(), good);
+        }
+        for bad in ["", "0", "-1", "1.5", "4294967296", " 1", "two"] {
+            let weight = bad.to_owned();
+            assert_eq!(bad.parse::<Weight>(), Err(Error::Weight { weight }));
+        }
+        assert_eq!(Weight::default().as_u32(), 1);
+    }
+
+    #[test]
+    fn read_shares_are_chances() {
+        for good in [0.0, f64::MIN_POSITIVE, 1.0 / 6.0, 1.0] {
+            assert_eq!(Slot::new((), 0, good).unwrap().read_share(), good);
+        }
+        for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = Slot::new((), 0, bad).unwrap_err();
+            assert!(matches!(error, Error::ReadShare { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn rounds_never_run_out() {
+        assert_eq!(Round::new(u64::MAX, 1).next(), Round::new(0, 1));
+    }
+}

@@ -1,0 +1,102 @@
+//! How many slots each instance gets, and who gets the remainder this round.
+//!
+//! The quotas q_i = S · w_i / W are written in units of 1/D, where D, the length of the rotation, is
+//! the smallest number that makes them all whole. The remainder is dealt by systematic sampling:
+//! the fractional parts of the quotas, in a drawn order, are laid end to end on a line of whole
+//! length R, and round k of the rotation takes the R instances whose piece contains one of
+//!
+//! ```text
+//! k/D, 1 + k/D, 2 + k/D, ..., R - 1 + k/D.
+//! ```
+//!
+//! A piece is shorter than 1, so no instance is taken twice in a round; and over k = 0, ..., D - 1
+//! these are all the multiples of 1/D on the line, so an instance is taken exactly as often as its
+//! piece is long. No rounding happens anywhere.
+
+use std::ops::RangeInclusive;
+
+use rand::seq::SliceRandom;
+
+use super::{Purpose, rng};
+use crate::{Round, Weight};
+
+/// Each instance's part of all slots.
+pub(super) struct Quotas {
+    /// D: how many rounds a full rotation has. At least 1.
+    rotation: u128,
+    parts: Vec<Part>,
+}
+
+/// One instance's quota: `whole + fraction / D`.
+struct Part {
+    whole: usize,
+    /// In units of 1/D, and less than D.
+    fraction: u128,
+}
+
+impl Quotas {
+    /// The quotas of instances of these weights.
+    ///
+    /// Nothing overflows: a sum of fewer than 2^64 weights below 2^32 is less than 2^96, and a
+    /// weight times a count of slots too.
+    pub(super) fn new(weights: &[Weight], slots: usize) -> Self {
+        let total: u128 = weights
+            .iter()
+            .map(|weight| u128::from(weight.as_u32()))
+            .sum();
+        let shares = weights
+            .iter()
+            .map(|weight| u128::from(weight.as_u32()) * slots as u128);
+        // Without instances there is no weight, and any unit does.
+        let unit = shares.clone().fold(total, gcd).max(1);
+        let parts = shares
+            .map(|share| Part {
+                // At most `slots`, as no weight is above the total.
+                whole: (share / total) as usize,
+                fraction: share % total / unit,
+            })
+            .collect();
+        Self {
+            rotation: (total / unit).max(1),
+            parts,
+        }
+    }
+
+    /// How many rounds a full rotation has.
+    pub(super) fn rotation(&self) -> u128 {
+        self.rotation
+    }
+
+    /// How many slots each instance may get if the remainder goes to whomever.
+    pub(super) fn free(&self) -> Vec<RangeInclusive<usize>> {
+        self.parts
+            .iter()
+            .map(|part| part.whole..=part.whole + usize::from(part.fraction > 0))
+            .collect()
+    }
+
+    /// How many slots each instance gets in `round`.
+    pub(super) fn drawn(&self, round: Round) -> Vec<RangeInclusive<usize>> {
+        let number = u128::from(round.number());
+        // Not above the round's number, so it fits.
+        let rotations = (number / self.rotation) as u64;
+        let mut order: Vec<_> = (0..self.parts.len()).collect();
+        order.shuffle(&mut rng(Purpose::Remainder, rotations, round));
+
+        let mut counts: Vec<_> = self.parts.iter().map(|part| part.whole).collect();
+        let mut end = 0;
+        let mut next = number % self.rotation;
+        for i in order {
+            end += self.parts[i].fraction;
+            if next < end {
+                counts[i] += 1;
+                next += self.rotation;
+            }
+        }
+        counts.into_iter().map(|count| count..=count).collect()
+    }
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
