@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+
+mod error;
+mod fingerprint;
+mod hash_ring;
+pub mod relays;
+mod text;
+mod unix_time;
+pub mod v2;
+
+#[doc(hidden)]
+pub mod fuzz;
+
+pub use error::Error;
+pub use fingerprint::Fingerprint;
+pub use hash_ring::HashRing;
+pub use unix_time::UnixTime;

@@ -1,0 +1,95 @@
+//! What can be wrong with the text this crate reads.
+
+use crate::relays::{Form, LineProblem};
+
+/// Why a name, a time or a directory document was refused.
+///
+/// Every message is one line and says what was read, where it went wrong, and what was expected there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name has the wrong number of bytes.
+    #[error("{what} takes {expected} characters, found {found}")]
+    Length {
+        /// What was being read.
+        what: &'static str,
+        /// Bytes it must have.
+        expected: usize,
+        /// Bytes it has.
+        found: usize,
+    },
+
+    /// A name holds a byte that is not of its alphabet.
+    #[error("{what}: byte {position} is not {alphabet}")]
+    Character {
+        /// What was being read.
+        what: &'static str,
+        /// Index of the byte in the text, counted from 0.
+        position: usize,
+        /// What is allowed there.
+        alphabet: &'static str,
+    },
+
+    /// The part of a relay's name after `~` or `=` is no nickname.
+    #[error(
+        "relay fingerprint: what follows the `~` or `=` is not a nickname of 1 to 19 letters and digits"
+    )]
+    Nickname,
+
+    /// Version 2 knows replicas 0 and 1 only.
+    #[error("replica {0} does not exist: v2 has the replicas 0 and 1")]
+    Replica(u8),
+
+    /// A time is not of the form `YYYY-MM-DD HH:MM:SS`.
+    #[error("not a time of the form `YYYY-MM-DD HH:MM:SS`: {0}")]
+    Time(&'static str),
+
+    /// The first line of a document fits none of the forms that are read.
+    #[error(
+        "line {line}: neither a router status (`r ...`) nor the start of a consensus of version 3 \
+         (`network-status-version 3`, plain or microdesc)"
+    )]
+    UnknownForm {
+        /// The first line that is not blank, counted from 1.
+        line: usize,
+    },
+
+    /// A document is larger than Tor itself would accept.
+    #[error("the document has {size} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Bytes in the document.
+        size: usize,
+        /// The most that is read: [`RelayList::MAX_LEN`](crate::relays::RelayList::MAX_LEN).
+        limit: usize,
+    },
+
+    /// A document lists no relay.
+    ///
+    /// `GETINFO ns/all` is answered with empty text while Tor has no consensus. Taking that for a network without
+    /// directories would be a mistake, hence an error of its own.
+    #[error("{form} lists no relay")]
+    Empty {
+        /// The form of the document.
+        form: Form,
+    },
+
+    /// One line of a list of router statuses is wrong.
+    #[error("{form}, line {line}: {problem}")]
+    Line {
+        /// The form of the document.
+        form: Form,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: LineProblem,
+    },
+
+    /// A consensus cannot be read.
+    #[error("{form}: {message}")]
+    Consensus {
+        /// The form of the document.
+        form: Form,
+        /// What is wrong and where, in the words of the parser.
+        message: String,
+    },
+}

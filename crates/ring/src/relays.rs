@@ -1,0 +1,273 @@
+//! Which relays are directories: read from what Tor says of them.
+//!
+//! Three documents say so, and [`RelayList::parse`] tells them apart by their first line:
+//!
+//! | document | where it comes from | read by |
+//! | --- | --- | --- |
+//! | router statuses | `GETINFO ns/all`, the body of a `NEWCONSENSUS` event | a scanner of `r` and `s` lines in this crate |
+//! | plain consensus | `GETINFO dir/status-vote/current/consensus`, `cached-consensus` | tor-netdoc |
+//! | microdesc consensus | `GETINFO dir/status-vote/current/consensus-microdesc`, `cached-microdesc-consensus` | tor-netdoc |
+//!
+//! Specification: dir-spec, sections 3.4.1 and 3.9.2 ("Router status section"); control-spec, section 3.9 (`ns/all`).
+//!
+//! # Why a scanner of our own for router statuses
+//!
+//! tor-netdoc reads whole consensuses only. Its type for one router status demands a `pr` line, which Tor does not write
+//! on the control port (feature/nodelist/fmt_routerstatus.c:104 writes one only when it is given protocols, and
+//! `networkstatus_getinfo_helper_single`, feature/nodelist/networkstatus.c:2514, gives none). So the real answer of a
+//! real Tor is refused, with "missing item pr". The two lines that matter here are scanned instead, which is also ten
+//! times as fast.
+//!
+//! # What is not checked
+//!
+//! The signatures of a consensus. The Tor that hands it over has checked them, and a document from anywhere else
+//! deserves no more trust than its source. [`Lifetime`] is returned for the caller, who has a clock, to judge.
+
+mod consensus;
+mod router_status;
+
+use core::fmt;
+
+use crate::{Error, Fingerprint, HashRing, UnixTime};
+
+/// The kinds of documents that list relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Form {
+    /// Router statuses alone: `GETINFO ns/all` or a `NEWCONSENSUS` event.
+    RouterStatuses,
+    /// A consensus of the flavour `ns`.
+    PlainConsensus,
+    /// A consensus of the flavour `microdesc`.
+    MicrodescConsensus,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RouterStatuses => "router-status list",
+            Self::PlainConsensus => "plain consensus",
+            Self::MicrodescConsensus => "microdesc consensus",
+        })
+    }
+}
+
+/// What can be wrong with one line of a list of router statuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineProblem {
+    /// An `r` line lacks items.
+    #[error("this `r` line has {found} items, it takes {expected}")]
+    ShortRouterLine {
+        /// Items behind the `r` that the form takes at least.
+        expected: usize,
+        /// Items that are there.
+        found: usize,
+    },
+    /// The nickname in an `r` line is not 1 to 19 letters and digits.
+    #[error("the nickname of this `r` line is not 1 to 19 letters and digits")]
+    Nickname,
+    /// The identity in an `r` line is not the base64 of 20 bytes.
+    #[error("{0}")]
+    Identity(Box<Error>),
+    /// An `s` line stands before the first `r` line.
+    #[error("an `s` line comes before any `r` line")]
+    FlagsBeforeRouter,
+    /// Two `s` lines follow one `r` line.
+    #[error("a second `s` line for the relay of line {router_line}")]
+    SecondFlags {
+        /// The line of the relay, counted from 1.
+        router_line: usize,
+    },
+    /// No `s` line follows an `r` line: the text was cut off, or is something else.
+    #[error("no `s` line follows this `r` line")]
+    NoFlags,
+}
+
+/// A relay, as far as the ring is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    fingerprint: Fingerprint,
+    nickname: Box<str>,
+    is_hsdir: bool,
+}
+
+impl Relay {
+    /// The relay's identity.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// What the relay calls itself: 1 to 19 letters and digits, neither unique nor proven.
+    pub fn nickname(&self) -> &str {
+        &self.nickname
+    }
+
+    /// Whether the relay has the HSDir flag, that is, serves as an onion-service directory.
+    pub const fn is_hsdir(&self) -> bool {
+        self.is_hsdir
+    }
+}
+
+/// When a consensus holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    valid_after: UnixTime,
+    fresh_until: UnixTime,
+    valid_until: UnixTime,
+}
+
+impl Lifetime {
+    /// From when on it holds.
+    pub const fn valid_after(&self) -> UnixTime {
+        self.valid_after
+    }
+
+    /// Until when it is the newest.
+    pub const fn fresh_until(&self) -> UnixTime {
+        self.fresh_until
+    }
+
+    /// Until when it holds.
+    pub const fn valid_until(&self) -> UnixTime {
+        self.valid_until
+    }
+}
+
+/// The relays of a network, at least one.
+///
+/// ```
+/// use onionweave_ring::relays::RelayList;
+///
+/// let relays = RelayList::parse(
+///     "r test010r CO7RmThdk5e2R3V1aO1NbZgx5Q4 eT8+eS3AI8TLkrGnhe3+8+F4/9Y 2026-11-22 12:06:23 127.0.0.1 5010 7010\n\
+///      s Exit Fast Guard HSDir Running Stable V2Dir Valid\n\
+///      w Bandwidth=0\n",
+/// )?;
+/// let [relay] = relays.relays() else { panic!() };
+/// assert_eq!(relay.nickname(), "test010r");
+/// assert!(relays.hash_ring().contains(&relay.fingerprint()));
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayList {
+    form: Form,
+    relays: Vec<Relay>,
+    lifetime: Option<Lifetime>,
+}
+
+impl RelayList {
+    /// The largest document that is read, in bytes: what Tor itself accepts from a directory server
+    /// (`MAX_DIR_DL_SIZE`, feature/dirclient/dirclient.c:73), six times what the public network needs.
+    pub const MAX_LEN: usize = (1 << 24) - 1;
+
+    /// Reads a document of any of the three forms.
+    ///
+    /// The first line that is not blank tells which one it is. Lines may end in LF or CRLF.
+    ///
+    /// # Errors
+    /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no such line; else as
+    /// the function for the form.
+    pub fn parse(document: &str) -> Result<Self, Error> {
+        let first = document
+            .lines()
+            .enumerate()
+            .find(|(_, line)| !line.trim().is_empty());
+        let Some((index, line)) = first else {
+            return Err(Error::Empty {
+                form: Form::RouterStatuses,
+            });
+        };
+        let mut items = line.split_ascii_whitespace();
+        match (items.next(), items.next(), items.next()) {
+            (Some("network-status-version"), Some("3"), None | Some("ns")) => {
+                Self::from_consensus(document)
+            }
+            (Some("network-status-version"), Some("3"), Some("microdesc")) => {
+                Self::from_microdesc_consensus(document)
+            }
+            (Some("r" | "s"), ..) => Self::from_ns_all(document),
+            _ => Err(Error::UnknownForm { line: index + 1 }),
+        }
+    }
+
+    /// Reads router statuses: the answer to `GETINFO ns/all`, or the body of a `NEWCONSENSUS` event.
+    ///
+    /// Relays may stand in any order. Lines other than `r` and `s` are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Line`] with the line and what is wrong with it; a list of which one line cannot be read is refused as a
+    /// whole, since a directory that is overlooked moves its neighbours' duties. [`Error::Empty`] without relays,
+    /// [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
+    pub fn from_ns_all(document: &str) -> Result<Self, Error> {
+        check_len(document)?;
+        let relays = router_status::parse(document)?;
+        Self::new(Form::RouterStatuses, relays, None)
+    }
+
+    /// Reads a consensus of the flavour `ns`.
+    ///
+    /// # Errors
+    /// [`Error::Consensus`] if it cannot be read, [`Error::Empty`] without relays, [`Error::TooLarge`] beyond
+    /// [`MAX_LEN`](Self::MAX_LEN).
+    pub fn from_consensus(document: &str) -> Result<Self, Error> {
+        check_len(document)?;
+        let (relays, lifetime) = consensus::parse_plain(document)?;
+        Self::new(Form::PlainConsensus, relays, Some(lifetime))
+    }
+
+    /// Reads a consensus of the flavour `microdesc`.
+    ///
+    /// # Errors
+    /// As [`from_consensus`](Self::from_consensus).
+    pub fn from_microdesc_consensus(document: &str) -> Result<Self, Error> {
+        check_len(document)?;
+        let (relays, lifetime) = consensus::parse_microdesc(document)?;
+        Self::new(Form::MicrodescConsensus, relays, Some(lifetime))
+    }
+
+    fn new(form: Form, relays: Vec<Relay>, lifetime: Option<Lifetime>) -> Result<Self, Error> {
+        if relays.is_empty() {
+            return Err(Error::Empty { form });
+        }
+        Ok(Self {
+            form,
+            relays,
+            lifetime,
+        })
+    }
+
+    /// What the list was read from.
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The relays in the order of the document.
+    pub fn relays(&self) -> &[Relay] {
+        &self.relays
+    }
+
+    /// When the consensus holds; router statuses do not say.
+    pub const fn lifetime(&self) -> Option<Lifetime> {
+        self.lifetime
+    }
+
+    /// The relays with the HSDir flag. There may be none.
+    pub fn hash_ring(&self) -> HashRing {
+        self.relays
+            .iter()
+            .filter(|relay| relay.is_hsdir)
+            .map(Relay::fingerprint)
+            .collect()
+    }
+}
+
+fn check_len(document: &str) -> Result<(), Error> {
+    if document.len() > RelayList::MAX_LEN {
+        return Err(Error::TooLarge {
+            size: document.len(),
+            limit: RelayList::MAX_LEN,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A scanner of the `r` and `s` lines of router statuses.
+
+use super::{Form, LineProblem, Relay};
+use crate::{Error, Fingerprint, fingerprint::is_legal_nickname};
+
+/// Items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
+/// (feature/nodelist/fmt_routerstatus.c:65-75; fewer are refused in feature/dirparse/ns_parse.c:336, more are not).
+const ROUTER_LINE_ITEMS: usize = 8;
+
+pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
+    let mut relays = Vec::new();
+    // The relay whose `r` line was read last, with the number of that line, until its `s` line comes.
+    let mut pending: Option<(usize, Relay)> = None;
+    let mut router_line = 0;
+
+    for (line_number, line) in (1..).zip(document.lines()) {
+        let wrong = |problem| at_line(line_number, problem);
+        let mut items = line.split_ascii_whitespace();
+        match items.next() {
+            Some("r") => {
+                if let Some((line, _)) = pending {
+                    return Err(at_line(line, LineProblem::NoFlags));
+                }
+                router_line = line_number;
+                pending = Some((line_number, parse_router(items).map_err(wrong)?));
+            }
+            Some("s") => {
+                let Some((_, mut relay)) = pending.take() else {
+                    return Err(wrong(if router_line == 0 {
+                        LineProblem::FlagsBeforeRouter
+                    } else {
+                        LineProblem::SecondFlags { router_line }
+                    }));
+                };
+                relay.is_hsdir = items.any(|flag| flag == "HSDir");
+                relays.push(relay);
+            }
+            _ => {}
+        }
+    }
+
+    match pending {
+        Some((line, _)) => Err(at_line(line, LineProblem::NoFlags)),
+        None => Ok(relays),
+    }
+}
+
+/// Reads what stands behind the `r`; the flags come later.
+fn parse_router<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Result<Relay, LineProblem> {
+    let found = items.clone().count();
+    let mut items = items;
+    let (Some(nickname), Some(identity), true) =
+        (items.next(), items.next(), found >= ROUTER_LINE_ITEMS)
+    else {
+        return Err(LineProblem::ShortRouterLine {
+            expected: ROUTER_LINE_ITEMS,
+            found,
+        });
+    };
+    if !is_legal_nickname(nickname) {
+        return Err(LineProblem::Nickname);
+    }
+    let fingerprint = Fingerprint::from_base64(identity)
+        .map_err(|error| LineProblem::Identity(Box::new(error)))?;
+    Ok(Relay {
+        fingerprint,
+        nickname: nickname.into(),
+        is_hsdir: false,
+    })
+}
+
+fn at_line(line: usize, problem: LineProblem) -> Error {
+    Error::Line {
+        form: Form::RouterStatuses,
+        line,
+        problem,
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading and writing identifiers of a fixed size.
+
+use core::fmt;
+
+use data_encoding::{BASE32_NOPAD_NOCASE, BASE64_NOPAD, Encoding, HEXUPPER_PERMISSIVE};
+
+use crate::Error;
+
+/// A way of writing bytes as text, as strict as Tor is where it reads that text.
+pub(crate) struct Alphabet {
+    encoding: Encoding,
+    allows: fn(u8) -> bool,
+    /// What an error message calls the allowed characters.
+    description: &'static str,
+}
+
+/// Base32 in lower case: descriptors and commands take nothing else (`rend_valid_descriptor_id`,
+/// feature/rend/rendcommon.c:738, against `BASE32_CHARS`, lib/encoding/binascii.h:53).
+pub(crate) const BASE32_LOWER: Alphabet = Alphabet {
+    encoding: BASE32_NOPAD_NOCASE,
+    allows: |byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'),
+    description: "lower-case base32 (a-z, 2-7)",
+};
+
+/// Base32 in either case, for host names (`tor_strlower`, core/or/connection_edge.c).
+pub(crate) const BASE32_ANY_CASE: Alphabet = Alphabet {
+    encoding: BASE32_NOPAD_NOCASE,
+    allows: |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'2'..=b'7'),
+    description: "base32 (a-z, 2-7)",
+};
+
+/// Hexadecimal in either case.
+pub(crate) const HEX: Alphabet = Alphabet {
+    encoding: HEXUPPER_PERMISSIVE,
+    allows: |byte| byte.is_ascii_hexdigit(),
+    description: "a hexadecimal digit",
+};
+
+/// Base64 without padding, as digests are written in network-status documents (`digest_to_base64`,
+/// lib/crypt_ops/crypto_format.c:275).
+pub(crate) const BASE64: Alphabet = Alphabet {
+    encoding: BASE64_NOPAD,
+    allows: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'),
+    description: "unpadded base64 (A-Z, a-z, 0-9, +, /)",
+};
+
+/// Reads exactly `N` bytes; `what` names them in errors.
+pub(crate) fn decode<const N: usize>(
+    what: &'static str,
+    alphabet: &Alphabet,
+    text: &str,
+) -> Result<[u8; N], Error> {
+    let expected = alphabet.encoding.encode_len(N);
+    if text.len() != expected {
+        return Err(Error::Length {
+            what,
+            expected,
+            found: text.len(),
+        });
+    }
+    let wrong_at = |position| Error::Character {
+        what,
+        position,
+        alphabet: alphabet.description,
+    };
+    if let Some(position) = text.bytes().position(|byte| !(alphabet.allows)(byte)) {
+        return Err(wrong_at(position));
+    }
+    // `decode_mut` wants a buffer of `decode_len` bytes, which for a text of `encode_len(N)` is N.
+    let mut bytes = [0; N];
+    match alphabet.encoding.decode_mut(text.as_bytes(), &mut bytes) {
+        Ok(_) => Ok(bytes),
+        // What is left to be wrong: bits of the last character beyond the last byte.
+        Err(partial) => Err(wrong_at(partial.error.position)),
+    }
+}
+
+/// Writes bytes in lower-case base32, as Tor does.
+pub(crate) fn fmt_base32(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.pad(&BASE32_NOPAD_NOCASE.encode(bytes).to_ascii_lowercase())
+}
+
+/// Writes bytes in upper-case hexadecimal, as Tor does.
+pub(crate) fn fmt_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.pad(&HEXUPPER_PERMISSIVE.encode(bytes))
+}

@@ -1,0 +1,46 @@
+//! Onion services of version 2: where their descriptors belong.
+//!
+//! Specification: rend-spec-v2, sections 1.3 and 1.6. The numbers and the arithmetic are those of C Tor 0.4.5.9
+//! (core/or/or.h:341-352, feature/rend/rendcommon.c), the last series that has version 2.
+//!
+//! A day in the life of a descriptor:
+//!
+//! ```
+//! use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+//! use onionweave_ring::v2::{self, DescriptorId, Replica, ServiceId};
+//!
+//! let service: ServiceId = "rf75jzdtba4wnd6v.onion".parse()?;
+//! let now = UnixTime::from_iso("2026-11-22 12:07:19")?;
+//! let ring = HashRing::new((0..=255).map(|byte| Fingerprint::from([byte; 20])));
+//!
+//! for period in v2::published_periods(&service, now) {
+//!     for replica in Replica::ALL {
+//!         let id = DescriptorId::of(&service, period, replica);
+//!         assert_eq!(id.responsible(&ring).count(), v2::DIRECTORIES_PER_REPLICA);
+//!     }
+//! }
+//! # Ok::<(), onionweave_ring::Error>(())
+//! ```
+
+mod descriptor_id;
+mod service_id;
+mod time_period;
+
+use core::time::Duration;
+
+pub use descriptor_id::{DescriptorCookie, DescriptorId, Replica, SecretIdPart};
+pub use service_id::ServiceId;
+pub use time_period::{TimePeriod, published_periods};
+
+/// How long a time period lasts: one day (`REND_TIME_PERIOD_V2_DESC_VALIDITY`, core/or/or.h:341).
+pub const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The end of a time period during which the next period's descriptors are published as well: one hour
+/// (`REND_TIME_PERIOD_OVERLAPPING_V2_DESCS`, core/or/or.h:345).
+pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
+
+/// How many descriptors a service has in one time period (`REND_NUMBER_OF_NON_CONSECUTIVE_REPLICAS`, core/or/or.h:349).
+pub const REPLICAS: usize = Replica::ALL.len();
+
+/// How many directories in a row hold one descriptor (`REND_NUMBER_OF_CONSECUTIVE_REPLICAS`, core/or/or.h:352).
+pub const DIRECTORIES_PER_REPLICA: usize = 3;

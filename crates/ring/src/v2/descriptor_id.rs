@@ -1,0 +1,213 @@
+//! From a service, a day and a replica to a place on the ring.
+
+use core::fmt;
+use core::str::FromStr;
+
+use sha1::{Digest as _, Sha1};
+
+use super::{DIRECTORIES_PER_REPLICA, ServiceId, TimePeriod};
+use crate::{Error, Fingerprint, HashRing, text};
+
+/// Which of a service's two descriptors of a time period: 0 or 1.
+///
+/// ```
+/// use onionweave_ring::v2::Replica;
+///
+/// assert_eq!(Replica::ALL.map(Replica::number), [0, 1]);
+/// assert!(Replica::try_from(2).is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Replica(
+    /// `< 2`
+    u8,
+);
+
+impl Replica {
+    /// Both replicas, in order.
+    pub const ALL: [Self; 2] = [Self(0), Self(1)];
+
+    /// 0 or 1.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+/// Fails for anything but 0 and 1.
+impl TryFrom<u8> for Replica {
+    type Error = Error;
+
+    fn try_from(number: u8) -> Result<Self, Error> {
+        if usize::from(number) < Self::ALL.len() {
+            Ok(Self(number))
+        } else {
+            Err(Error::Replica(number))
+        }
+    }
+}
+
+/// The replica's number.
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The secret that a client of a service with *stealth* authorization shares with it (rend-spec-v2, section 2.2).
+///
+/// Nobody without it can tell where the service's descriptors are. `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct DescriptorCookie([u8; 16]);
+
+impl DescriptorCookie {
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl From<[u8; 16]> for DescriptorCookie {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for DescriptorCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DescriptorCookie").finish_non_exhaustive()
+    }
+}
+
+/// What a service adds to its identifier to get a descriptor ID: the digest of a period, a replica and perhaps a cookie.
+///
+/// Descriptors carry it, so that directories can recompute the ID. Its name is history: without a cookie there is
+/// nothing secret about it.
+///
+/// ```
+/// use onionweave_ring::v2::{Replica, SecretIdPart, TimePeriod};
+///
+/// let [first, _] = Replica::ALL;
+/// let part = SecretIdPart::new(TimePeriod::new(20779), first, None);
+/// assert_eq!(part, part.to_string().parse()?);
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretIdPart([u8; 20]);
+
+impl SecretIdPart {
+    /// SHA-1 of the period's number in four bytes, most significant first, then the cookie if there is one, then the
+    /// replica's number in one byte (`get_secret_id_part_bytes`, feature/rend/rendcommon.c:105).
+    pub fn new(period: TimePeriod, replica: Replica, cookie: Option<&DescriptorCookie>) -> Self {
+        let mut digest = Sha1::new_with_prefix(period.number().to_be_bytes());
+        if let Some(cookie) = cookie {
+            digest.update(cookie.as_bytes());
+        }
+        digest.update([replica.number()]);
+        Self(digest.finalize().into())
+    }
+
+    /// The 20 bytes of the digest.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+}
+
+impl From<[u8; 20]> for SecretIdPart {
+    fn from(digest: [u8; 20]) -> Self {
+        Self(digest)
+    }
+}
+
+/// Thirty-two lower-case base32 characters, and no others (feature/rend/rendparse.c:170).
+impl FromStr for SecretIdPart {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text::decode("secret ID part", &text::BASE32_LOWER, text).map(Self)
+    }
+}
+
+/// Thirty-two lower-case base32 characters.
+impl fmt::Display for SecretIdPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::fmt_base32(&self.0, f)
+    }
+}
+
+impl fmt::Debug for SecretIdPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretIdPart({self})")
+    }
+}
+
+/// The place of a descriptor on the ring, and the name under which clients ask for it.
+///
+/// ```
+/// use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
+///
+/// // A service of the public network, as clients asked for it in February 2017.
+/// let service: ServiceId = "nlh7u7f6gv77343w".parse()?;
+/// let id = DescriptorId::of(&service, TimePeriod::new(17214), Replica::ALL[0]);
+/// assert_eq!(id.to_string(), "lhrcprndbm75osvtwkzuo5pdj7666cz7");
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DescriptorId([u8; 20]);
+
+impl DescriptorId {
+    /// SHA-1 of the service's identifier, then the secret ID part (`rend_get_descriptor_id_bytes`,
+    /// feature/rend/rendcommon.c:87).
+    pub fn new(service: &ServiceId, secret_id_part: &SecretIdPart) -> Self {
+        let digest =
+            Sha1::new_with_prefix(service.as_bytes()).chain_update(secret_id_part.as_bytes());
+        Self(digest.finalize().into())
+    }
+
+    /// The ID of a service without stealth authorization.
+    pub fn of(service: &ServiceId, period: TimePeriod, replica: Replica) -> Self {
+        Self::new(service, &SecretIdPart::new(period, replica, None))
+    }
+
+    /// The 20 bytes of the digest.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// The directories that hold this descriptor, in the order of the ring: at most three, fewer only if the ring has
+    /// fewer, none if it is empty (`hid_serv_get_responsible_directories`, feature/rend/rendcommon.c:847).
+    ///
+    /// Nothing keeps a directory from being responsible for both replicas; it then counts for each.
+    pub fn responsible<'a>(
+        &self,
+        ring: &'a HashRing,
+    ) -> impl Iterator<Item = Fingerprint> + use<'a> {
+        ring.successors(&self.0).take(DIRECTORIES_PER_REPLICA)
+    }
+}
+
+impl From<[u8; 20]> for DescriptorId {
+    fn from(digest: [u8; 20]) -> Self {
+        Self(digest)
+    }
+}
+
+/// Thirty-two lower-case base32 characters, and no others (`rend_valid_descriptor_id`, feature/rend/rendcommon.c:738).
+impl FromStr for DescriptorId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text::decode("v2 descriptor ID", &text::BASE32_LOWER, text).map(Self)
+    }
+}
+
+/// Thirty-two lower-case base32 characters.
+impl fmt::Display for DescriptorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::fmt_base32(&self.0, f)
+    }
+}
+
+impl fmt::Debug for DescriptorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DescriptorId({self})")
+    }
+}

@@ -1,0 +1,115 @@
+//! The days of a service.
+
+use core::fmt;
+
+use super::{OVERLAP, PERIOD, ServiceId};
+use crate::UnixTime;
+
+const PERIOD_SECS: u64 = PERIOD.as_secs();
+
+/// A number of days since 1970, during which a service keeps its descriptor IDs.
+///
+/// The days of different services begin at different times of the day, so that not all descriptors move at once: those
+/// of a service whose identifier begins with the byte `b` begin `b × 86400 / 256` seconds before midnight UTC
+/// (`get_time_period`, feature/rend/rendcommon.c:125). Hence a period has a start only together with a service.
+///
+/// C Tor cuts the time to 32 bits before it divides (:132); this type does not, which differs from 2106 on.
+///
+/// ```
+/// use onionweave_ring::UnixTime;
+/// use onionweave_ring::v2::{ServiceId, TimePeriod};
+///
+/// let service: ServiceId = "rf75jzdtba4wnd6v".parse()?;
+/// let now = UnixTime::from_iso("2026-11-22 12:07:19")?;
+/// let period = TimePeriod::at(&service, now);
+///
+/// assert_eq!(period.number(), 20779);
+/// assert!(period.start(&service) <= now && now < period.end(&service));
+/// assert_eq!(period.end(&service), period.next().start(&service));
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimePeriod(u32);
+
+impl TimePeriod {
+    /// The period with this number.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The period in which `now` lies for this service (`get_time_period`, feature/rend/rendcommon.c:125).
+    ///
+    /// Beyond the last number there is (in some 11.7 million years) it stays at that number.
+    pub fn at(service: &ServiceId, now: UnixTime) -> Self {
+        let shifted = now.as_secs().saturating_add(shift(service));
+        Self(u32::try_from(shifted / PERIOD_SECS).unwrap_or(u32::MAX))
+    }
+
+    /// The period's number, which is what goes into the [secret ID part](super::SecretIdPart).
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The period after this one; the last one there is has none and is returned itself.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The period before this one; period 0 has none and is returned itself.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// The first second of this period for this service, or the epoch if period 0 began before it.
+    pub fn start(self, service: &ServiceId) -> UnixTime {
+        let midnight = u64::from(self.0) * PERIOD_SECS;
+        UnixTime::from_secs(midnight.saturating_sub(shift(service)))
+    }
+
+    /// The first second that is no longer in this period: the start of the next.
+    pub fn end(self, service: &ServiceId) -> UnixTime {
+        let midnight = (u64::from(self.0) + 1) * PERIOD_SECS;
+        UnixTime::from_secs(midnight - shift(service))
+    }
+
+    /// Seconds until this period ends: 1 to 86400 while `now` lies in it, 0 when it is over, more than 86400 before it.
+    ///
+    /// For the period of `now` this is C Tor's `get_seconds_valid` (feature/rend/rendcommon.c:139).
+    pub fn seconds_left(self, service: &ServiceId, now: UnixTime) -> u64 {
+        self.end(service).as_secs().saturating_sub(now.as_secs())
+    }
+}
+
+impl From<u32> for TimePeriod {
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+/// The period's number.
+impl fmt::Display for TimePeriod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The periods for which a service has descriptors out at `now`: the current one, and in its last hour the next one too.
+///
+/// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
+/// (feature/rend/rendservice.c:3880).
+pub fn published_periods(
+    service: &ServiceId,
+    now: UnixTime,
+) -> impl Iterator<Item = TimePeriod> + use<> {
+    let current = TimePeriod::at(service, now);
+    let in_overlap = current.seconds_left(service, now) < OVERLAP.as_secs();
+    core::iter::once(current).chain(in_overlap.then(|| current.next()))
+}
+
+/// How many seconds before midnight the service's periods begin: 0 to 86062.
+fn shift(service: &ServiceId) -> u64 {
+    let [first, ..] = *service.as_bytes();
+    u64::from(first) * PERIOD_SECS / 256
+}
