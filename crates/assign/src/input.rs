@@ -86,11 +86,9 @@ impl TryFrom<u32> for Weight {
 
     /// Fails with [`Error::Weight`] on 0.
     fn try_from(weight: u32) -> Result<Self, Error> {
-        NonZeroU32::new(weight)
-            .map(Self)
-            .ok_or_else(|| Error::Weight {
-                weight: weight.to_string(),
-            })
+        NonZeroU32::new(weight).map(Self).ok_or_else(|| Error::Weight {
+            weight: weight.to_string(),
+        })
     }
 }
 

@@ -28,8 +28,9 @@ mod quota;
 /// 3. **On both replicas.** As few instances as possible have two or more slots and all of them in
 ///    one replica, so the loss of one replica's directories takes no such instance away.
 /// 4. **Calm.** Subject to that, the fewest slots change against the previous plan. If it is of
-///    the same round, then instances or slots came or went: who is rounded up is free, and chosen
-///    such that even fewer change. From the next round on the rotation decides again.
+///    the same round and still even, every instance keeps its number of slots. If it is of the same
+///    round and uneven, then instances or slots came or went: who is rounded up is free, and chosen
+///    such that the fewest slots change. From the next round on the rotation decides again.
 ///
 /// What is still open then is drawn from the seed and the round number.
 ///
@@ -132,23 +133,17 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Mixed {
         let quotas = Quotas::new(&weights, slots.len());
         let same_round = previous.is_some_and(|plan| plan.round().number() == round.number());
         let allowed = if same_round {
-            quotas.free()
+            let held = places.iter().map(|place| place.holder);
+            quotas.held(held).unwrap_or_else(|| quotas.free())
         } else {
             quotas.drawn(round)
         };
 
-        let holders = place(
-            &allowed,
-            &places,
-            &mut rng(Purpose::Placement, round.number(), round),
-        );
+        let holders = place(&allowed, &places, &mut rng(Purpose::Placement, round.number(), round));
         let filled = slots.iter().zip(holders).filter_map(|(slot, holder)| {
             let instance = instances.get(holder)?;
             let points = instance.points.min(self.points_per_descriptor.get());
-            Some((
-                slot.id().clone(),
-                BTreeMap::from([(instance.id.clone(), points)]),
-            ))
+            Some((slot.id().clone(), BTreeMap::from([(instance.id.clone(), points)])))
         });
         Plan::new(round, filled.collect())
     }

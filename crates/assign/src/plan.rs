@@ -99,17 +99,13 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
     /// An instance without a slot in this plan has no entry. Slots that only `slots` or only the
     /// plan knows do not count, and a slot that is listed twice counts once.
     pub fn shares(&self, slots: &[Slot<S>]) -> BTreeMap<I, f64> {
-        let read_shares: BTreeMap<&S, f64> = slots
-            .iter()
-            .map(|slot| (slot.id(), slot.read_share()))
-            .collect();
+        let read_shares: BTreeMap<&S, f64> = slots.iter().map(|slot| (slot.id(), slot.read_share())).collect();
         let mut shares = BTreeMap::new();
         for (slot, points) in &self.slots {
             let read_share = read_shares.get(slot).copied().unwrap_or(0.0);
             let total: u64 = points.values().copied().map(u64::from).sum();
             for (instance, &count) in points {
-                *shares.entry(instance.clone()).or_insert(0.0) +=
-                    read_share * f64::from(count) / total as f64;
+                *shares.entry(instance.clone()).or_insert(0.0) += read_share * f64::from(count) / total as f64;
             }
         }
         shares
@@ -134,15 +130,9 @@ mod tests {
         let none: BTreeMap<u8, BTreeMap<char, u32>> = BTreeMap::new();
         assert_eq!(Plan::new(ROUND, none), Err(Error::NoSlots));
         let empty = BTreeMap::from([(0, BTreeMap::from([('a', 1)])), (1, BTreeMap::new())]);
-        assert_eq!(
-            Plan::new(ROUND, empty),
-            Err(Error::EmptySlot { position: 1 })
-        );
+        assert_eq!(Plan::new(ROUND, empty), Err(Error::EmptySlot { position: 1 }));
         let pointless = BTreeMap::from([(0, BTreeMap::from([('a', 0)]))]);
-        assert_eq!(
-            Plan::new(ROUND, pointless),
-            Err(Error::EmptySlot { position: 0 })
-        );
+        assert_eq!(Plan::new(ROUND, pointless), Err(Error::EmptySlot { position: 0 }));
     }
 
     #[test]
@@ -166,8 +156,8 @@ mod tests {
             (2, &[('c', 3)]),
             (3, &[('d', 3)]),
         ]);
-        let slots = [(0, 0.5), (1, 0.25), (2, 0.0), (9, 0.25)]
-            .map(|(id, read_share)| Slot::new(id, 0, read_share).unwrap());
+        let slots =
+            [(0, 0.5), (1, 0.25), (2, 0.0), (9, 0.25)].map(|(id, read_share)| Slot::new(id, 0, read_share).unwrap());
         let shares = plan.shares(&slots);
         let expected = BTreeMap::from([('a', 0.375), ('b', 0.375), ('c', 0.0), ('d', 0.0)]);
         assert_eq!(shares, expected);
@@ -175,17 +165,9 @@ mod tests {
 
     #[test]
     fn changes_are_slots_with_other_instances() {
-        let before = plan(&[
-            (0, &[('a', 3)]),
-            (1, &[('b', 3)]),
-            (2, &[('a', 1), ('b', 1)]),
-        ]);
+        let before = plan(&[(0, &[('a', 3)]), (1, &[('b', 3)]), (2, &[('a', 1), ('b', 1)])]);
         assert_eq!(before.changes(&before), 0);
-        let more_points = plan(&[
-            (0, &[('a', 4)]),
-            (1, &[('b', 2)]),
-            (2, &[('a', 2), ('b', 1)]),
-        ]);
+        let more_points = plan(&[(0, &[('a', 4)]), (1, &[('b', 2)]), (2, &[('a', 2), ('b', 1)])]);
         assert_eq!(more_points.changes(&before), 0);
         let other = plan(&[(0, &[('b', 3)]), (2, &[('a', 2)]), (3, &[('a', 3)])]);
         assert_eq!(other.changes(&before), 3);

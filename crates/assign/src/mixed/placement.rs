@@ -58,11 +58,7 @@ struct Choice {
 ///
 /// Instance i gets a number of places that `allowed[i]` contains. The smallest numbers must not sum
 /// to more than the number of places, and the largest not to less.
-pub(super) fn place(
-    allowed: &[RangeInclusive<usize>],
-    places: &[Place],
-    rng: &mut ChaCha8Rng,
-) -> Vec<usize> {
+pub(super) fn place(allowed: &[RangeInclusive<usize>], places: &[Place], rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut room: Counts = [0; 2];
     let mut held = vec![Counts::default(); allowed.len()];
     for place in places {
@@ -80,12 +76,7 @@ pub(super) fn place(
 }
 
 /// Every way to give an instance one of the `allowed` numbers of slots.
-fn choices(
-    allowed: &RangeInclusive<usize>,
-    held: Counts,
-    room: Counts,
-    rng: &mut ChaCha8Rng,
-) -> Vec<Choice> {
+fn choices(allowed: &RangeInclusive<usize>, held: Counts, room: Counts, rng: &mut ChaCha8Rng) -> Vec<Choice> {
     let two_replicas = room[0] > 0 && room[1] > 0;
     let mut choices = Vec::new();
     for count in allowed.clone() {

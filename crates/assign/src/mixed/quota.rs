@@ -40,13 +40,8 @@ impl Quotas {
     /// Nothing overflows: a sum of fewer than 2^64 weights below 2^32 is less than 2^96, and a
     /// weight times a count of slots too.
     pub(super) fn new(weights: &[Weight], slots: usize) -> Self {
-        let total: u128 = weights
-            .iter()
-            .map(|weight| u128::from(weight.as_u32()))
-            .sum();
-        let shares = weights
-            .iter()
-            .map(|weight| u128::from(weight.as_u32()) * slots as u128);
+        let total: u128 = weights.iter().map(|weight| u128::from(weight.as_u32())).sum();
+        let shares = weights.iter().map(|weight| u128::from(weight.as_u32()) * slots as u128);
         // Without instances there is no weight, and any unit does.
         let unit = shares.clone().fold(total, gcd).max(1);
         let parts = shares
@@ -65,6 +60,20 @@ impl Quotas {
     /// How many rounds a full rotation has.
     pub(super) fn rotation(&self) -> u128 {
         self.rotation
+    }
+
+    /// How many slots each instance holds, if every slot is held and every quota kept.
+    pub(super) fn held(&self, holders: impl Iterator<Item = Option<usize>>) -> Option<Vec<RangeInclusive<usize>>> {
+        let mut counts = vec![0; self.parts.len()];
+        for holder in holders {
+            counts[holder?] += 1;
+        }
+        let even = self
+            .free()
+            .iter()
+            .zip(&counts)
+            .all(|(quota, count)| quota.contains(count));
+        even.then(|| counts.into_iter().map(|count| count..=count).collect())
     }
 
     /// How many slots each instance may get if the remainder goes to whomever.
