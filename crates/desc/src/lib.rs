@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+
+mod base64;
+mod bytes;
+mod der;
+mod error;
+#[doc(hidden)]
+pub mod fuzz;
+mod rsa;
+mod tokens;
+pub mod v2;
+
+pub use error::{ClientAuthorization, Error, KeyProblem, Malformed, Section};

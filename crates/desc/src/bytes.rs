@@ -1,0 +1,84 @@
+//! The few operations on byte strings that the standard library lacks.
+
+/// Offset of the first `byte`.
+pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
+    text.iter().position(|found| *found == byte)
+}
+
+/// Offset of the first occurrence of `needle`, as `strstr` finds it.
+pub(crate) fn find(needle: &[u8], text: &[u8]) -> Option<usize> {
+    let (&first, _) = needle.split_first()?;
+    let mut start = 0;
+    loop {
+        let rest = text.get(start..)?;
+        start += find_byte(first, rest)?;
+        if text.get(start..)?.starts_with(needle) {
+            return Some(start);
+        }
+        start += 1;
+    }
+}
+
+/// Splits at `middle`, or at the end if `middle` lies beyond it.
+pub(crate) fn split_at(text: &[u8], middle: usize) -> (&[u8], &[u8]) {
+    text.split_at_checked(middle).unwrap_or((text, &[]))
+}
+
+/// A number as `tor_parse_long` reads it in base 10 (lib/string/parse_int.c:65, that is `strtol`): white space and a sign may come
+/// first, then nothing but digits. `None` outside `min..=max`.
+pub(crate) fn parse_number(text: &[u8], min: i64, max: i64) -> Option<i64> {
+    let spaces = text.iter().take_while(|byte| is_c_space(**byte)).count();
+    let text = text.get(spaces..)?;
+    // What `i64` reads is what `strtol` reads, once only ASCII is left.
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (min..=max).contains(&number).then_some(number)
+}
+
+/// `isspace` in the C locale.
+pub(crate) fn is_c_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\x0b' | b'\x0c' | b'\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_as_strstr_does() {
+        assert_eq!(find(b"\nab", b"\na\n\nab\nab"), Some(3));
+        assert_eq!(find(b"ab", b"a"), None);
+        assert_eq!(find(b"ab", b""), None);
+        assert_eq!(find(b"ab", b"ab"), Some(0));
+    }
+
+    #[test]
+    fn reads_numbers_as_strtol_does() {
+        // (text, what tor_parse_long(text, 10, 0, INT_MAX) returns)
+        let table: &[(&[u8], Option<i64>)] = &[
+            (b"2", Some(2)),
+            (b"+2", Some(2)),
+            (b"002", Some(2)),
+            (b"\x0b\x0c2", Some(2)),
+            (b"-0", Some(0)),
+            (b"2147483647", Some(2_147_483_647)),
+            (b"2147483648", None),
+            (b"99999999999999999999", None),
+            (b"-1", None),
+            (b"+-2", None),
+            (b"2 ", None),
+            (b"2x", None),
+            (b"0x2", None),
+            (b"+", None),
+            (b"", None),
+            (b"\xff", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(
+                parse_number(text, 0, i64::from(i32::MAX)),
+                *expected,
+                "{}",
+                text.escape_ascii()
+            );
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! PKCS#1 public keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and written canonically.
+//!
+//! C Tor decodes a key with that function and, whenever it needs bytes again, be it to hash a key into a service ID or to
+//! write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:268, crypto_rsa_openssl.c:480). So the canonical
+//! form is the identity of a key, whatever form it was received in.
+
+/// Length of the modulus of every key in a v2 descriptor, in bits (`PK_BYTES`).
+pub(crate) const MODULUS_BITS: usize = 1024;
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const INDEFINITE: u8 = 0x80;
+
+/// The two numbers of a public key, big-endian, without leading zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PublicParts<'a> {
+    pub(crate) modulus: &'a [u8],
+    pub(crate) exponent: &'a [u8],
+}
+
+impl<'a> PublicParts<'a> {
+    /// Reads `SEQUENCE { INTEGER, INTEGER }`.
+    ///
+    /// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), lengths may be padded or indefinite, both integers are taken as
+    /// unsigned, leading zeros are ignored, and so is anything after the sequence.
+    pub(crate) fn from_der(mut der: &'a [u8]) -> Option<Self> {
+        let indefinite = der.get(1) == Some(&INDEFINITE);
+        let mut fields = if indefinite {
+            der.strip_prefix(&[SEQUENCE, INDEFINITE])?
+        } else {
+            read_value(SEQUENCE, &mut der)?
+        };
+        let modulus = read_value(INTEGER, &mut fields)?;
+        let exponent = read_value(INTEGER, &mut fields)?;
+        let complete = if indefinite {
+            fields.starts_with(&[0, 0])
+        } else {
+            fields.is_empty()
+        };
+        complete.then(|| Self {
+            modulus: without_leading_zeros(modulus),
+            exponent: without_leading_zeros(exponent),
+        })
+    }
+
+    pub(crate) fn to_der(self) -> Vec<u8> {
+        let mut fields = Vec::with_capacity(self.modulus.len() + self.exponent.len() + 8);
+        write_integer(self.modulus, &mut fields);
+        write_integer(self.exponent, &mut fields);
+        let mut der = Vec::with_capacity(fields.len() + 4);
+        der.push(SEQUENCE);
+        write_length(fields.len(), &mut der);
+        der.extend_from_slice(&fields);
+        der
+    }
+
+    /// Length of the modulus in bits.
+    pub(crate) fn bits(&self) -> usize {
+        self.modulus
+            .first()
+            .map_or(0, |top| self.modulus.len() * 8 - top.leading_zeros() as usize)
+    }
+
+    pub(crate) fn exponent_is_65537(&self) -> bool {
+        self.exponent == [1, 0, 1]
+    }
+}
+
+/// Reads one value with a definite length and moves `input` past it.
+fn read_value<'a>(tag: u8, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (&found, rest) = input.split_first()?;
+    if found != tag {
+        return None;
+    }
+    let (length, rest) = read_length(rest)?;
+    let (value, rest) = rest.split_at_checked(length)?;
+    *input = rest;
+    Some(value)
+}
+
+/// `asn1_get_length` (crypto/asn1/asn1_lib.c).
+fn read_length(input: &[u8]) -> Option<(usize, &[u8])> {
+    let (&first, rest) = input.split_first()?;
+    if first < 0x80 {
+        return Some((usize::from(first), rest));
+    }
+    // With 0x80, the indefinite form, there would be no bytes here; only a sequence may have it.
+    let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+    let bytes = without_leading_zeros(bytes);
+    // No key is longer than three bytes can say; anything else could not fit the input.
+    if first == INDEFINITE || bytes.len() > 3 {
+        return None;
+    }
+    Some((
+        bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+        rest,
+    ))
+}
+
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+fn write_integer(number: &[u8], out: &mut Vec<u8>) {
+    // A zero in front keeps the number positive; the number zero is one zero.
+    let padded = number.first().is_none_or(|top| *top >= 0x80);
+    out.push(INTEGER);
+    write_length(number.len() + usize::from(padded), out);
+    if padded {
+        out.push(0);
+    }
+    out.extend_from_slice(number);
+}
+
+fn write_length(length: usize, out: &mut Vec<u8>) {
+    if length < 0x80 {
+        out.push(length as u8);
+        return;
+    }
+    let bytes = length.to_be_bytes();
+    let bytes = without_leading_zeros(&bytes);
+    out.push(0x80 | bytes.len() as u8);
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,255 @@
+//! What can be wrong with a descriptor, a draft or a key.
+
+use std::fmt;
+
+use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::DescriptorId;
+
+/// Everything that this crate refuses, and why.
+///
+/// Positions are lines, counted from 1, of the text named in the message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is something else, or begins with white space or an annotation.
+    #[error("not a v2 descriptor: it does not begin with `rendezvous-service-descriptor `")]
+    NotADescriptor,
+
+    /// The descriptor is longer than directories and clients accept.
+    #[error("descriptor has {size} bytes, the limit is {limit}")]
+    TooLong {
+        /// Length of the descriptor, or of what it would become, in bytes.
+        size: usize,
+        /// The limit in bytes, `REND_DESC_MAX_SIZE`.
+        limit: usize,
+    },
+
+    /// No line begins with `signature`, so there is no telling what was signed. A text cut short ends up here.
+    #[error("descriptor has no line that begins with `signature`: it is cut short or was never signed")]
+    Unsigned,
+
+    /// Something follows where the whole input was to be one descriptor.
+    #[error("descriptor ends at byte {byte}, but more follows")]
+    TrailingData {
+        /// Offset of the first byte that does not belong to the descriptor.
+        byte: usize,
+    },
+
+    /// A line breaks the rules of the format.
+    #[error("{section}, line {line}: {problem}")]
+    Malformed {
+        /// The text that holds the line.
+        section: Section,
+        /// The line within that text, counted from 1.
+        line: usize,
+        /// The rule.
+        problem: Malformed,
+    },
+
+    /// The signature was not made by the descriptor's permanent key over this text.
+    #[error("the signature does not match the text and its permanent key")]
+    WrongSignature,
+
+    /// The descriptor ID is not the one that belongs to the permanent key and the secret ID part.
+    #[error(
+        "descriptor ID {written} does not belong to the permanent key and the secret ID part, which give {computed}"
+    )]
+    WrongDescriptorId {
+        /// The ID that the text bears.
+        written: DescriptorId,
+        /// The ID that follows from its key and its secret ID part.
+        computed: DescriptorId,
+    },
+
+    /// The introduction points are encrypted for authorized clients.
+    #[error("introduction points are encrypted for authorized clients ({0} authorization)")]
+    ClientAuthorization(ClientAuthorization),
+
+    /// Clients accept one to ten introduction points.
+    #[error("descriptor has {found} introduction points, clients accept 1 to {limit}")]
+    IntroductionPointCount {
+        /// How many there are.
+        found: usize,
+        /// How many there may be, `MAX_INTRO_POINTS`.
+        limit: usize,
+    },
+
+    /// Two introduction points of one text are at the same relay. Clients would only ever use the first.
+    #[error("relay {0} occurs twice among the introduction points; clients use only the first")]
+    RepeatedRelay(Fingerprint),
+
+    /// The port of an introduction point is zero.
+    #[error("introduction point at relay {0} has port 0")]
+    PortZero(Fingerprint),
+
+    /// A key of an introduction point has an exponent that clients refuse.
+    #[error("introduction point at relay {relay}: the {key} key does not have the exponent 65537")]
+    Exponent {
+        /// The relay of the introduction point.
+        relay: Fingerprint,
+        /// `onion` or `service`.
+        key: &'static str,
+    },
+
+    /// A draft lists no protocol version, or one that C Tor cannot write.
+    #[error("protocol versions {0:?} cannot be written: there must be one at least, and none above 7")]
+    ProtocolVersions(Vec<u8>),
+
+    /// A public key could not be decoded, or has a size that Tor does not accept here.
+    #[error("public key: {0}")]
+    PublicKey(KeyProblem),
+
+    /// A private key could not be decoded, or cannot be the key of a v2 service.
+    #[error("private key: {0}")]
+    PrivateKey(KeyProblem),
+
+    /// The RSA implementation noticed that its own result was wrong, which takes a fault of the machine.
+    #[error("signing failed: the RSA operation did not verify")]
+    SigningFailed,
+}
+
+impl Error {
+    /// The same error in a text that begins `lines` lines earlier.
+    pub(crate) fn lines_later(mut self, lines: usize) -> Self {
+        if let Self::Malformed { line, .. } = &mut self {
+            *line += lines;
+        }
+        self
+    }
+}
+
+/// Which text a position refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Section {
+    /// The descriptor itself.
+    Descriptor,
+    /// The list of introduction points, once decoded.
+    IntroductionPoints,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptor => "descriptor",
+            Self::IntroductionPoints => "introduction points",
+        })
+    }
+}
+
+/// The rule of the format that a line breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// A NUL byte.
+    #[error("a NUL byte")]
+    Nul,
+    /// A line that begins with `@`.
+    #[error("annotations are not allowed")]
+    Annotation,
+    /// An item that must be there is not.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// An item that may stand once stands again.
+    #[error("a second `{0}`")]
+    Repeated(&'static str),
+    /// The text must begin with another item.
+    #[error("`{0}` must come first")]
+    NotFirst(&'static str),
+    /// The text goes on after the item that ends it.
+    #[error("`{0}` must come last")]
+    NotLast(&'static str),
+    /// An item has too few or too many arguments.
+    #[error("`{keyword}` takes {wanted} arguments, found {found}")]
+    ArgumentCount {
+        /// The item.
+        keyword: &'static str,
+        /// The number of arguments it takes.
+        wanted: usize,
+        /// The number of arguments on the line.
+        found: usize,
+    },
+    /// An argument is not what the item takes.
+    #[error("`{keyword}` is not {wanted}")]
+    Value {
+        /// The item.
+        keyword: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// `-----BEGIN` without a name and five closing dashes.
+    #[error("the `-----BEGIN` line is malformed")]
+    ObjectBegin,
+    /// No `-----END` line that closes the object.
+    #[error("no matching `-----END` line closes the object")]
+    ObjectEnd,
+    /// The object is not base64.
+    #[error("the object is not base64")]
+    Base64,
+    /// The item has an object, but takes none.
+    #[error("`{0}` takes no object")]
+    UnexpectedObject(&'static str),
+    /// The item has no object, or one of another type.
+    #[error("`{keyword}` must have an object of type {label}")]
+    MissingObject {
+        /// The item.
+        keyword: &'static str,
+        /// The type of object it takes.
+        label: &'static str,
+    },
+    /// A key was found where it must not be, or cannot be used.
+    #[error("key: {0}")]
+    Key(KeyProblem),
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// There is no PEM block at all.
+    #[error("no PEM block found; expected `-----BEGIN RSA PRIVATE KEY-----`")]
+    NotPem,
+    /// The PEM block holds something else.
+    #[error("the PEM block is labelled {0:?}, expected an RSA private key")]
+    Label(String),
+    /// The PEM block is not closed, or not base64.
+    #[error("the PEM block is cut short or not base64")]
+    Pem,
+    /// The key is encrypted. There is no way to give a passphrase: Tor itself cannot read such keys either.
+    #[error("the key is encrypted with a passphrase; decrypt it first")]
+    Encrypted,
+    /// The key cannot be decoded, or its parts contradict each other.
+    #[error("the key is damaged, or is not an RSA key")]
+    Damaged,
+    /// The modulus does not have 1024 bits.
+    #[error("the modulus has {bits} bits, v2 onion services use 1024")]
+    Size {
+        /// Length of the modulus in bits.
+        bits: usize,
+    },
+    /// The public exponent is not 65537, where Tor insists on it.
+    #[error("the exponent is not 65537")]
+    Exponent,
+    /// The public exponent is beyond what the RSA implementation signs with.
+    #[error("the public exponent is above 2^33 - 1, which cannot be signed with here")]
+    LargeExponent,
+}
+
+/// How a v2 descriptor restricts its introduction points to authorized clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthorization {
+    /// One descriptor for all clients, with a session key encrypted for each (`REND_BASIC_AUTH`, 1).
+    Basic,
+    /// One descriptor per client, at a descriptor ID that only the client can compute (`REND_STEALTH_AUTH`, 2).
+    Stealth,
+}
+
+impl fmt::Display for ClientAuthorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Basic => "basic",
+            Self::Stealth => "stealth",
+        })
+    }
+}

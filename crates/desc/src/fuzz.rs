@@ -1,0 +1,48 @@
+//! What the fuzzers run. Each function takes any bytes and ends in an invariant.
+
+use crate::v2::{IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+
+/// A descriptor is kept byte for byte, and reading its text again gives the same.
+pub fn descriptor(data: &[u8]) {
+    let Ok((parsed, rest)) = UnverifiedDescriptor::parse_prefix(data) else {
+        return;
+    };
+    assert_eq!([parsed.text(), rest].concat(), data, "the text is kept");
+    let again = UnverifiedDescriptor::parse(parsed.text());
+    assert_eq!(
+        again.map(|again| again.text().to_vec()),
+        Ok(parsed.text().to_vec()),
+        "a descriptor stands alone"
+    );
+    let Ok(descriptor) = parsed.verify() else {
+        return;
+    };
+    assert!(descriptor.protocol_versions().is_sorted());
+    if let Ok(points) = descriptor.introduction_points() {
+        rewrite(&points);
+    }
+}
+
+/// Introduction points survive being written and read.
+pub fn introduction_points(data: &[u8]) {
+    if let Ok(points) = IntroductionPoint::parse_list(data) {
+        rewrite(&points);
+    }
+}
+
+/// A key that can be read can be written, and is the same when read again.
+pub fn service_key(data: &[u8]) {
+    let Ok(Ok(key)) = std::str::from_utf8(data).map(ServiceKey::from_pem) else {
+        return;
+    };
+    let again = key.to_pem().and_then(|pem| ServiceKey::from_pem(&pem));
+    assert_eq!(
+        again.map(|again| again.public_key().clone()),
+        Ok(key.public_key().clone())
+    );
+}
+
+fn rewrite(points: &[IntroductionPoint]) {
+    let text: String = points.iter().map(ToString::to_string).collect();
+    assert_eq!(IntroductionPoint::parse_list(text.as_bytes()).as_deref(), Ok(points));
+}

@@ -1,0 +1,315 @@
+//! Reading descriptors: first parsed, then verified.
+
+use std::fmt;
+use std::time::Duration;
+
+use onionweave_ring::UnixTime;
+use onionweave_ring::v2::{DescriptorId, SecretIdPart, ServiceId};
+use sha1::{Digest, Sha1};
+
+use super::{IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, PublicKey, introduction_point};
+use crate::bytes::{find, find_byte, is_c_space, parse_number, split_at};
+use crate::error::{ClientAuthorization, Error, Section};
+use crate::tokens::{Arguments, Items, ObjectRule, Rule};
+
+/// Every descriptor begins with this, up to the last byte (rendparse.c:98).
+const START: &[u8] = b"rendezvous-service-descriptor ";
+/// Where the next descriptor begins (rendparse.c:110).
+const NEXT: &[u8] = b"\nrendezvous-service-descriptor ";
+/// What is signed ends with the first line that begins like this (rendparse.c:105).
+const SIGNATURE_LINE: &[u8] = b"\nsignature";
+
+/// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor asks for besides (rendparse.c:135).
+static RULES: [Rule; 8] = [
+    Rule::once("rendezvous-service-descriptor", Arguments::One, ObjectRule::None).first(),
+    Rule::once("version", Arguments::One, ObjectRule::None),
+    Rule::once("permanent-key", Arguments::None, ObjectRule::Key),
+    Rule::once("secret-id-part", Arguments::One, ObjectRule::None),
+    Rule::once("publication-time", Arguments::Line, ObjectRule::None),
+    Rule::once("protocol-versions", Arguments::One, ObjectRule::None),
+    Rule::once("introduction-points", Arguments::None, ObjectRule::Label("MESSAGE")).optional(),
+    Rule::once("signature", Arguments::None, ObjectRule::Label("SIGNATURE")).last(),
+];
+const DESCRIPTOR_ID: usize = 0;
+const VERSION: usize = 1;
+const PERMANENT_KEY: usize = 2;
+const SECRET_ID_PART: usize = 3;
+const PUBLICATION_TIME: usize = 4;
+const PROTOCOL_VERSIONS: usize = 5;
+const INTRODUCTION_POINTS: usize = 6;
+const SIGNATURE: usize = 7;
+
+/// How far the publication time may lie in the future: `REND_CACHE_MAX_SKEW` (rendcache.h:20).
+const MAX_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// How far it may lie in the past: `REND_CACHE_MAX_AGE` and the skew (rendcache.h:17).
+const MAX_AGE: Duration = Duration::from_secs((48 + 24) * 3600);
+
+/// A descriptor whose form is right, but of which nothing has been proved.
+#[derive(Clone)]
+pub struct UnverifiedDescriptor {
+    descriptor: Descriptor,
+    signature: Vec<u8>,
+}
+
+impl UnverifiedDescriptor {
+    /// Parses a text that is one descriptor.
+    ///
+    /// # Errors
+    /// As [`parse_prefix`](Self::parse_prefix), and [`Error::TrailingData`] if anything follows the descriptor.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let (descriptor, rest) = Self::parse_prefix(text)?;
+        if !rest.is_empty() {
+            return Err(Error::TrailingData {
+                byte: text.len() - rest.len(),
+            });
+        }
+        Ok(descriptor)
+    }
+
+    /// Parses the descriptor that `text` begins with, and returns what follows it, as
+    /// `rend_parse_v2_service_descriptor` does with the strict form of times that directories ask for (rendparse.c:73).
+    ///
+    /// The descriptor ends where the next begins, or before a NUL byte: C Tor reads strings. The body of an upload is thus read by
+    /// calling again as long as what is left begins with `rendezvous-service-descriptor `, as directories do (rendcache.c:731).
+    ///
+    /// # Errors
+    /// [`Error::NotADescriptor`], [`Error::Unsigned`], [`Error::TooLong`], and [`Error::Malformed`] with the line.
+    pub fn parse_prefix(text: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let visible = split_at(text, find_byte(0, text).unwrap_or(text.len())).0;
+        if !visible.starts_with(START) {
+            return Err(Error::NotADescriptor);
+        }
+        let end = find(NEXT, visible).map_or(visible.len(), |newline| newline + 1);
+        if end > MAX_DESCRIPTOR_LEN {
+            return Err(Error::TooLong {
+                size: end,
+                limit: MAX_DESCRIPTOR_LEN,
+            });
+        }
+        let (document, rest) = split_at(text, end);
+        Ok((Self::parse_document(document)?, rest))
+    }
+
+    fn parse_document(text: &[u8]) -> Result<Self, Error> {
+        let signed_len = signed_len(text).ok_or(Error::Unsigned)?;
+        let mut items = Items::read(Section::Descriptor, text, &RULES)?;
+
+        let wanted = "32 characters of lower-case base32";
+        let descriptor_id =
+            parse_base32(items.get(DESCRIPTOR_ID)?.argument).ok_or_else(|| items.bad_value(DESCRIPTOR_ID, wanted))?;
+        if parse_number(items.get(VERSION)?.argument, 0, i32::MAX.into()) != Some(2) {
+            return Err(items.bad_value(VERSION, "2"));
+        }
+        let public_key = PublicKey::from_der(&items.get(PERMANENT_KEY)?.object)?;
+        let secret_id_part =
+            parse_base32(items.get(SECRET_ID_PART)?.argument).ok_or_else(|| items.bad_value(SECRET_ID_PART, wanted))?;
+        let publication_time = std::str::from_utf8(items.get(PUBLICATION_TIME)?.argument)
+            .ok()
+            .and_then(|time| UnixTime::from_iso(time).ok())
+            .ok_or_else(|| items.bad_value(PUBLICATION_TIME, "a time of the form YYYY-MM-DD HH:MM:SS"))?;
+        let protocol_versions = parse_versions(items.get(PROTOCOL_VERSIONS)?.argument);
+        let introduction_points = items.take_object(INTRODUCTION_POINTS);
+        let signature = items.take_object(SIGNATURE).unwrap_or_default();
+
+        let text = text.to_vec();
+        let descriptor = Descriptor {
+            text,
+            signed_len,
+            descriptor_id,
+            public_key,
+            secret_id_part,
+            publication_time,
+            protocol_versions,
+            introduction_points,
+        };
+        Ok(Self { descriptor, signature })
+    }
+
+    /// Proves that the holder of the permanent key signed the text, and that the descriptor ID belongs to that key
+    /// (rendparse.c:221-240).
+    ///
+    /// Whose descriptor it is remains for the caller to compare: anyone can sign a valid descriptor for a key of their own.
+    ///
+    /// # Errors
+    /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
+    pub fn verify(self) -> Result<Descriptor, Error> {
+        let descriptor = self.descriptor;
+        let digest = Sha1::digest(split_at(&descriptor.text, descriptor.signed_len).0).into();
+        descriptor.public_key.verify(&digest, &self.signature)?;
+        let computed = DescriptorId::new(&descriptor.service_id(), &descriptor.secret_id_part);
+        if descriptor.descriptor_id != computed {
+            return Err(Error::WrongDescriptorId {
+                written: descriptor.descriptor_id,
+                computed,
+            });
+        }
+        Ok(descriptor)
+    }
+
+    /// The bytes of the descriptor, as received.
+    pub fn text(&self) -> &[u8] {
+        &self.descriptor.text
+    }
+}
+
+impl fmt::Debug for UnverifiedDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedDescriptor")
+            .field("claims", &self.descriptor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A descriptor that was signed with its permanent key and bears the descriptor ID that belongs to it.
+///
+/// ```
+/// use onionweave_desc::v2::UnverifiedDescriptor;
+///
+/// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let descriptor = UnverifiedDescriptor::parse(text)?.verify()?;
+/// assert_eq!(descriptor.service_id().to_string(), "rf75jzdtba4wnd6v");
+/// assert_eq!(descriptor.publication_time().to_string(), "2026-11-22 12:00:00");
+/// assert_eq!(descriptor.introduction_points()?.len(), 3);
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    text: Vec<u8>,
+    /// What is signed: `text[..signed_len]`. `signed_len <= text.len()`.
+    signed_len: usize,
+    descriptor_id: DescriptorId,
+    public_key: PublicKey,
+    secret_id_part: SecretIdPart,
+    publication_time: UnixTime,
+    protocol_versions: Vec<u8>,
+    /// The decoded object, which may be encrypted.
+    introduction_points: Option<Vec<u8>>,
+}
+
+impl Descriptor {
+    /// The bytes of the descriptor, as received or as signed.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The service. With stealth authorization every client has a service ID of its own.
+    pub fn service_id(&self) -> ServiceId {
+        self.public_key.service_id()
+    }
+
+    /// The permanent key.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// The ID under which directories keep the descriptor.
+    pub fn descriptor_id(&self) -> DescriptorId {
+        self.descriptor_id
+    }
+
+    /// The part of the descriptor ID that stands for time period, replica and cookie.
+    ///
+    /// Neither directories nor clients check that it belongs to the present.
+    pub fn secret_id_part(&self) -> SecretIdPart {
+        self.secret_id_part
+    }
+
+    /// When the service says it published this. Directories keep the descriptor with the greatest.
+    pub fn publication_time(&self) -> UnixTime {
+        self.publication_time
+    }
+
+    /// Versions of the introduction protocol that the service speaks, ascending, without repetition, all below 16.
+    pub fn protocol_versions(&self) -> &[u8] {
+        &self.protocol_versions
+    }
+
+    /// The introduction points, by the rules of clients (rendcache.c:910-955).
+    ///
+    /// # Errors
+    /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`] unless there are 1 to 10, and
+    /// [`Error::Malformed`] with a line of the decoded text if one of them is wrong.
+    pub fn introduction_points(&self) -> Result<Vec<IntroductionPoint>, Error> {
+        match self.introduction_points.as_deref() {
+            None | Some([]) => Err(Error::IntroductionPointCount {
+                found: 0,
+                limit: MAX_INTRODUCTION_POINTS,
+            }),
+            Some(text) => match authorization(text) {
+                Some(authorization) => Err(Error::ClientAuthorization(authorization)),
+                None => IntroductionPoint::parse_list(text),
+            },
+        }
+    }
+
+    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-683, 957-968).
+    pub fn age_verdict(&self, now: UnixTime) -> AgeVerdict {
+        if self.publication_time.saturating_add(MAX_AGE) < now {
+            AgeVerdict::TooOld
+        } else if self.publication_time > now.saturating_add(MAX_SKEW) {
+            AgeVerdict::TooNew
+        } else {
+            AgeVerdict::Accepted
+        }
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Descriptor")
+            .field("service_id", &self.service_id())
+            .field("descriptor_id", &self.descriptor_id)
+            .field("publication_time", &self.publication_time)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What directories and clients make of the age of a descriptor.
+///
+/// A directory answers an upload of the wrong age with success all the same, and drops it (rendcache.c:736).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgeVerdict {
+    /// Published at most 72 hours ago and at most 24 hours ahead.
+    Accepted,
+    /// Published more than 72 hours ago.
+    TooOld,
+    /// Published more than 24 hours in the future.
+    TooNew,
+}
+
+/// The length of what is signed: all through the end of the first line that begins with `signature`, whatever follows on it
+/// (`router_get_hash_impl_helper`, feature/dirparse/sigcommon.c:27). `None` if there is no such line, or no LF after it.
+fn signed_len(text: &[u8]) -> Option<usize> {
+    let keyword = START.len() + find(SIGNATURE_LINE, text.get(START.len()..)?)? + SIGNATURE_LINE.len();
+    Some(keyword + find_byte(b'\n', text.get(keyword..)?)? + 1)
+}
+
+/// An ID of 20 bytes: `rend_valid_descriptor_id` (rendcommon.c:748), which takes lower case only.
+fn parse_base32<T: std::str::FromStr>(argument: &[u8]) -> Option<T> {
+    let valid = argument.len() == 32 && argument.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
+    std::str::from_utf8(argument).ok().filter(|_| valid)?.parse().ok()
+}
+
+/// The bits that C Tor sets for `protocol-versions` (rendparse.c:193-208): what is no number, or too large a one, counts for nothing.
+fn parse_versions(argument: &[u8]) -> Vec<u8> {
+    let number = |part: &[u8]| {
+        let blank_end = part.iter().rev().take_while(|byte| is_c_space(**byte)).count();
+        let part = part.get(..part.len() - blank_end)?;
+        u8::try_from(parse_number(part, 0, 15)?).ok()
+    };
+    let mut versions: Vec<u8> = argument.split(|byte| *byte == b',').filter_map(number).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    versions
+}
+
+/// Which authorization an object with introduction points was encrypted for (`rend_decrypt_introduction_points`, rendparse.c:263).
+fn authorization(object: &[u8]) -> Option<ClientAuthorization> {
+    match object.first() {
+        _ if object.starts_with(introduction_point::START) => None,
+        Some(1) => Some(ClientAuthorization::Basic),
+        Some(2) => Some(ClientAuthorization::Stealth),
+        _ => None,
+    }
+}

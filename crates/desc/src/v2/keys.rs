@@ -1,0 +1,195 @@
+//! The RSA keys of a service and of its introduction points.
+
+use std::fmt;
+use std::sync::Arc;
+
+use onionweave_ring::v2::ServiceId;
+use sha1::{Digest, Sha1};
+use zeroize::Zeroizing;
+
+use crate::base64;
+use crate::der::{MODULUS_BITS, PublicParts};
+use crate::error::{Error, KeyProblem};
+use crate::rsa::{self, SIGNATURE_LEN};
+use crate::tokens::PUBLIC_KEY;
+
+const PRIVATE_KEY: &str = "RSA PRIVATE KEY";
+
+/// A public RSA key of 1024 bits with any exponent.
+///
+/// Two keys are equal when their numbers are. [`Display`](fmt::Display) writes the PEM object that C Tor writes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey {
+    /// Canonical DER of two numbers, the first of which has 1024 bits.
+    der: Arc<[u8]>,
+}
+
+impl PublicKey {
+    /// Reads the `RSAPublicKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
+    /// (lib/crypt_ops/crypto_rsa_openssl.c:503).
+    ///
+    /// # Errors
+    /// [`Error::PublicKey`] if it cannot be decoded or the modulus does not have 1024 bits.
+    pub fn from_der(der: &[u8]) -> Result<Self, Error> {
+        let parts = PublicParts::from_der(der).ok_or(Error::PublicKey(KeyProblem::Damaged))?;
+        match parts.bits() {
+            MODULUS_BITS => Ok(Self {
+                der: parts.to_der().into(),
+            }),
+            bits => Err(Error::PublicKey(KeyProblem::Size { bits })),
+        }
+    }
+
+    /// The key in canonical DER: what Tor hashes and writes, and the bytes received wherever those were canonical.
+    pub fn as_der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The ID of the service whose permanent key this is.
+    pub fn service_id(&self) -> ServiceId {
+        ServiceId::from_public_key_der(&self.der)
+    }
+
+    /// Whether the public exponent is 65537, which clients demand of the keys of introduction points
+    /// (`crypto_pk_public_exponent_ok`), though not of permanent keys.
+    pub fn exponent_is_65537(&self) -> bool {
+        self.parts().is_some_and(|parts| parts.exponent_is_65537())
+    }
+
+    /// Checks a signature over a SHA-1 digest: PKCS#1 v1.5 padding, without the DigestInfo.
+    ///
+    /// As in C Tor (feature/dirparse/sigcommon.c:142), what was signed must *begin* with the digest.
+    ///
+    /// # Errors
+    /// [`Error::WrongSignature`].
+    pub fn verify(&self, digest: &[u8; 20], signature: &[u8]) -> Result<(), Error> {
+        let recovered = self.parts().and_then(|parts| rsa::recover(parts, signature));
+        match recovered {
+            Some(payload) if payload.starts_with(digest) => Ok(()),
+            _ => Err(Error::WrongSignature),
+        }
+    }
+
+    /// The two numbers. Never `None`, since `der` was written from two numbers.
+    fn parts(&self) -> Option<PublicParts<'_>> {
+        PublicParts::from_der(&self.der)
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        base64::encode_object(PUBLIC_KEY, &self.der, &mut text);
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    /// Writes the SHA-1 of the DER, the digest by which Tor itself tells keys apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({:X})", Sha1::digest(&self.der))
+    }
+}
+
+/// The private key of a v2 service: RSA, 1024 bits.
+///
+/// It is wiped from memory when the last clone is dropped, and is never printed.
+///
+/// ```
+/// use onionweave_desc::v2::ServiceKey;
+///
+/// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+/// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ServiceKey {
+    private: rsa::PrivateKey,
+    public: PublicKey,
+}
+
+impl ServiceKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
+    pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
+        let private = rsa::PrivateKey::generate(rng).ok_or(Error::PrivateKey(KeyProblem::Damaged))?;
+        Self::new(private)
+    }
+
+    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
+    /// that is no private key apart.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        read_pem(pem).map_err(Error::PrivateKey).and_then(Self::new)
+    }
+
+    fn new(private: rsa::PrivateKey) -> Result<Self, Error> {
+        let public = PublicKey::from_der(&private.public_der()).map_err(|error| match error {
+            Error::PublicKey(problem) => Error::PrivateKey(problem),
+            other => other,
+        })?;
+        Ok(Self { private, public })
+    }
+
+    /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`] if the key cannot be encoded, which has no known cause.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, Error> {
+        let der = self.private.to_pkcs1().ok_or(Error::PrivateKey(KeyProblem::Damaged))?;
+        // Large enough that the string is never moved, which would leave a copy behind.
+        let mut pem = Zeroizing::new(String::with_capacity(der.len() * 2 + 128));
+        base64::encode_object(PRIVATE_KEY, &der, &mut pem);
+        Ok(pem)
+    }
+
+    /// The ID of the service.
+    pub fn service_id(&self) -> ServiceId {
+        self.public.service_id()
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs a SHA-1 digest as Tor does: PKCS#1 v1.5 padding, without the DigestInfo
+    /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:444). The same digest always gives the same signature.
+    ///
+    /// # Errors
+    /// [`Error::SigningFailed`] if the result does not verify: the machine computed wrongly.
+    pub fn sign_digest(&self, digest: &[u8; 20]) -> Result<[u8; SIGNATURE_LEN], Error> {
+        self.private.sign(digest).ok_or(Error::SigningFailed)
+    }
+}
+
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServiceKey").field(&self.service_id()).finish()
+    }
+}
+
+fn read_pem(pem: &str) -> Result<rsa::PrivateKey, KeyProblem> {
+    let (_, block) = pem.split_once("-----BEGIN ").ok_or(KeyProblem::NotPem)?;
+    let (label, block) = block.split_once("-----").ok_or(KeyProblem::Pem)?;
+    let read = match label {
+        PRIVATE_KEY => rsa::PrivateKey::from_pkcs1,
+        "PRIVATE KEY" => rsa::PrivateKey::from_pkcs8,
+        "ENCRYPTED PRIVATE KEY" => return Err(KeyProblem::Encrypted),
+        // A label of sensible length: nothing that follows an unclosed `-----BEGIN` may reach a log.
+        other => return Err(KeyProblem::Label(other.chars().take(40).collect())),
+    };
+    let (body, _) = block.split_once("-----END ").ok_or(KeyProblem::Pem)?;
+    // The header of RFC 1421 that OpenSSL writes into encrypted PKCS#1 files.
+    if body.contains("ENCRYPTED") && body.contains("Proc-Type:") {
+        return Err(KeyProblem::Encrypted);
+    }
+    let der = base64::decode(body.as_bytes())
+        .map(Zeroizing::new)
+        .ok_or(KeyProblem::Pem)?;
+    read(&der)
+}
