@@ -172,3 +172,57 @@ fn deal(mut left: Vec<Counts>, places: &[Place], rng: &mut ChaCha8Rng) -> Vec<us
     debug_assert!(holders.iter().all(Option::is_some), "a place for everyone");
     holders.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+
+    use super::*;
+
+    /// `'1'` and `'2'` say the replica; the letter whose slot it is, from `'a'`, or `'-'`.
+    fn placed(allowed: &[RangeInclusive<usize>], places: &[&str], seed: u64) -> String {
+        let places: Vec<_> = places
+            .iter()
+            .map(|text| {
+                let (replica, holder) = text.split_at(1);
+                Place {
+                    second: replica == "2",
+                    holder: holder
+                        .bytes()
+                        .find(|letter| *letter != b'-')
+                        .map(|letter| usize::from(letter - b'a')),
+                }
+            })
+            .collect();
+        let holders = place(allowed, &places, &mut ChaCha8Rng::seed_from_u64(seed));
+        holders.into_iter().map(|holder| char::from(b"abc"[holder])).collect()
+    }
+
+    #[test]
+    fn keeps_what_is_held() {
+        for seed in 0..20 {
+            assert_eq!(placed(&[2..=2, 2..=2], &["1b", "1a", "2a", "2b"], seed), "baab");
+            assert_eq!(placed(&[2..=2, 2..=2], &["1b", "1-", "2a", "2-"], seed), "baab");
+            assert_eq!(placed(&[1..=2, 1..=2], &["1a", "2a", "2-"], seed), "aab");
+        }
+    }
+
+    #[test]
+    fn goes_to_both_replicas_even_if_more_changes() {
+        for seed in 0..20 {
+            let placed = placed(&[2..=2, 2..=2], &["1a", "1a", "2b", "2b"], seed);
+            let one_in_each = ["abab", "abba", "baab", "baba"];
+            assert!(one_in_each.contains(&placed.as_str()), "{placed}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_drawn() {
+        let plans: BTreeSet<_> = (0..200)
+            .map(|seed| placed(&[1..=1, 1..=1, 1..=1], &["1-", "1-", "2-"], seed))
+            .collect();
+        assert_eq!(plans.len(), 6, "{plans:?}");
+    }
+}

@@ -109,3 +109,56 @@ impl Quotas {
 fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(weights: &[u32], slots: usize) -> Quotas {
+        let weights: Vec<_> = weights
+            .iter()
+            .map(|&weight| Weight::try_from(weight).unwrap())
+            .collect();
+        Quotas::new(&weights, slots)
+    }
+
+    #[test]
+    fn rotations_are_as_short_as_they_can_be() {
+        let table: [(&[u32], usize, u128); 10] = [
+            (&[], 6, 1),
+            (&[1, 1], 0, 1),
+            (&[1, 1, 1, 1], 6, 2),
+            (&[1, 1, 1, 1, 1], 6, 5),
+            (&[9, 9, 9, 9, 9], 6, 5),
+            (&[1; 12], 6, 2),
+            (&[2, 1], 6, 1),
+            (&[1, 2, 3, 1], 6, 7),
+            (&[1, 3], 2, 2),
+            (&[u32::MAX, u32::MAX - 1], 64, 8_589_934_589),
+        ];
+        for (weights, slots, rotation) in table {
+            assert_eq!(quotas(weights, slots).rotation(), rotation, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn every_round_deals_every_slot() {
+        let quotas = quotas(&[5, 1, 1, 4, 7], 6);
+        for number in 0..100 {
+            let drawn = quotas.drawn(Round::new(number, 3));
+            assert_eq!(drawn.iter().map(|count| *count.start()).sum::<usize>(), 6);
+            for (drawn, free) in drawn.iter().zip(quotas.free()) {
+                assert!(free.contains(drawn.start()));
+            }
+        }
+    }
+
+    #[test]
+    fn held_slots_count_if_all_are_held_evenly() {
+        let quotas = quotas(&[1, 1], 3);
+        let held = |holders: &[Option<usize>]| quotas.held(holders.iter().copied());
+        assert_eq!(held(&[Some(1), Some(0), Some(1)]), Some(vec![1..=1, 2..=2]));
+        assert_eq!(held(&[Some(1), Some(0), None]), None);
+        assert_eq!(held(&[Some(1), Some(1), Some(1)]), None);
+    }
+}
