@@ -31,9 +31,7 @@ pub enum Error {
     },
 
     /// The part of a relay's name after `~` or `=` is no nickname.
-    #[error(
-        "relay fingerprint: what follows the `~` or `=` is not a nickname of 1 to 19 letters and digits"
-    )]
+    #[error("relay fingerprint: what follows the `~` or `=` is not a nickname of 1 to 19 letters and digits")]
     Nickname,
 
     /// Version 2 knows replicas 0 and 1 only.
@@ -85,11 +83,22 @@ pub enum Error {
     },
 
     /// A consensus cannot be read.
-    #[error("{form}: {message}")]
+    #[error("{form}{}: {message}", lines_from(*.first_line))]
     Consensus {
         /// The form of the document.
         form: Form,
+        /// The line, counted from 1, at which the consensus proper begins; lines in the message count from there.
+        first_line: usize,
         /// What is wrong and where, in the words of the parser.
         message: String,
     },
+}
+
+/// What a message adds when its line numbers do not count from the start of the document.
+fn lines_from(first_line: usize) -> String {
+    if first_line > 1 {
+        format!(" (its lines counted from line {first_line})")
+    } else {
+        String::new()
+    }
 }

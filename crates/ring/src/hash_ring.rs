@@ -54,8 +54,8 @@ impl HashRing {
     /// Every directory once, from the first one at or after `point` onwards, past the end of the ring to its beginning.
     ///
     /// A relay whose fingerprint equals `point` comes first, as in C Tor: the search finds an equal entry before a
-    /// greater one (`smartlist_bsearch_idx` in feature/rend/rendcommon.c:860), and an index past the end becomes 0
-    /// (:861).
+    /// greater one (`smartlist_bsearch_idx` in feature/rend/rendcommon.c:859), and an index past the end becomes 0
+    /// (:860).
     pub fn successors(&self, point: &[u8; 20]) -> impl Iterator<Item = Fingerprint> + use<'_> {
         let start = self
             .fingerprints

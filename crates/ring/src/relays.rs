@@ -13,10 +13,18 @@
 //! # Why a scanner of our own for router statuses
 //!
 //! tor-netdoc reads whole consensuses only. Its type for one router status demands a `pr` line, which Tor does not write
-//! on the control port (feature/nodelist/fmt_routerstatus.c:104 writes one only when it is given protocols, and
-//! `networkstatus_getinfo_helper_single`, feature/nodelist/networkstatus.c:2514, gives none). So the real answer of a
+//! on the control port (feature/nodelist/fmt_routerstatus.c:110 writes one only when it is given protocols, and
+//! `networkstatus_getinfo_helper_single`, feature/nodelist/networkstatus.c:2358, gives none). So the real answer of a
 //! real Tor is refused, with "missing item pr". The two lines that matter here are scanned instead, which is also ten
 //! times as fast.
+//!
+//! # What tor-netdoc refuses
+//!
+//! Its parser is stricter than C Tor in three ways that real documents meet. Two are made good before it sees the text:
+//! the last line end, which `GETINFO` answers lack ("line truncated before newline"), and annotations or blank lines
+//! ahead ("Empty line"). The third is not: every relay must have a `pr` line, so plain consensuses from before 2016 are
+//! refused, with that reason. [`RelayList::from_ns_all`] reads the relays of those, as it passes over the lines it does
+//! not know.
 //!
 //! # What is not checked
 //!
@@ -118,6 +126,15 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
+    /// The lifetime that `GETINFO consensus/valid-after`, `fresh-until` and `valid-until` tell.
+    pub const fn new(valid_after: UnixTime, fresh_until: UnixTime, valid_until: UnixTime) -> Self {
+        Self {
+            valid_after,
+            fresh_until,
+            valid_until,
+        }
+    }
+
     /// From when on it holds.
     pub const fn valid_after(&self) -> UnixTime {
         self.valid_after
@@ -163,16 +180,14 @@ impl RelayList {
 
     /// Reads a document of any of the three forms.
     ///
-    /// The first line that is not blank tells which one it is. Lines may end in LF or CRLF.
+    /// The first line tells which one it is, apart from blank lines and annotations (`@type ...`, as archives have
+    /// them). Lines may end in LF or CRLF.
     ///
     /// # Errors
     /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no such line; else as
     /// the function for the form.
     pub fn parse(document: &str) -> Result<Self, Error> {
-        let first = document
-            .lines()
-            .enumerate()
-            .find(|(_, line)| !line.trim().is_empty());
+        let first = document.lines().enumerate().find(|(_, line)| !is_preface(line));
         let Some((index, line)) = first else {
             return Err(Error::Empty {
                 form: Form::RouterStatuses,
@@ -180,12 +195,8 @@ impl RelayList {
         };
         let mut items = line.split_ascii_whitespace();
         match (items.next(), items.next(), items.next()) {
-            (Some("network-status-version"), Some("3"), None | Some("ns")) => {
-                Self::from_consensus(document)
-            }
-            (Some("network-status-version"), Some("3"), Some("microdesc")) => {
-                Self::from_microdesc_consensus(document)
-            }
+            (Some("network-status-version"), Some("3"), None | Some("ns")) => Self::from_consensus(document),
+            (Some("network-status-version"), Some("3"), Some("microdesc")) => Self::from_microdesc_consensus(document),
             (Some("r" | "s"), ..) => Self::from_ns_all(document),
             _ => Err(Error::UnknownForm { line: index + 1 }),
         }
@@ -193,7 +204,8 @@ impl RelayList {
 
     /// Reads router statuses: the answer to `GETINFO ns/all`, or the body of a `NEWCONSENSUS` event.
     ///
-    /// Relays may stand in any order. Lines other than `r` and `s` are passed over.
+    /// Relays may stand in any order; one that is listed twice counts once on the ring. Lines other than `r` and `s` are
+    /// passed over.
     ///
     /// # Errors
     /// [`Error::Line`] with the line and what is wrong with it; a list of which one line cannot be read is refused as a
@@ -230,11 +242,7 @@ impl RelayList {
         if relays.is_empty() {
             return Err(Error::Empty { form });
         }
-        Ok(Self {
-            form,
-            relays,
-            lifetime,
-        })
+        Ok(Self { form, relays, lifetime })
     }
 
     /// What the list was read from.
@@ -260,6 +268,12 @@ impl RelayList {
             .map(Relay::fingerprint)
             .collect()
     }
+}
+
+/// Whether a line ahead of a document says nothing: it is blank or an annotation.
+fn is_preface(line: &str) -> bool {
+    let line = line.trim_ascii();
+    line.is_empty() || line.starts_with('@')
 }
 
 fn check_len(document: &str) -> Result<(), Error> {

@@ -15,7 +15,7 @@ pub(crate) struct Alphabet {
 }
 
 /// Base32 in lower case: descriptors and commands take nothing else (`rend_valid_descriptor_id`,
-/// feature/rend/rendcommon.c:738, against `BASE32_CHARS`, lib/encoding/binascii.h:53).
+/// feature/rend/rendcommon.c:739, against `BASE32_CHARS`, lib/encoding/binascii.h:53).
 pub(crate) const BASE32_LOWER: Alphabet = Alphabet {
     encoding: BASE32_NOPAD_NOCASE,
     allows: |byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'),
@@ -45,11 +45,7 @@ pub(crate) const BASE64: Alphabet = Alphabet {
 };
 
 /// Reads exactly `N` bytes; `what` names them in errors.
-pub(crate) fn decode<const N: usize>(
-    what: &'static str,
-    alphabet: &Alphabet,
-    text: &str,
-) -> Result<[u8; N], Error> {
+pub(crate) fn decode<const N: usize>(what: &'static str, alphabet: &Alphabet, text: &str) -> Result<[u8; N], Error> {
     let expected = alphabet.encoding.encode_len(N);
     if text.len() != expected {
         return Err(Error::Length {

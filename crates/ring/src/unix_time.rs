@@ -40,10 +40,10 @@ impl UnixTime {
     }
 
     /// Reads `YYYY-MM-DD HH:MM:SS` by the rules of C Tor's `parse_iso_time` (lib/encoding/time_fmt.c:336-394 and
-    /// `tor_timegm`, :92), which are those of descriptors and network statuses.
+    /// `tor_timegm`, :96), which are those of descriptors and network statuses.
     ///
     /// As there, each number but the year may have one digit instead of two, a second 60 counts as the first of the
-    /// next minute, and the year 2000 has no 29 February while 2300 has one (:120 asks whether `year - 1900` is a leap
+    /// next minute, and the year 2000 has no 29 February while 2300 has one (:124 asks whether `year - 1900` is a leap
     /// year).
     ///
     /// # Errors
@@ -115,9 +115,7 @@ impl UnixTime {
 /// A time before the epoch becomes the epoch; fractions of a second are cut off.
 impl From<SystemTime> for UnixTime {
     fn from(time: SystemTime) -> Self {
-        let since_epoch = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self(since_epoch.as_secs())
     }
 }
@@ -131,7 +129,7 @@ impl From<UnixTime> for SystemTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS` in UTC (`format_iso_time`, lib/encoding/time_fmt.c:300); the year has more digits from 10000 on.
+/// `YYYY-MM-DD HH:MM:SS` in UTC (`format_iso_time`, lib/encoding/time_fmt.c:294); the year has more digits from 10000 on.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.0 / DAY);
@@ -166,7 +164,7 @@ fn take_number(rest: &mut &[u8], width: usize) -> Option<u64> {
     number
 }
 
-/// Days of a month by C Tor's calendar (lib/encoding/time_fmt.c:118-125); 0 if there is no such month.
+/// Days of a month by C Tor's calendar (lib/encoding/time_fmt.c:120-128); 0 if there is no such month.
 fn days_in_month(year: u64, month: u64) -> u64 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -198,10 +196,8 @@ const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_BEFORE_1970;
     let (cycle, day_of_cycle) = (days / DAYS_IN_CYCLE, days % DAYS_IN_CYCLE);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year =
-        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let year = cycle * 400 + year_of_cycle;

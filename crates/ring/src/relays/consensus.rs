@@ -8,34 +8,72 @@ use super::{Form, Lifetime, Relay};
 use crate::{Error, Fingerprint};
 
 pub(super) fn parse_plain(document: &str) -> Result<(Vec<Relay>, Lifetime), Error> {
-    let document = with_unix_line_ends(document);
+    let input = Input::new(document);
     let (_signed, _rest, consensus) =
-        PlainConsensus::parse(&document).map_err(|error| wrong(Form::PlainConsensus, &error))?;
+        PlainConsensus::parse(&input.text).map_err(|error| input.error(Form::PlainConsensus, &error))?;
     // "Dangerously": neither time nor signatures are checked; see the parent module.
     let consensus = &consensus.dangerously_peek().consensus;
     let relays = consensus.relays().iter().map(|status| {
-        relay(
-            status.rsa_identity().to_bytes(),
-            status.nickname(),
-            status.is_flagged_hsdir(),
-        )
+        let identity = status.rsa_identity().to_bytes();
+        relay(identity, status.nickname(), status.is_flagged_hsdir())
     });
     Ok((relays.collect(), lifetime(consensus.lifetime())))
 }
 
+/// As [`parse_plain`], of which it differs in types alone: tor-netdoc has no trait over the two.
 pub(super) fn parse_microdesc(document: &str) -> Result<(Vec<Relay>, Lifetime), Error> {
-    let document = with_unix_line_ends(document);
+    let input = Input::new(document);
     let (_signed, _rest, consensus) =
-        MdConsensus::parse(&document).map_err(|error| wrong(Form::MicrodescConsensus, &error))?;
+        MdConsensus::parse(&input.text).map_err(|error| input.error(Form::MicrodescConsensus, &error))?;
     let consensus = &consensus.dangerously_peek().consensus;
     let relays = consensus.relays().iter().map(|status| {
-        relay(
-            status.rsa_identity().to_bytes(),
-            status.nickname(),
-            status.is_flagged_hsdir(),
-        )
+        let identity = status.rsa_identity().to_bytes();
+        relay(identity, status.nickname(), status.is_flagged_hsdir())
     });
     Ok((relays.collect(), lifetime(consensus.lifetime())))
+}
+
+/// A document as tor-netdoc wants it.
+struct Input<'a> {
+    text: Cow<'a, str>,
+    /// The line of the document at which `text` begins, counted from 1.
+    first_line: usize,
+}
+
+impl<'a> Input<'a> {
+    /// Makes good what tor-netdoc refuses and what says nothing about the consensus:
+    ///
+    /// - blank lines and `@type` annotations ahead of it (archives have them; [`super::is_preface`]);
+    /// - CRLF at the end of lines, as the control port sends them;
+    /// - a missing line end behind the last signature, as the control port's multi-line values end in. The end of any
+    ///   other line may not be missing: there the document was cut off.
+    fn new(document: &'a str) -> Self {
+        let mut rest = document;
+        let mut first_line = 1;
+        while let Some((line, tail)) = rest.split_once('\n') {
+            if !super::is_preface(line) {
+                break;
+            }
+            rest = tail;
+            first_line += 1;
+        }
+        let mut text = Cow::Borrowed(rest);
+        if text.contains('\r') {
+            text = Cow::Owned(text.replace("\r\n", "\n"));
+        }
+        if text.ends_with("\n-----END SIGNATURE-----") {
+            text.to_mut().push('\n');
+        }
+        Self { text, first_line }
+    }
+
+    fn error(&self, form: Form, error: &tor_netdoc::Error) -> Error {
+        Error::Consensus {
+            form,
+            first_line: self.first_line,
+            message: error.to_string(),
+        }
+    }
 }
 
 fn relay(identity: [u8; 20], nickname: &str, is_hsdir: bool) -> Relay {
@@ -51,21 +89,5 @@ fn lifetime(lifetime: &netstatus::Lifetime) -> Lifetime {
         valid_after: lifetime.valid_after().into(),
         fresh_until: lifetime.fresh_until().into(),
         valid_until: lifetime.valid_until().into(),
-    }
-}
-
-fn wrong(form: Form, error: &tor_netdoc::Error) -> Error {
-    Error::Consensus {
-        form,
-        message: error.to_string(),
-    }
-}
-
-/// The document with LF for each CRLF, which is how the control port sends it.
-fn with_unix_line_ends(document: &str) -> Cow<'_, str> {
-    if document.contains('\r') {
-        Cow::Owned(document.replace("\r\n", "\n"))
-    } else {
-        Cow::Borrowed(document)
     }
 }

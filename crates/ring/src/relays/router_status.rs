@@ -4,7 +4,7 @@ use super::{Form, LineProblem, Relay};
 use crate::{Error, Fingerprint, fingerprint::is_legal_nickname};
 
 /// Items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
-/// (feature/nodelist/fmt_routerstatus.c:65-75; fewer are refused in feature/dirparse/ns_parse.c:336, more are not).
+/// (feature/nodelist/fmt_routerstatus.c:65-75; fewer are refused in feature/dirparse/ns_parse.c:338, more are not).
 const ROUTER_LINE_ITEMS: usize = 8;
 
 pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
@@ -49,9 +49,7 @@ pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
 fn parse_router<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Result<Relay, LineProblem> {
     let found = items.clone().count();
     let mut items = items;
-    let (Some(nickname), Some(identity), true) =
-        (items.next(), items.next(), found >= ROUTER_LINE_ITEMS)
-    else {
+    let (Some(nickname), Some(identity), true) = (items.next(), items.next(), found >= ROUTER_LINE_ITEMS) else {
         return Err(LineProblem::ShortRouterLine {
             expected: ROUTER_LINE_ITEMS,
             found,
@@ -60,8 +58,7 @@ fn parse_router<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Result<Rela
     if !is_legal_nickname(nickname) {
         return Err(LineProblem::Nickname);
     }
-    let fingerprint = Fingerprint::from_base64(identity)
-        .map_err(|error| LineProblem::Identity(Box::new(error)))?;
+    let fingerprint = Fingerprint::from_base64(identity).map_err(|error| LineProblem::Identity(Box::new(error)))?;
     Ok(Relay {
         fingerprint,
         nickname: nickname.into(),

@@ -117,7 +117,7 @@ impl From<[u8; 20]> for SecretIdPart {
     }
 }
 
-/// Thirty-two lower-case base32 characters, and no others (feature/rend/rendparse.c:170).
+/// Thirty-two lower-case base32 characters, and no others (feature/rend/rendparse.c:174).
 impl FromStr for SecretIdPart {
     type Err = Error;
 
@@ -155,10 +155,9 @@ pub struct DescriptorId([u8; 20]);
 
 impl DescriptorId {
     /// SHA-1 of the service's identifier, then the secret ID part (`rend_get_descriptor_id_bytes`,
-    /// feature/rend/rendcommon.c:87).
+    /// feature/rend/rendcommon.c:88).
     pub fn new(service: &ServiceId, secret_id_part: &SecretIdPart) -> Self {
-        let digest =
-            Sha1::new_with_prefix(service.as_bytes()).chain_update(secret_id_part.as_bytes());
+        let digest = Sha1::new_with_prefix(service.as_bytes()).chain_update(secret_id_part.as_bytes());
         Self(digest.finalize().into())
     }
 
@@ -173,13 +172,10 @@ impl DescriptorId {
     }
 
     /// The directories that hold this descriptor, in the order of the ring: at most three, fewer only if the ring has
-    /// fewer, none if it is empty (`hid_serv_get_responsible_directories`, feature/rend/rendcommon.c:847).
+    /// fewer, none if it is empty (`hid_serv_get_responsible_directories`, feature/rend/rendcommon.c:848).
     ///
     /// Nothing keeps a directory from being responsible for both replicas; it then counts for each.
-    pub fn responsible<'a>(
-        &self,
-        ring: &'a HashRing,
-    ) -> impl Iterator<Item = Fingerprint> + use<'a> {
+    pub fn responsible<'a>(&self, ring: &'a HashRing) -> impl Iterator<Item = Fingerprint> + use<'a> {
         ring.successors(&self.0).take(DIRECTORIES_PER_REPLICA)
     }
 }
@@ -190,7 +186,7 @@ impl From<[u8; 20]> for DescriptorId {
     }
 }
 
-/// Thirty-two lower-case base32 characters, and no others (`rend_valid_descriptor_id`, feature/rend/rendcommon.c:738).
+/// Thirty-two lower-case base32 characters, and no others (`rend_valid_descriptor_id`, feature/rend/rendcommon.c:739).
 impl FromStr for DescriptorId {
     type Err = Error;
 

@@ -11,7 +11,7 @@ const PERIOD_SECS: u64 = PERIOD.as_secs();
 ///
 /// The days of different services begin at different times of the day, so that not all descriptors move at once: those
 /// of a service whose identifier begins with the byte `b` begin `b × 86400 / 256` seconds before midnight UTC
-/// (`get_time_period`, feature/rend/rendcommon.c:125). Hence a period has a start only together with a service.
+/// (`get_time_period`, feature/rend/rendcommon.c:124). Hence a period has a start only together with a service.
 ///
 /// C Tor cuts the time to 32 bits before it divides (:132); this type does not, which differs from 2106 on.
 ///
@@ -37,7 +37,7 @@ impl TimePeriod {
         Self(number)
     }
 
-    /// The period in which `now` lies for this service (`get_time_period`, feature/rend/rendcommon.c:125).
+    /// The period in which `now` lies for this service (`get_time_period`, feature/rend/rendcommon.c:124).
     ///
     /// Beyond the last number there is (in some 11.7 million years) it stays at that number.
     pub fn at(service: &ServiceId, now: UnixTime) -> Self {
@@ -76,7 +76,7 @@ impl TimePeriod {
 
     /// Seconds until this period ends: 1 to 86400 while `now` lies in it, 0 when it is over, more than 86400 before it.
     ///
-    /// For the period of `now` this is C Tor's `get_seconds_valid` (feature/rend/rendcommon.c:139).
+    /// For the period of `now` this is C Tor's `get_seconds_valid` (feature/rend/rendcommon.c:138).
     pub fn seconds_left(self, service: &ServiceId, now: UnixTime) -> u64 {
         self.end(service).as_secs().saturating_sub(now.as_secs())
     }
@@ -98,11 +98,8 @@ impl fmt::Display for TimePeriod {
 /// The periods for which a service has descriptors out at `now`: the current one, and in its last hour the next one too.
 ///
 /// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
-/// (feature/rend/rendservice.c:3880).
-pub fn published_periods(
-    service: &ServiceId,
-    now: UnixTime,
-) -> impl Iterator<Item = TimePeriod> + use<> {
+/// (feature/rend/rendservice.c:3871).
+pub fn published_periods(service: &ServiceId, now: UnixTime) -> impl Iterator<Item = TimePeriod> + use<> {
     let current = TimePeriod::at(service, now);
     let in_overlap = current.seconds_left(service, now) < OVERLAP.as_secs();
     core::iter::once(current).chain(in_overlap.then(|| current.next()))
