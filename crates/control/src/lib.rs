@@ -1,1 +1,38 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Layout
+//!
+//! From the bytes up:
+//! - [`codec`]: lines, dot-stuffing, whole replies and events, limits.
+//! - [`command`] writes commands; [`event`], [`relay_name`], [`protocol_info`] interpret what comes back.
+//! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
+//! - [`client`] (feature `tokio`) is the only part that does IO.
+//!
+//! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below `src/`; sections are those of
+//! Tor's control-spec.
+
+pub mod auth;
+#[cfg(feature = "tokio")]
+pub mod client;
+pub mod codec;
+pub mod command;
+mod error;
+pub mod event;
+pub mod protocol_info;
+pub mod relay_name;
+pub mod session;
+mod text;
+
+pub use self::auth::{Credentials, Password};
+#[cfg(feature = "tokio")]
+pub use self::client::{Connection, Endpoint, Events, Options};
+pub use self::codec::{Decoder, Limits, RawEvent, Reply};
+pub use self::command::{Command, EventKind, HsFetch, Signal};
+pub use self::error::{ArgumentProblem, CloseReason, Error};
+pub use self::event::{
+    Event, HsAuth, HsDesc, HsDescAction, HsDescContent, HsDescReason, NetworkLiveness, NewConsensus, Severity,
+    StatusClient,
+};
+pub use self::protocol_info::{AuthMethod, ProtocolInfo};
+pub use self::relay_name::RelayName;
+pub use self::session::Session;

@@ -1,0 +1,101 @@
+//! The client on tokio: connections over TCP and unix sockets.
+//!
+//! One task owns the socket. [`Connection`] hands it commands and can be cloned freely; [`Events`] receives what Tor reports. How it
+//! behaves:
+//!
+//! - **Deadlines.** Every command has one, 10 seconds by default. When it passes, the connection is closed, for a late reply could not
+//!   be told from the next command's; all callers that wait get an error, and so does every later call.
+//! - **Cancelling.** Dropping the future of a call is safe. If the command was sent already, its reply is awaited, matched and
+//!   discarded, within the same deadline.
+//! - **Slow readers.** Events wait in a queue that is bounded in number and bytes. When it is full, events are dropped, and
+//!   [`Event::Lagged`](crate::Event::Lagged) says how many at the place where they are missing. Replies never wait for events.
+//! - **Confusion.** A stray reply, a reply whose form does not fit its command, or bytes that are not the control protocol close the
+//!   connection: nothing after that could be trusted.
+//! - **The end.** [`Connection::closed`] resolves with the reason as soon as the socket ends. Dropping the last [`Connection`] closes it.
+
+use std::time::Duration;
+
+use crate::codec::Limits;
+
+pub use self::connection::Connection;
+pub use self::endpoint::Endpoint;
+pub use self::events::Events;
+
+mod connection;
+mod driver;
+mod endpoint;
+mod events;
+
+/// How a connection behaves.
+///
+/// ```
+/// use std::time::Duration;
+/// use onionweave_control::Options;
+///
+/// let options = Options::default().command_deadline(Duration::from_secs(2));
+/// # drop(options);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    connect_deadline: Duration,
+    command_deadline: Duration,
+    event_queue: usize,
+    event_queue_bytes: usize,
+    limits: Limits,
+}
+
+impl Options {
+    /// How long connecting and authenticating may take together. Default: 10 seconds.
+    #[must_use]
+    pub fn connect_deadline(self, connect_deadline: Duration) -> Self {
+        Self {
+            connect_deadline,
+            ..self
+        }
+    }
+
+    /// How long a command may wait for its reply, from the call on. Default: 10 seconds.
+    #[must_use]
+    pub fn command_deadline(self, command_deadline: Duration) -> Self {
+        Self {
+            command_deadline,
+            ..self
+        }
+    }
+
+    /// How many events may wait to be received, at least one. Default: 4096.
+    #[must_use]
+    pub fn event_queue(self, events: usize) -> Self {
+        Self {
+            event_queue: events.max(1),
+            ..self
+        }
+    }
+
+    /// About how many bytes the waiting events may hold; a single event is kept whatever its size. Default: 64 MiB.
+    #[must_use]
+    pub fn event_queue_bytes(self, bytes: usize) -> Self {
+        Self {
+            event_queue_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// How large a line, reply or event may be.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_deadline: Duration::from_secs(10),
+            command_deadline: Duration::from_secs(10),
+            event_queue: 4096,
+            event_queue_bytes: 64 << 20,
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Handles to a connection, and the typed calls on them.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+use super::driver::{self, Inputs, Request, Stream};
+use super::events::{self, Events};
+use super::{Endpoint, Options};
+use crate::auth::{Handshake, Step};
+use crate::{CloseReason, Command, Credentials, Error, EventKind, HsFetch, ProtocolInfo, Reply, Session, Signal};
+
+/// How many commands wait in the channel to the task before callers wait themselves.
+const REQUESTS: usize = 64;
+
+/// A handle to an authenticated control connection. Clones share the connection; when the last is dropped, it is closed.
+///
+/// ```no_run
+/// use onionweave_control::{Connection, Credentials, Endpoint, Options};
+///
+/// # async fn example() -> Result<(), onionweave_control::Error> {
+/// let endpoint: Endpoint = "unix:/run/tor/control".parse()?;
+/// let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &Options::default()).await?;
+/// println!("Tor {}", tor.get_info("version").await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connection {
+    requests: mpsc::Sender<Request>,
+    close: mpsc::Sender<CloseReason>,
+    closed: watch::Receiver<Option<CloseReason>>,
+    protocol_info: Arc<ProtocolInfo>,
+    command_deadline: Duration,
+}
+
+impl Connection {
+    /// Connects and authenticates, both within [`Options::connect_deadline`].
+    ///
+    /// Must be called within a tokio runtime with IO and time enabled.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::ConnectDeadline`]; [`Error::CookieFile`] and those of [`Handshake`]; [`Error::Closed`] if the
+    /// other side closes or does not speak the control protocol.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+        options: &Options,
+    ) -> Result<(Self, Events), Error> {
+        let after = options.connect_deadline;
+        let started = Instant::now();
+        // A deadline beyond what the clock can express is none.
+        let deadline = started
+            .checked_add(after)
+            .unwrap_or_else(|| started + Duration::from_secs(86400 * 365));
+        match timeout_at(deadline, Self::connect_patiently(endpoint, credentials, options)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::ConnectDeadline {
+                endpoint: endpoint.to_string(),
+                after,
+            }),
+        }
+    }
+
+    async fn connect_patiently(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+        options: &Options,
+    ) -> Result<(Self, Events), Error> {
+        let failed = |source| Error::Connect {
+            endpoint: endpoint.to_string(),
+            source: Arc::new(source),
+        };
+        let stream: Box<dyn Stream + Unpin> = match endpoint {
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
+                Box::new(stream)
+            }
+            Endpoint::Unix(path) => connect_unix(path).await.map_err(failed)?,
+        };
+
+        let (requests, request_receiver) = mpsc::channel(REQUESTS);
+        let (close, close_receiver) = mpsc::channel(1);
+        let (closed_sender, closed) = watch::channel(None);
+        let (event_sender, events) = events::queue(options.event_queue, options.event_queue_bytes);
+        let inputs = Inputs {
+            requests: request_receiver,
+            close: close_receiver,
+        };
+        tokio::spawn(driver::run(
+            tokio::io::split(stream),
+            Session::new(options.limits),
+            inputs,
+            event_sender,
+            closed_sender,
+        ));
+
+        let mut connection = Self {
+            requests,
+            close,
+            closed,
+            protocol_info: Arc::default(),
+            // The deadline over all of them comes first.
+            command_deadline: options.connect_deadline.saturating_mul(2),
+        };
+        connection.protocol_info = Arc::new(connection.authenticate(credentials).await?);
+        connection.command_deadline = options.command_deadline;
+        Ok((connection, events))
+    }
+
+    async fn authenticate(&self, credentials: &Credentials) -> Result<ProtocolInfo, Error> {
+        let (mut handshake, first) = Handshake::start(credentials.clone(), rand::random());
+        let mut step = Step::Send(first);
+        loop {
+            step = match step {
+                Step::Send(command) => handshake.reply(self.send(command, self.command_deadline).await?)?,
+                Step::ReadCookie(path) => handshake.cookie(&read_cookie(path).await?)?,
+                Step::Done(info) => return Ok(info),
+            }
+        }
+    }
+
+    /// Another handle to the same connection whose calls have this deadline.
+    #[must_use]
+    pub fn with_deadline(&self, command_deadline: Duration) -> Self {
+        Self {
+            command_deadline,
+            ..self.clone()
+        }
+    }
+
+    /// What Tor told about itself before authentication: its version, the ways to authenticate. Costs nothing.
+    pub fn protocol_info(&self) -> &ProtocolInfo {
+        &self.protocol_info
+    }
+
+    /// The value of one `GETINFO` key. A value of several lines has them ended by LF, the last one too.
+    ///
+    /// An empty value is no error: every `consensus/...` and `ns/...` key is empty while Tor has no consensus
+    /// (feature/nodelist/networkstatus.c:2631-2706).
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] (552 for a key that Tor does not know, 551 for what it does not have), [`Error::NotUtf8`], and those of
+    /// [`command`](Self::command).
+    pub async fn get_info(&self, key: &str) -> Result<String, Error> {
+        into_text(key, self.get_info_bytes(key).await?)
+    }
+
+    /// The value of one `GETINFO` key as bytes: descriptors may hold text in any encoding.
+    ///
+    /// # Errors
+    /// As [`get_info`](Self::get_info), but never [`Error::NotUtf8`].
+    pub async fn get_info_bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let values = self.get_info_values(&[key]).await?;
+        // One value per key.
+        Ok(values.into_iter().next().unwrap_or_default())
+    }
+
+    /// The values of several `GETINFO` keys at one moment, by key.
+    ///
+    /// # Errors
+    /// As [`get_info`](Self::get_info). One key that fails makes Tor drop all values (feature/control/control_getinfo.c:1775-1823).
+    pub async fn get_infos(&self, keys: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+        let values = self.get_info_values(keys).await?;
+        keys.iter()
+            .zip(values)
+            .map(|(key, value)| Ok(((*key).to_owned(), into_text(key, value)?)))
+            .collect()
+    }
+
+    async fn get_info_values(&self, keys: &[&str]) -> Result<Vec<Vec<u8>>, Error> {
+        let command = Command::get_info(keys)?;
+        let reply = self.command(command, self.command_deadline).await?;
+        let values = reply.into_values(keys);
+        self.close_unless_expected(values)
+    }
+
+    /// Asks for exactly these events from now on.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays; those of [`command`](Self::command).
+    pub async fn set_events(&self, kinds: &[EventKind]) -> Result<(), Error> {
+        self.simple(Command::set_events(kinds)?).await
+    }
+
+    /// Asks directories for a descriptor. What they say comes as events; a directory that is down never gives one.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`]: 552 for a server that Tor does not know, 512 without server for a descriptor ID, 513 from a Tor without v2;
+    /// those of [`command`](Self::command).
+    pub async fn hs_fetch(&self, fetch: &HsFetch) -> Result<(), Error> {
+        self.simple(Command::hs_fetch(fetch)?).await
+    }
+
+    /// Uploads a descriptor, as [`Command::hs_post`] says. `Ok` means that Tor began; the result comes as events, or never.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`]: 554 for an invalid descriptor, 552 for a server that Tor does not know, when nothing is sent to any;
+    /// [`Error::Deadline`] and a closed connection where Tor has no v2; those of [`command`](Self::command).
+    pub async fn hs_post(&self, servers: &[[u8; 20]], hs_address: Option<&str>, body: &[u8]) -> Result<(), Error> {
+        self.simple(Command::hs_post(servers, hs_address, body)?).await
+    }
+
+    /// Sends a signal. After [`Signal::Halt`] the connection ends.
+    ///
+    /// # Errors
+    /// Those of [`command`](Self::command).
+    pub async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.simple(Command::signal(signal)).await
+    }
+
+    /// Sets options, all or none.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`]: 552 for an option that Tor does not know, 513 for a value, 553 where it can't be set while Tor runs; those of
+    /// [`command`](Self::command).
+    pub async fn set_conf(&self, options: &[(&str, &str)]) -> Result<(), Error> {
+        self.simple(Command::set_conf(options)?).await
+    }
+
+    /// Sets options back to their defaults.
+    ///
+    /// # Errors
+    /// As [`set_conf`](Self::set_conf).
+    pub async fn reset_conf(&self, options: &[&str]) -> Result<(), Error> {
+        self.simple(Command::reset_conf(options)?).await
+    }
+
+    /// Makes Tor exit when this connection ends.
+    ///
+    /// # Errors
+    /// Those of [`command`](Self::command).
+    pub async fn take_ownership(&self) -> Result<(), Error> {
+        self.simple(Command::take_ownership()).await
+    }
+
+    /// Asks Tor to close the connection, and waits until it has.
+    ///
+    /// # Errors
+    /// Those of [`command`](Self::command).
+    pub async fn quit(&self) -> Result<(), Error> {
+        self.command(Command::quit(), self.command_deadline).await?;
+        self.closed().await;
+        Ok(())
+    }
+
+    /// Sends any command and gives its reply, which must come within `deadline` from now.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] for a negative reply; [`Error::Deadline`] after which the connection is closed; [`Error::Closed`].
+    pub async fn command(&self, command: Command, deadline: Duration) -> Result<Reply, Error> {
+        let name = command.name().to_owned();
+        self.send(command, deadline).await?.into_result(&name)
+    }
+
+    /// Closes the connection now. Callers that wait get [`Error::Closed`].
+    pub fn close(&self) {
+        // When a wish to close is waiting already, this one is not needed.
+        let _ = self.close.try_send(CloseReason::Local);
+    }
+
+    /// Resolves with the reason when the connection is closed, at once if it is already.
+    pub async fn closed(&self) -> CloseReason {
+        let mut closed = self.closed.clone();
+        let reason = match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            // The task was ended with its runtime.
+            Err(_) => None,
+        };
+        reason.unwrap_or(CloseReason::Local)
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.borrow().is_some() || self.closed.has_changed().is_err()
+    }
+
+    /// A command whose positive reply is one line.
+    async fn simple(&self, command: Command) -> Result<(), Error> {
+        let name = command.name().to_owned();
+        let reply = self.command(command, self.command_deadline).await?;
+        let expected = match reply.lines() {
+            [line] if line.text() == b"OK" => Ok(()),
+            _ => Err(Error::UnexpectedReply {
+                command: name,
+                problem: format!("expected OK, got {:?}", reply.text()),
+            }),
+        };
+        self.close_unless_expected(expected)
+    }
+
+    /// A reply of another form is another command's: from here on no reply could be trusted.
+    fn close_unless_expected<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            let _ = self.close.try_send(CloseReason::Protocol(Arc::new(error.clone())));
+        }
+        result
+    }
+
+    async fn send(&self, command: Command, allowed: Duration) -> Result<Reply, Error> {
+        let now = Instant::now();
+        let deadline = now
+            .checked_add(allowed)
+            .unwrap_or_else(|| now + Duration::from_secs(86400 * 365));
+        let name = command.name().to_owned();
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            command,
+            deadline,
+            allowed,
+            answer,
+        };
+        let exchange = async {
+            // Either fails only when the task is over, which has told the reason before.
+            self.requests.send(request).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout_at(deadline, exchange).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Error::Closed(self.closed().await)),
+            // The task watches the commands that it has sent; this is for those that still wait to be, and to agree with it.
+            Err(_) => {
+                let _ = self.close.try_send(CloseReason::Deadline {
+                    command: name.clone(),
+                    after: allowed,
+                });
+                self.closed().await;
+                Err(Error::Deadline {
+                    command: name,
+                    after: allowed,
+                })
+            }
+        }
+    }
+}
+
+fn into_text(key: &str, value: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(value).map_err(|error| Error::NotUtf8 {
+        key: key.to_owned(),
+        at: error.utf8_error().valid_up_to(),
+    })
+}
+
+#[cfg(unix)]
+async fn connect_unix(path: &Path) -> std::io::Result<Box<dyn Stream + Unpin>> {
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn connect_unix(_path: &Path) -> std::io::Result<Box<dyn Stream + Unpin>> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Reads a cookie file without ever reading much or waiting for a pipe.
+async fn read_cookie(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let read = {
+        let path = path.clone();
+        move || {
+            if !std::fs::metadata(&path)?.is_file() {
+                return Err(std::io::Error::other("it is not a regular file"));
+            }
+            // One byte more than a cookie has shows that it is too long.
+            let mut content = Zeroizing::new(Vec::with_capacity(64));
+            std::fs::File::open(&path)?.take(33).read_to_end(&mut content)?;
+            Ok(content)
+        }
+    };
+    let result = tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    result.map_err(|error| Error::CookieFile {
+        path,
+        problem: error.to_string(),
+    })
+}

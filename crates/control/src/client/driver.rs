@@ -1,0 +1,251 @@
+//! The task that owns the socket.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::events::EventSender;
+use crate::session::{Incoming, Session, Ticket};
+use crate::{CloseReason, Command, Error, Reply};
+
+/// How many bytes are read at once.
+const READ_BYTES: usize = 64 << 10;
+/// How many commands may wait for their reply. More wait in the channel, and then in their callers.
+const MAX_PENDING: usize = 1024;
+
+/// A socket of either family.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// A command on its way to the socket.
+pub(super) struct Request {
+    pub(super) command: Command,
+    /// When the reply must be there.
+    pub(super) deadline: Instant,
+    /// How long that was when the caller asked.
+    pub(super) allowed: Duration,
+    pub(super) answer: oneshot::Sender<Result<Reply, Error>>,
+}
+
+/// What the task listens to beside the socket.
+pub(super) struct Inputs {
+    /// Ends when the last handle is dropped.
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// A handle's wish to close.
+    pub(super) close: mpsc::Receiver<CloseReason>,
+}
+
+/// A command that was sent and has no reply yet.
+struct Waiting {
+    ticket: Ticket,
+    name: String,
+    deadline: Instant,
+    allowed: Duration,
+    /// Its receiver may be gone; the reply is awaited all the same.
+    answer: oneshot::Sender<Result<Reply, Error>>,
+}
+
+/// Moves commands, replies and events until the connection ends; then says why.
+pub(super) async fn run<S: Stream + ?Sized>(
+    socket: (ReadHalf<Box<S>>, WriteHalf<Box<S>>),
+    session: Session,
+    mut inputs: Inputs,
+    events: EventSender,
+    closed: watch::Sender<Option<CloseReason>>,
+) where
+    Box<S>: AsyncRead + AsyncWrite,
+{
+    let mut driver = Driver {
+        session,
+        waiting: VecDeque::new(),
+        outgoing: None,
+        events,
+    };
+    let reason = driver.run(socket, &mut inputs).await;
+    tracing::debug!(%reason, "control connection closed");
+
+    // First the reason, then the callers: whoever finds its answer missing looks the reason up.
+    closed.send_replace(Some(reason.clone()));
+    driver.fail_waiting(&reason);
+}
+
+struct Driver {
+    session: Session,
+    /// In the order in which they were sent, as the session's tickets are.
+    waiting: VecDeque<Waiting>,
+    /// A command being written, and how much of it has been.
+    outgoing: Option<(Command, usize)>,
+    events: EventSender,
+}
+
+impl Driver {
+    async fn run<S>(
+        &mut self,
+        (mut reader, mut writer): (ReadHalf<S>, WriteHalf<S>),
+        inputs: &mut Inputs,
+    ) -> CloseReason
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            // No socket is touched by two branches at once, and each branch's future may be dropped without loss: `read` and `write`
+            // have moved bytes only if they are ready.
+            let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
+            tokio::select! {
+                // The order matters: what has come is looked at before a deadline is found to be missed.
+                biased;
+                // Without a sender left, no handle is left.
+                reason = inputs.close.recv() => return reason.unwrap_or(CloseReason::Local),
+                read = reader.read(&mut buffer) => match read {
+                    Ok(0) => return self.end_of_input(),
+                    Ok(length) => {
+                        if let Err(error) = self.receive(buffer.get(..length).unwrap_or_default()) {
+                            return CloseReason::Protocol(Arc::new(error));
+                        }
+                    }
+                    Err(error) => return self.io_reason(error),
+                },
+                reason = missed_deadline(&self.waiting) => return reason,
+                written = write_some(&mut writer, &mut self.outgoing) => {
+                    if let Err(error) = written {
+                        // Tor may have closed after telling why: what it said is still to be read.
+                        let reason = self.drain(&mut reader, &mut buffer).await;
+                        return reason.unwrap_or_else(|| self.io_reason(error));
+                    }
+                }
+                request = inputs.requests.recv(), if accepts => match request {
+                    Some(request) => self.accept(request),
+                    None => return CloseReason::Local,
+                },
+            }
+        }
+    }
+
+    /// Takes a command to be written next.
+    fn accept(&mut self, request: Request) {
+        let Request {
+            command,
+            deadline,
+            allowed,
+            answer,
+        } = request;
+        // A caller that gave up before its command was sent: nothing is sent.
+        if answer.is_closed() {
+            return;
+        }
+        let name = command.name().to_owned();
+        let ticket = self.session.send(&command);
+        self.waiting.push_back(Waiting {
+            ticket,
+            name,
+            deadline,
+            allowed,
+            answer,
+        });
+        self.outgoing = Some((command, 0));
+    }
+
+    /// Hands out what bytes from Tor complete.
+    fn receive(&mut self, mut input: &[u8]) -> Result<(), Error> {
+        while let Some(incoming) = self.session.receive(&mut input)? {
+            match incoming {
+                Incoming::Event { event, weight } => self.events.push(event, weight),
+                Incoming::Reply { ticket, reply } => {
+                    let waiting = self.waiting.pop_front();
+                    debug_assert_eq!(waiting.as_ref().map(|waiting| waiting.ticket), Some(ticket));
+                    if let Some(waiting) = waiting {
+                        // A caller that gave up meanwhile does not want it.
+                        let _ = waiting.answer.send(Ok(reply));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_input(&self) -> CloseReason {
+        match self.session.finish() {
+            Ok(()) => CloseReason::Eof,
+            Err(error) => CloseReason::Protocol(Arc::new(error)),
+        }
+    }
+
+    fn io_reason(&self, error: io::Error) -> CloseReason {
+        match error.kind() {
+            // How a connection ends when the other side has not read everything.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => self.end_of_input(),
+            _ => CloseReason::Io(Arc::new(error)),
+        }
+    }
+
+    /// Reads what is there already after a failure to write. Gives the reason if reading ends the connection by itself.
+    async fn drain<R: AsyncRead + Unpin>(&mut self, reader: &mut R, buffer: &mut [u8]) -> Option<CloseReason> {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match tokio::time::timeout_at(deadline, reader.read(buffer)).await {
+                Ok(Ok(0)) => return Some(self.end_of_input()),
+                Ok(Ok(length)) => {
+                    if let Err(error) = self.receive(buffer.get(..length).unwrap_or_default()) {
+                        return Some(CloseReason::Protocol(Arc::new(error)));
+                    }
+                }
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Tells all callers. The one whose deadline passed hears of it, the others of the end.
+    fn fail_waiting(&mut self, reason: &CloseReason) {
+        let now = Instant::now();
+        for waiting in self.waiting.drain(..) {
+            let missed = matches!(reason, CloseReason::Deadline { .. }) && waiting.deadline <= now;
+            let error = if missed {
+                Error::Deadline {
+                    command: waiting.name,
+                    after: waiting.allowed,
+                }
+            } else {
+                Error::Closed(reason.clone())
+            };
+            let _ = waiting.answer.send(Err(error));
+        }
+    }
+}
+
+/// Resolves when the earliest deadline has passed.
+async fn missed_deadline(waiting: &VecDeque<Waiting>) -> CloseReason {
+    match waiting.iter().min_by_key(|waiting| waiting.deadline) {
+        Some(earliest) => {
+            sleep_until(earliest.deadline).await;
+            CloseReason::Deadline {
+                command: earliest.name.clone(),
+                after: earliest.allowed,
+            }
+        }
+        None => pending().await,
+    }
+}
+
+/// Writes a piece of the outgoing command; waits for ever if there is none.
+async fn write_some<W: AsyncWrite + Unpin>(writer: &mut W, outgoing: &mut Option<(Command, usize)>) -> io::Result<()> {
+    let Some((command, written)) = outgoing else {
+        return pending().await;
+    };
+    let rest = command.as_bytes().get(*written..).unwrap_or_default();
+    match writer.write(rest).await? {
+        0 => return Err(io::ErrorKind::WriteZero.into()),
+        length => *written += length,
+    }
+    if *written >= command.as_bytes().len() {
+        *outgoing = None;
+    }
+    Ok(())
+}

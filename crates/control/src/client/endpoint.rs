@@ -1,0 +1,69 @@
+//! Where a control port is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Where a control port is.
+///
+/// ```
+/// use onionweave_control::Endpoint;
+///
+/// let endpoint: Endpoint = "unix:/run/tor/control".parse()?;
+/// assert_eq!(endpoint.to_string(), "unix:/run/tor/control");
+/// let endpoint: Endpoint = "[::1]:9051".parse()?;
+/// assert_eq!(endpoint, Endpoint::Tcp("[::1]:9051".to_owned()));
+/// # Ok::<(), onionweave_control::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// A unix socket (`ControlSocket`, or `ControlPort unix:PATH`), by its path.
+    Unix(PathBuf),
+    /// A TCP port (`ControlPort`), as `HOST:PORT`; an IPv6 address stands in brackets.
+    Tcp(String),
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    /// Reads `unix:PATH` or `HOST:PORT`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refuse = |problem| Error::Endpoint {
+            text: text.chars().take(200).collect(),
+            problem,
+        };
+
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err(refuse("the path is empty"))
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| refuse("expected unix:PATH or HOST:PORT"))?;
+        if host.is_empty() {
+            return Err(refuse("the host is empty"));
+        }
+        if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+            return Err(refuse("an IPv6 address must stand in brackets"));
+        }
+        match port.parse::<u16>() {
+            Ok(1..) => Ok(Self::Tcp(text.to_owned())),
+            _ => Err(refuse("the port is no number from 1 to 65535")),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => f.write_str(address),
+        }
+    }
+}

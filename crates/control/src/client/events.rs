@@ -1,0 +1,149 @@
+//! The queue of events between the task that owns the socket and their reader.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::Event;
+
+/// Receives what Tor reports on one connection, in order.
+///
+/// Which events come is up to [`Connection::set_events`](super::Connection::set_events); none do at first.
+#[derive(Debug)]
+pub struct Events {
+    shared: Arc<Shared>,
+}
+
+impl Events {
+    /// The next event; `None` when the connection is closed and all events before that have been received.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Event> {
+        loop {
+            {
+                let mut queue = self.shared.lock();
+                if let Some(event) = queue.pop() {
+                    return Some(event);
+                }
+                if queue.ended {
+                    return None;
+                }
+            }
+            // `Notify` keeps the permit of a notification that came since.
+            self.shared.news.notified().await;
+        }
+    }
+
+    /// The next event if one is waiting already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.shared.lock().pop()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.reader_gone = true;
+        queue.waiting = VecDeque::new();
+    }
+}
+
+/// The writing end. Never waits.
+#[derive(Debug)]
+pub(super) struct EventSender {
+    shared: Arc<Shared>,
+}
+
+impl EventSender {
+    /// Adds an event, or counts it as lost when the queue is full.
+    pub(super) fn push(&self, event: Event, weight: usize) {
+        self.shared.lock().push(event, weight);
+        self.shared.news.notify_one();
+    }
+}
+
+impl Drop for EventSender {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.news.notify_one();
+    }
+}
+
+/// A queue for at most `max_events` events of about `max_bytes` together.
+pub(super) fn queue(max_events: usize, max_bytes: usize) -> (EventSender, Events) {
+    let queue = Queue {
+        waiting: VecDeque::new(),
+        weight: 0,
+        lost: 0,
+        ended: false,
+        reader_gone: false,
+        max_events,
+        max_bytes,
+    };
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(queue),
+        news: Notify::new(),
+    });
+    (
+        EventSender {
+            shared: Arc::clone(&shared),
+        },
+        Events { shared },
+    )
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Wakes the one reader.
+    news: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Every change of the queue is complete before anything in it could panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: VecDeque<(Event, usize)>,
+    /// The sum of the weights in `waiting`.
+    weight: usize,
+    /// How many events were lost after the last of `waiting`.
+    lost: u64,
+    ended: bool,
+    reader_gone: bool,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    fn push(&mut self, event: Event, weight: usize) {
+        if self.reader_gone {
+            return;
+        }
+        let has_room = self.waiting.is_empty()
+            || (self.waiting.len() < self.max_events && self.weight.saturating_add(weight) <= self.max_bytes);
+        if !has_room {
+            self.lost += 1;
+            return;
+        }
+        if self.lost > 0 {
+            self.waiting
+                .push_back((Event::Lagged(std::mem::take(&mut self.lost)), 0));
+        }
+        self.waiting.push_back((event, weight));
+        self.weight = self.weight.saturating_add(weight);
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        if let Some((event, weight)) = self.waiting.pop_front() {
+            self.weight = self.weight.saturating_sub(weight);
+            return Some(event);
+        }
+        (self.lost > 0).then(|| Event::Lagged(std::mem::take(&mut self.lost)))
+    }
+}
