@@ -1,0 +1,277 @@
+//! Shows what a policy does: which instance each directory hands out, round by round, and what part
+//! of the clients each instance gets.
+//!
+//! ```text
+//! cargo run --example assign -- --instances a,b=2,c --directories 6 --rounds 3
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::Parser;
+use onionweave_assign::{Instance, Mixed, Plan, PolicyName, Round, Slot, Weight};
+use serde::{Serialize, Serializer};
+
+/// Show which instance each directory of an onion service would hand out
+///
+/// All directories are read alike by the clients. The first half of them belongs to replica 0, the
+/// second half to replica 1; if their number is odd, replica 0 has one more.
+#[derive(Parser)]
+#[command(name = "assign", version)]
+struct Args {
+    /// Names of the instances, separated by commas; `=N` behind a name is its weight, else 1
+    #[arg(long, value_name = "NAME[=N],...")]
+    instances: String,
+
+    /// How many directories are responsible, of both replicas together (v2: 6)
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=64))]
+    directories: u8,
+
+    /// How many introduction points each instance offers
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    points: u32,
+
+    /// The policy: mixed
+    #[arg(long, value_name = "NAME", default_value_t)]
+    policy: PolicyName,
+
+    /// How many rounds to show
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
+
+    /// Seed of all that is drawn at random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Write JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Help and version are no errors.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => return fail(&first_paragraph(&error.to_string())),
+    };
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("error: {error:#}")),
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let instances = parse_instances(&args.instances, args.points)?;
+    let slots = slots(args.directories)?;
+    let policy = args.policy.policy();
+
+    let mut rounds = Vec::new();
+    let mut previous: Option<Plan<String, Directory>> = None;
+    for number in 0..args.rounds {
+        let round = Round::new(number, args.seed);
+        let plan = policy.plan(&instances, &slots, previous.as_ref(), round)?;
+        rounds.push(RoundReport::new(&plan, &instances, &slots, previous.as_ref()));
+        previous = Some(plan);
+    }
+    let report = Report {
+        policy: args.policy.as_str(),
+        rotation: Mixed::rotation(&instances, slots.len()),
+        mean_shares: mean_shares(&rounds),
+        rounds,
+    };
+
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Reads `a,b=2,c`.
+fn parse_instances(list: &str, points: u32) -> anyhow::Result<Vec<Instance<String>>> {
+    let mut instances: Vec<Instance<String>> = Vec::new();
+    for (entry, position) in list.split(',').zip(1..) {
+        let (name, weight) = match entry.split_once('=') {
+            Some((name, weight)) => {
+                let weight = weight.trim().parse::<Weight>();
+                (name, weight.with_context(|| format!("instance {entry:?}"))?)
+            }
+            None => (entry, Weight::ONE),
+        };
+        let name = name.trim();
+        ensure!(!name.is_empty(), "instance {position} of {list:?} has no name");
+        if instances.iter().any(|instance| instance.id == name) {
+            bail!("instance {name:?} is named twice");
+        }
+        instances.push(Instance::new(name.to_owned(), points).weight(weight));
+    }
+    Ok(instances)
+}
+
+/// One directory of one replica.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Directory {
+    replica: u8,
+    /// Position among the directories of the replica, from 0.
+    position: u8,
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.replica, self.position)
+    }
+}
+
+impl Serialize for Directory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn slots(directories: u8) -> anyhow::Result<Vec<Slot<Directory>>> {
+    let half = directories.div_ceil(2);
+    let read_share = 1.0 / f64::from(directories);
+    (0..directories)
+        .map(|n| Directory {
+            replica: n / half,
+            position: n % half,
+        })
+        .map(|id| Ok(Slot::new(id, id.replica, read_share)?))
+        .collect()
+}
+
+#[derive(Serialize)]
+struct Report {
+    policy: &'static str,
+    /// After so many rounds every instance got exactly its part.
+    rotation: u128,
+    rounds: Vec<RoundReport>,
+    mean_shares: BTreeMap<String, f64>,
+}
+
+#[derive(Serialize)]
+struct RoundReport {
+    round: u64,
+    slots: Vec<SlotReport>,
+    shares: BTreeMap<String, f64>,
+    /// How many slots hand out another instance than in the round before.
+    changed: usize,
+}
+
+#[derive(Serialize)]
+struct SlotReport {
+    slot: Directory,
+    replica: u8,
+    read_share: f64,
+    points: BTreeMap<String, u32>,
+}
+
+impl RoundReport {
+    fn new(
+        plan: &Plan<String, Directory>,
+        instances: &[Instance<String>],
+        slots: &[Slot<Directory>],
+        previous: Option<&Plan<String, Directory>>,
+    ) -> Self {
+        // Instances that wait for their turn have a share too: none.
+        let mut shares: BTreeMap<_, _> = instances.iter().map(|i| (i.id.clone(), 0.0)).collect();
+        shares.extend(plan.shares(slots));
+        let slots = slots.iter().map(|slot| SlotReport {
+            slot: *slot.id(),
+            replica: slot.replica(),
+            read_share: slot.read_share(),
+            points: plan.slot(slot.id()).cloned().unwrap_or_default(),
+        });
+        Self {
+            round: plan.round().number(),
+            slots: slots.collect(),
+            shares,
+            changed: previous.map_or(0, |previous| plan.changes(previous)),
+        }
+    }
+}
+
+fn mean_shares(rounds: &[RoundReport]) -> BTreeMap<String, f64> {
+    let mut means = BTreeMap::new();
+    for round in rounds {
+        for (instance, share) in &round.shares {
+            *means.entry(instance.clone()).or_insert(0.0) += share / rounds.len() as f64;
+        }
+    }
+    means
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for round in &self.rounds {
+            writeln!(f, "{round}")?;
+        }
+        if let [_, _, ..] = *self.rounds {
+            writeln!(
+                f,
+                "mean of {} rounds (a full rotation has {})",
+                self.rounds.len(),
+                self.rotation
+            )?;
+            write_bars(f, &self.mean_shares)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for RoundReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "round {} (slots changed: {})", self.round, self.changed)?;
+        writeln!(f, "  slot   read share  points")?;
+        for slot in &self.slots {
+            let points: Vec<_> = slot.points.iter().map(|(i, count)| format!("{i} × {count}")).collect();
+            let directory = slot.slot.to_string();
+            writeln!(
+                f,
+                "  {directory:<5} {:>10.1} %  {}",
+                slot.read_share * 100.0,
+                points.join(", ")
+            )?;
+        }
+        write_bars(f, &self.shares)
+    }
+}
+
+/// A line per instance, with a bar as long as its share.
+fn write_bars(f: &mut fmt::Formatter<'_>, shares: &BTreeMap<String, f64>) -> fmt::Result {
+    const WHOLE: f64 = 60.0;
+    let width = shares.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (instance, share) in shares {
+        let bar = "█".repeat((share * WHOLE).round() as usize);
+        writeln!(f, "  {instance:<width$} {:>5.1} % {bar}", share * 100.0)?;
+    }
+    Ok(())
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::FAILURE
+}
+
+/// What clap has to say before it explains the usage, on one line.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error
+        .downcast_ref::<io::Error>()
+        .map(io::Error::kind)
+        .or_else(|| error.downcast_ref::<serde_json::Error>()?.io_error_kind());
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
