@@ -81,3 +81,69 @@ impl fmt::Debug for Fingerprint {
 pub(crate) fn is_legal_nickname(text: &str) -> bool {
     (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DIGITS: &str = "38328B342F6D11B2F32C9040078621802B9BC0FF";
+
+    #[test]
+    fn reads_hex_names() {
+        let lower = DIGITS.to_lowercase();
+        for text in [
+            DIGITS,
+            &lower,
+            &format!("${DIGITS}"),
+            &format!("{DIGITS}~test000a"),
+            &format!("${DIGITS}=test000a"),
+            &format!("${lower}~{}", "x".repeat(19)),
+        ] {
+            assert_eq!(text.parse::<Fingerprint>().unwrap().to_string(), DIGITS, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_with_a_reason() {
+        for (text, reason) in [
+            ("", "relay fingerprint takes 40 characters, found 0"),
+            ("$", "relay fingerprint takes 40 characters, found 0"),
+            (
+                DIGITS.trim_end_matches("FF"),
+                "relay fingerprint takes 40 characters, found 38",
+            ),
+            (
+                &format!("$${DIGITS}"),
+                "relay fingerprint takes 40 characters, found 41",
+            ),
+            (&format!("{DIGITS} "), "relay fingerprint takes 40 characters, found 41"),
+            (
+                &DIGITS.replace('F', "G"),
+                "relay fingerprint: byte 9 is not a hexadecimal digit",
+            ),
+            (&format!("{DIGITS}~"), "what follows the `~` or `=` is not a nickname"),
+            (
+                &format!("{DIGITS}~a-b"),
+                "what follows the `~` or `=` is not a nickname",
+            ),
+            (
+                &format!("{DIGITS}={}", "x".repeat(20)),
+                "what follows the `~` or `=` is not a nickname",
+            ),
+        ] {
+            let error = text.parse::<Fingerprint>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(digest: [u8; 20]) {
+            let fingerprint = Fingerprint::from(digest);
+            prop_assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+            prop_assert_eq!(fingerprint.to_string().to_lowercase().parse(), Ok(fingerprint));
+        }
+    }
+}

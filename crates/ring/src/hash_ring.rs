@@ -71,3 +71,77 @@ impl FromIterator<Fingerprint> for HashRing {
         Self::new(directories)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ring(bytes: &[u8]) -> HashRing {
+        bytes.iter().map(|byte| Fingerprint::from([*byte; 20])).collect()
+    }
+
+    fn successors(ring: &HashRing, point: [u8; 20]) -> Vec<u8> {
+        ring.successors(&point)
+            .map(|fingerprint| fingerprint.as_bytes()[0])
+            .collect()
+    }
+
+    #[test]
+    fn an_equal_fingerprint_comes_first() {
+        assert_eq!(successors(&ring(&[10, 20, 30]), [20; 20]), [20, 30, 10]);
+    }
+
+    #[test]
+    fn a_greater_point_is_past_an_equal_prefix() {
+        let mut point = [20; 20];
+        point[19] += 1;
+        assert_eq!(successors(&ring(&[10, 20, 30]), point), [30, 10, 20]);
+    }
+
+    #[test]
+    fn the_ring_wraps_around() {
+        assert_eq!(successors(&ring(&[10, 20, 30]), [31; 20]), [10, 20, 30]);
+        assert_eq!(successors(&ring(&[0, 0xff]), [0xff; 20]), [0xff, 0]);
+        assert_eq!(successors(&ring(&[0, 0xff]), [0; 20]), [0, 0xff]);
+    }
+
+    #[test]
+    fn an_empty_ring_has_no_successors() {
+        let ring = ring(&[]);
+        assert!(ring.is_empty());
+        assert!(successors(&ring, [1; 20]).is_empty());
+    }
+
+    proptest! {
+        /// C Tor's walk (feature/rend/rendcommon.c:859-871), over all relays and without a binary search.
+        #[test]
+        fn agrees_with_a_walk_over_all_relays(
+            // Few distinct values, so that points and fingerprints meet.
+            bytes in prop::collection::vec(0_u8..24, 0..40),
+            point in 0_u8..25,
+        ) {
+            let ring = ring(&bytes);
+            let mut sorted = bytes.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            prop_assert_eq!(ring.len(), sorted.len());
+
+            let start = sorted.iter().position(|byte| *byte >= point).unwrap_or(0);
+            let walk: Vec<u8> = (0..sorted.len()).map(|step| sorted[(start + step) % sorted.len()]).collect();
+            prop_assert_eq!(successors(&ring, [point; 20]), walk);
+        }
+
+        #[test]
+        fn holds_what_it_was_given(digests in prop::collection::vec(any::<[u8; 20]>(), 0..20), other: [u8; 20]) {
+            let ring: HashRing = digests.iter().copied().map(Fingerprint::from).collect();
+            for digest in &digests {
+                prop_assert!(ring.contains(&Fingerprint::from(*digest)));
+                prop_assert_eq!(ring.successors(digest).next(), Some(Fingerprint::from(*digest)));
+            }
+            prop_assert_eq!(ring.contains(&Fingerprint::from(other)), digests.contains(&other));
+            prop_assert!(ring.iter().is_sorted());
+        }
+    }
+}

@@ -285,3 +285,6 @@ fn check_len(document: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,10 +104,10 @@ impl UnixTime {
 
     /// Seconds from `earlier` to this time; negative if `earlier` is the later one. Saturates.
     pub const fn seconds_since(self, earlier: Self) -> i64 {
-        if self.0 >= earlier.0 {
-            saturating_i64(self.0 - earlier.0)
-        } else {
-            -saturating_i64(earlier.0 - self.0)
+        match self.0.checked_signed_diff(earlier.0) {
+            Some(seconds) => seconds,
+            None if self.0 > earlier.0 => i64::MAX,
+            None => i64::MIN,
         }
     }
 }
@@ -208,11 +208,118 @@ const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     }
 }
 
-#[allow(clippy::cast_possible_wrap, reason = "checked in the line above")]
-const fn saturating_i64(secs: u64) -> i64 {
-    if secs > i64::MAX.unsigned_abs() {
-        i64::MAX
-    } else {
-        secs.cast_signed()
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::UtcDateTime;
+    use time::macros::format_description;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_c_tor_reads() {
+        for (text, secs) in [
+            ("1970-01-01 00:00:00", 0),
+            ("2009-02-13 23:31:30", 1_234_567_890),
+            ("2026-11-22 12:07:40", 1_795_349_260),
+            // One digit, or more for the year, will do.
+            ("2026-11-2 2:7:0", 1_793_585_220),
+            ("0002026-11-22 12:07:40", 1_795_349_260),
+            // A leap second is the next minute's first.
+            ("2016-12-31 23:59:60", 1_483_228_800),
+            ("2004-02-29 00:00:00", 1_078_012_800),
+            ("2300-02-29 00:00:00", 10_418_889_600),
+            ("2300-03-01 00:00:00", 10_418_889_600),
+            ("2147483646-12-31 23:59:59", 67_767_976_201_996_799),
+        ] {
+            assert_eq!(UnixTime::from_iso(text), Ok(UnixTime::from_secs(secs)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_c_tor_refuses() {
+        for text in [
+            "",
+            "2026",
+            "2026-11-22",
+            "2026-11-22 12:07",
+            "2026-11-22T12:07:40",
+            "2026-11-22  12:07:40",
+            "2026/11/22 12:07:40",
+            " 2026-11-22 12:07:40",
+            "+2026-11-22 12:07:40",
+            "-2026-11-22 12:07:40",
+            "2026-011-22 12:07:40",
+            "2026-11-22 12:07:40 ",
+            "2026-11-22 12:07:40Z",
+            "2026-11-22 12:07:400",
+            "2026-11-22 12:07:-1",
+            "1969-12-31 23:59:59",
+            "2147483647-01-01 00:00:00",
+            "18446744073709551616-01-01 00:00:00",
+            "2026-00-22 12:07:40",
+            "2026-13-22 12:07:40",
+            "2026-11-00 12:07:40",
+            "2026-11-31 12:07:40",
+            "2026-02-29 12:07:40",
+            "2000-02-29 12:07:40",
+            "2026-11-22 24:00:00",
+            "2026-11-22 12:60:00",
+            "2026-11-22 12:07:61",
+            "٢٠٢٦-11-22 12:07:40",
+        ] {
+            let error = UnixTime::from_iso(text).unwrap_err();
+            assert!(matches!(error, Error::Time(_)), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn counts_from_system_time_and_back() {
+        let time = UnixTime::from_secs(1_795_349_260);
+        let system = SystemTime::from(time);
+        assert_eq!(UnixTime::from(system), time);
+        assert_eq!(UnixTime::from(system + Duration::from_millis(999)), time);
+
+        let before_epoch = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(UnixTime::from(before_epoch), UnixTime::EPOCH);
+        let last = UnixTime::from_secs(u64::MAX);
+        assert_eq!(UnixTime::from(SystemTime::from(last)).as_secs(), END_OF_9999);
+    }
+
+    #[test]
+    fn saturates() {
+        let last = UnixTime::from_secs(u64::MAX);
+        let second = Duration::from_secs(1);
+        assert_eq!(last.saturating_add(second), last);
+        assert_eq!(UnixTime::EPOCH.saturating_sub(second), UnixTime::EPOCH);
+        assert_eq!(last.seconds_since(UnixTime::EPOCH), i64::MAX);
+        assert_eq!(UnixTime::EPOCH.seconds_since(last), i64::MIN);
+        assert_eq!(UnixTime::from_secs(5).seconds_since(UnixTime::from_secs(8)), -3);
+        assert_eq!(last.to_string(), "584554051223-11-09 07:00:15");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_another_calendar(secs in 0..=END_OF_9999) {
+            let theirs = UtcDateTime::from_unix_timestamp(secs.try_into().unwrap()).unwrap();
+            let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+            let text = theirs.format(format).unwrap();
+            prop_assert_eq!(UnixTime::from_secs(secs).to_string(), text);
+        }
+
+        #[test]
+        fn reads_what_it_writes(secs in 0..=67_767_976_201_996_799_u64) {
+            let time = UnixTime::from_secs(secs);
+            // The one day that C Tor's calendar lacks.
+            prop_assume!(!time.to_string().starts_with("2000-02-29"));
+            prop_assert_eq!(UnixTime::from_iso(&time.to_string()), Ok(time));
+        }
+
+        #[test]
+        fn the_hour_begins_at_most_an_hour_ago(secs: u64) {
+            let time = UnixTime::from_secs(secs);
+            prop_assert!((0..3600).contains(&time.seconds_since(time.start_of_hour())));
+            prop_assert!(time.start_of_hour().to_string().ends_with(":00:00"));
+        }
     }
 }

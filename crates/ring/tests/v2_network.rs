@@ -1,5 +1,7 @@
 //! The ring against a network of real tor processes: `testdata/v2-network`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its recording fails")]
+
 use data_encoding::BASE64;
 use onionweave_ring::relays::{Form, RelayList};
 use onionweave_ring::v2::{self, DescriptorCookie, DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};

@@ -86,7 +86,7 @@ impl fmt::Debug for DescriptorCookie {
 /// use onionweave_ring::v2::{Replica, SecretIdPart, TimePeriod};
 ///
 /// let [first, _] = Replica::ALL;
-/// let part = SecretIdPart::new(TimePeriod::new(20779), first, None);
+/// let part = SecretIdPart::new(TimePeriod::new(20780), first, None);
 /// assert_eq!(part, part.to_string().parse()?);
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
@@ -205,5 +205,123 @@ impl fmt::Display for DescriptorId {
 impl fmt::Debug for DescriptorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DescriptorId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Descriptor IDs of the public network in 2017, from logs that operators posted in onionbalance's issues 47 and 56.
+    #[test]
+    fn public_network() {
+        for (service, period, replica, id) in [
+            ("nlh7u7f6gv77343w", 17214, 0, "lhrcprndbm75osvtwkzuo5pdj7666cz7"),
+            ("6r7x5o465oo27s35", 17219, 1, "hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6"),
+            ("rye3z4f56xhb2v6u", 17219, 1, "n77cii7jmosxve44gysumutx7mb6xdgx"),
+            ("orjvorarwlrphzso", 17219, 0, "gijvtn5tl2j3hqpdwmlgimywwl5i6kfn"),
+            ("ufqzb63xdsm3avgl", 17219, 0, "2stgic66lbo4vljwgicuvflkscbv7ci4"),
+        ] {
+            let service: ServiceId = service.parse().unwrap();
+            let replica = Replica::try_from(replica).unwrap();
+            let computed = DescriptorId::of(&service, TimePeriod::new(period), replica);
+            assert_eq!(computed.to_string(), id, "{service}");
+        }
+    }
+
+    /// In the same logs: Tor names the wrong ID in some events, computed with a cookie of zeros.
+    #[test]
+    fn public_network_with_a_cookie_of_zeros() {
+        let service: ServiceId = "6r7x5o465oo27s35".parse().unwrap();
+        let cookie = DescriptorCookie::from([0; 16]);
+        let part = SecretIdPart::new(TimePeriod::new(17219), Replica(0), Some(&cookie));
+        let id = DescriptorId::new(&service, &part);
+        assert_eq!(id.to_string(), "53o726mz6jjwjwrtiujbqf6uq6gimkuy");
+    }
+
+    #[test]
+    fn a_small_ring_has_fewer_directories() {
+        let id = DescriptorId([20; 20]);
+        for (bytes, expected) in [
+            (&[][..], &[][..]),
+            (&[5], &[5]),
+            (&[5, 20], &[20, 5]),
+            (&[5, 20, 21], &[20, 21, 5]),
+            (&[5, 20, 21, 22], &[20, 21, 22]),
+            (&[1, 2, 3, 4], &[1, 2, 3]),
+        ] {
+            let ring: HashRing = bytes.iter().map(|byte| Fingerprint::from([*byte; 20])).collect();
+            let responsible: Vec<u8> = id.responsible(&ring).map(|found| found.as_bytes()[0]).collect();
+            assert_eq!(responsible, expected);
+        }
+    }
+
+    #[test]
+    fn only_two_replicas_exist() {
+        assert_eq!(Replica::try_from(0), Ok(Replica::ALL[0]));
+        assert_eq!(Replica::try_from(1), Ok(Replica::ALL[1]));
+        for number in 2..=u8::MAX {
+            assert_eq!(Replica::try_from(number), Err(Error::Replica(number)));
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_not_shown() {
+        assert_eq!(
+            format!("{:?}", DescriptorCookie::from([b'a'; 16])),
+            "DescriptorCookie { .. }"
+        );
+    }
+
+    #[test]
+    fn only_lower_case_is_read() {
+        let lower = "lhrcprndbm75osvtwkzuo5pdj7666cz7";
+        assert!(lower.parse::<DescriptorId>().is_ok());
+        assert!(lower.parse::<SecretIdPart>().is_ok());
+        let error = lower.to_uppercase().parse::<DescriptorId>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "v2 descriptor ID: byte 0 is not lower-case base32 (a-z, 2-7)"
+        );
+        assert!(lower.to_uppercase().parse::<SecretIdPart>().is_err());
+        assert!(lower.trim_end_matches('7').parse::<DescriptorId>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(digest: [u8; 20]) {
+            let id = DescriptorId::from(digest);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            let part = SecretIdPart::from(digest);
+            prop_assert_eq!(part.to_string().parse(), Ok(part));
+        }
+
+        /// Three directories of any ring, by looking at all of them.
+        #[test]
+        fn responsible_are_the_nearest_in_front(
+            digest: [u8; 20],
+            ring in prop::collection::btree_set(any::<[u8; 20]>(), 0..12),
+        ) {
+            let id = DescriptorId(digest);
+            let distance = |at: &[u8; 20]| {
+                let mut borrow = 0;
+                let mut distance = [0_u8; 20];
+                for index in (0..20).rev() {
+                    let difference = i16::from(at[index]) - i16::from(digest[index]) - borrow;
+                    borrow = i16::from(difference < 0);
+                    distance[index] = difference.rem_euclid(256).try_into().unwrap();
+                }
+                distance
+            };
+            let mut nearest: Vec<_> = ring.iter().copied().collect();
+            nearest.sort_by_key(distance);
+            nearest.truncate(3);
+
+            let hash_ring: HashRing = ring.into_iter().map(Fingerprint::from).collect();
+            let responsible: Vec<[u8; 20]> = id.responsible(&hash_ring).map(Into::into).collect();
+            prop_assert_eq!(responsible, nearest);
+        }
     }
 }

@@ -72,3 +72,56 @@ impl fmt::Debug for ServiceId {
         write!(f, "ServiceId({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// From the descriptor of a service of the recording in `testdata/v2-network`.
+    #[test]
+    fn comes_from_the_public_key() {
+        let der = BASE64
+            .decode(
+                b"MIGJAoGBAL8xwnDahuwiADHGHCNxr3uLEinA/iWCLmEnSStXg0tHBeZzAOq9aVH8O7WxjuIMdBz8s/DM0aSdXovK/u9jr8YZ\
+                  0Hxiqjx9vEaoN5MRvrU/IJ51U6kz2yGFPDkzhL5JY8FFHdHtJlWUpum0DTfLN7PsyY3hsIxgqJ2fWq7JjeunAgMBAAE=",
+            )
+            .unwrap();
+        assert_eq!(ServiceId::from_public_key_der(&der).to_string(), "rf75jzdtba4wnd6v");
+    }
+
+    #[test]
+    fn refuses_with_a_reason() {
+        for (text, reason) in [
+            ("", "v2 service ID takes 16 characters, found 0"),
+            (".onion", "v2 service ID takes 16 characters, found 0"),
+            ("rf75jzdtba4wnd6", "takes 16 characters, found 15"),
+            ("www.rf75jzdtba4wnd6v.onion", "takes 16 characters, found 20"),
+            ("rf75jzdtba4wnd6v.onion.", "takes 16 characters, found 23"),
+            ("rf75jzdtba4wnd6v.com", "takes 16 characters, found 20"),
+            (
+                "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
+                "takes 16 characters, found 56",
+            ),
+            ("rf75jzdtba4wnd61", "byte 15 is not base32"),
+            ("rf75jzdtba4wnd=v", "byte 14 is not base32"),
+            ("rf75jzdtba4wndöv", "takes 16 characters, found 17"),
+        ] {
+            let error = text.parse::<ServiceId>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(bytes: [u8; 10]) {
+            let id = ServiceId::from(bytes);
+            let text = id.to_string();
+            prop_assert_eq!(text.parse(), Ok(id));
+            prop_assert_eq!(format!("{text}.onion").parse(), Ok(id));
+            prop_assert_eq!(format!("{text}.ONION").to_uppercase().parse(), Ok(id));
+        }
+    }
+}

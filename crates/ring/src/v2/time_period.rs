@@ -23,7 +23,7 @@ const PERIOD_SECS: u64 = PERIOD.as_secs();
 /// let now = UnixTime::from_iso("2026-11-22 12:07:19")?;
 /// let period = TimePeriod::at(&service, now);
 ///
-/// assert_eq!(period.number(), 20779);
+/// assert_eq!(period.number(), 20780);
 /// assert!(period.start(&service) <= now && now < period.end(&service));
 /// assert_eq!(period.end(&service), period.next().start(&service));
 /// # Ok::<(), onionweave_ring::Error>(())
@@ -109,4 +109,90 @@ pub fn published_periods(service: &ServiceId, now: UnixTime) -> impl Iterator<It
 fn shift(service: &ServiceId) -> u64 {
     let [first, ..] = *service.as_bytes();
     u64::from(first) * PERIOD_SECS / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn service(first: u8) -> ServiceId {
+        let mut bytes = [7; 10];
+        bytes[0] = first;
+        bytes.into()
+    }
+
+    fn periods(service: &ServiceId, now: u64) -> Vec<u32> {
+        published_periods(service, UnixTime::from_secs(now))
+            .map(TimePeriod::number)
+            .collect()
+    }
+
+    #[test]
+    fn periods_begin_before_midnight_by_the_first_byte() {
+        let midnight = UnixTime::from_secs(20_000 * 86_400);
+        for (first, seconds_before) in [(0, 0), (1, 337), (128, 43_200), (255, 86_062)] {
+            let service = service(first);
+            let start = TimePeriod::new(20_000).start(&service);
+            assert_eq!(midnight.seconds_since(start), seconds_before);
+            assert_eq!(TimePeriod::at(&service, start).number(), 20_000);
+            let second_before = UnixTime::from_secs(start.as_secs() - 1);
+            assert_eq!(TimePeriod::at(&service, second_before).number(), 19_999);
+        }
+    }
+
+    #[test]
+    fn the_next_period_is_published_in_the_last_hour() {
+        let service = service(0);
+        let end = TimePeriod::new(20_000).end(&service).as_secs();
+        assert_eq!(periods(&service, end - 86_400), [20_000]);
+        assert_eq!(periods(&service, end - 3_600), [20_000]);
+        assert_eq!(periods(&service, end - 3_599), [20_000, 20_001]);
+        assert_eq!(periods(&service, end - 1), [20_000, 20_001]);
+        assert_eq!(periods(&service, end), [20_001]);
+    }
+
+    #[test]
+    fn the_first_and_the_last_period_have_no_neighbour() {
+        let service = service(255);
+        let (first, last) = (TimePeriod::new(0), TimePeriod::new(u32::MAX));
+        assert_eq!(first.previous(), first);
+        assert_eq!(first.start(&service), UnixTime::EPOCH);
+        assert_eq!(last.next(), last);
+        assert_eq!(TimePeriod::at(&service, UnixTime::from_secs(u64::MAX)), last);
+    }
+
+    proptest! {
+        #[test]
+        fn every_second_lies_in_its_period(first: u8, now in 0..u64::from(u32::MAX) * 86_400) {
+            let (service, now) = (service(first), UnixTime::from_secs(now));
+            let period = TimePeriod::at(&service, now);
+            prop_assert!(period.start(&service) <= now && now < period.end(&service));
+
+            let left = period.seconds_left(&service, now);
+            prop_assert!((1..=86_400).contains(&left));
+            prop_assert_eq!(now.saturating_add(core::time::Duration::from_secs(left)), period.end(&service));
+            prop_assert_eq!(period.next().seconds_left(&service, now), left + 86_400);
+            prop_assert_eq!(period.previous().seconds_left(&service, now), if period.number() == 0 { left } else { 0 });
+        }
+
+        #[test]
+        fn periods_touch(first: u8, number in 0..u32::MAX) {
+            let (service, period) = (service(first), TimePeriod::new(number));
+            prop_assert_eq!(period.end(&service), period.next().start(&service));
+            prop_assert_eq!(period.next().previous(), period);
+        }
+
+        /// While C Tor's 32 bits last.
+        #[test]
+        fn agrees_with_c_tor(first: u8, now in 0..u32::MAX - 86_400) {
+            let service = service(first);
+            let period = TimePeriod::at(&service, UnixTime::from_secs(now.into()));
+            let shifted = now + u32::from(first) * 86_400 / 256;
+            prop_assert_eq!(period.number(), shifted / 86_400);
+            let seconds_valid = 86_400 - shifted % 86_400;
+            prop_assert_eq!(period.seconds_left(&service, UnixTime::from_secs(now.into())), u64::from(seconds_valid));
+        }
+    }
 }

@@ -1,0 +1,245 @@
+use data_encoding::BASE64_NOPAD;
+use proptest::prelude::*;
+
+use super::*;
+
+const NS_ALL: &str = include_str!("../../testdata/v2-network/ns_all.txt");
+const CONSENSUS: &str = include_str!("../../testdata/v2-network/consensus.txt");
+const MICRODESC_CONSENSUS: &str = include_str!("../../testdata/v2-network/consensus-microdesc.txt");
+
+const ROUTER: &str =
+    "r test010r CO7RmThdk5e2R3V1aO1NbZgx5Q4 eT8+eS3AI8TLkrGnhe3+8+F4/9Y 2026-11-22 12:06:23 127.0.0.1 5010 7010";
+
+#[test]
+fn line_ends_and_prefaces_make_no_difference() {
+    for document in [NS_ALL, CONSENSUS, MICRODESC_CONSENSUS] {
+        let expected = RelayList::parse(document).unwrap();
+        for variant in [
+            document.replace('\n', "\r\n"),
+            format!("{document}\n"),
+            format!("{document}\r\n"),
+            format!("\n\r\n{document}"),
+            format!("@type network-status-consensus-3 1.0\n{document}"),
+        ] {
+            assert_eq!(RelayList::parse(&variant).as_ref(), Ok(&expected));
+        }
+    }
+}
+
+#[test]
+fn broken_lists_of_router_statuses() {
+    let flags = "s Fast HSDir";
+    for (document, message) in [
+        (String::new(), "router-status list lists no relay"),
+        ("\r\n\n".to_owned(), "router-status list lists no relay"),
+        (
+            format!("{flags}\n{ROUTER}\n"),
+            "router-status list, line 1: an `s` line comes before any `r` line",
+        ),
+        (
+            format!("{ROUTER}\n"),
+            "router-status list, line 1: no `s` line follows this `r` line",
+        ),
+        (
+            format!("{ROUTER}\nw Bandwidth=0\n{ROUTER}\n{flags}\n"),
+            "router-status list, line 1: no `s` line follows this `r` line",
+        ),
+        (
+            format!("{ROUTER}\n{flags}\np reject 1-65535\n{flags}\n"),
+            "router-status list, line 4: a second `s` line for the relay of line 1",
+        ),
+        (
+            format!("\n{}\n{flags}\n", ROUTER.replace(" 7010", "")),
+            "router-status list, line 2: this `r` line has 7 items, it takes 8",
+        ),
+        (
+            "r\n".to_owned(),
+            "router-status list, line 1: this `r` line has 0 items, it takes 8",
+        ),
+        (
+            ROUTER.replace("test010r", "test-010r"),
+            "router-status list, line 1: the nickname of this `r` line is not 1 to 19 letters and digits",
+        ),
+        (
+            format!("{ROUTER}\n{flags}\n{}\n{flags}\n", ROUTER.replace("CO7R", "CO7=")),
+            "router-status list, line 3: relay identity: byte 3 is not unpadded base64 (A-Z, a-z, 0-9, +, /)",
+        ),
+        (
+            ROUTER.replace("CO7R", "CO7"),
+            "router-status list, line 1: relay identity takes 27 characters, found 26",
+        ),
+        // 27 characters are 20 bytes and two bits, which must be 0.
+        (
+            ROUTER.replace("gx5Q4 ", "gx5Q5 "),
+            "router-status list, line 1: relay identity: byte 26 is not unpadded base64 (A-Z, a-z, 0-9, +, /)",
+        ),
+    ] {
+        let error = RelayList::parse(&document).unwrap_err();
+        assert_eq!(error.to_string(), message, "{document}");
+    }
+}
+
+#[test]
+fn documents_of_another_form() {
+    for (document, line) in [
+        ("HTTP/1.0 200 OK\r\n", 1),
+        (
+            "\n@type server-descriptor 1.0\nrouter test010r 127.0.0.1 5010 0 7010\n",
+            3,
+        ),
+        ("network-status-version 2\n", 1),
+        ("network-status-version 3 future\n", 1),
+        ("router-status\n", 1),
+    ] {
+        assert_eq!(RelayList::parse(document), Err(Error::UnknownForm { line }));
+    }
+    // Passed over line by line, none of which speaks of a relay.
+    let form = Form::RouterStatuses;
+    assert_eq!(
+        RelayList::from_ns_all("HTTP/1.0 200 OK\r\n"),
+        Err(Error::Empty { form })
+    );
+}
+
+#[test]
+fn broken_consensuses() {
+    // What tor-netdoc complains of is its own affair; the form and the place are ours.
+    for (document, message) in [
+        (CONSENSUS.replacen("CO7R", "CO7=", 1), "plain consensus: "),
+        (MICRODESC_CONSENSUS.replacen("CO7R", "CO7=", 1), "microdesc consensus: "),
+        (CONSENSUS.replacen("s Exit", "x Exit", 1), "plain consensus: "),
+        (CONSENSUS.replacen("valid-until", "valid-till", 1), "plain consensus: "),
+        // Cut off in the middle of a line, behind a line, and before the signatures.
+        (
+            CONSENSUS.chars().take(5000).collect(),
+            "plain consensus: line truncated before newline on line 87",
+        ),
+        (CONSENSUS.replace("\n-----END SIGNATURE-----", ""), "plain consensus: "),
+        (
+            CONSENSUS
+                .split_inclusive("\ndirectory-footer")
+                .next()
+                .unwrap()
+                .to_owned(),
+            "plain consensus: ",
+        ),
+        (
+            format!(
+                "@type network-status-consensus-3 1.0\n\n{}",
+                CONSENSUS.replacen("CO7R", "CO7=", 1)
+            ),
+            "plain consensus (its lines counted from line 3): ",
+        ),
+    ] {
+        let error = RelayList::parse(&document).unwrap_err();
+        let Error::Consensus { .. } = error else {
+            panic!("{error}")
+        };
+        let error = error.to_string();
+        assert!(error.starts_with(message), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn the_flavour_is_not_mistaken() {
+    assert!(matches!(
+        RelayList::from_consensus(MICRODESC_CONSENSUS),
+        Err(Error::Consensus { .. })
+    ));
+    assert!(matches!(
+        RelayList::from_microdesc_consensus(CONSENSUS),
+        Err(Error::Consensus { .. })
+    ));
+}
+
+/// Consensuses from before 2016: the evidence for what the module's documentation says of them.
+#[test]
+fn plain_consensus_without_protocols() {
+    let lines = CONSENSUS.split_inclusive('\n').filter(|line| !line.starts_with("pr "));
+    let document: String = lines.collect();
+    let error = RelayList::parse(&document).unwrap_err().to_string();
+    assert!(error.contains("pr"), "{error}");
+    let relays = RelayList::from_ns_all(&document).unwrap();
+    assert_eq!(relays.relays(), RelayList::from_consensus(CONSENSUS).unwrap().relays());
+}
+
+/// Why this crate scans router statuses itself; see the module's documentation.
+#[test]
+fn tor_netdoc_cannot_read_router_statuses() {
+    use tor_netdoc::doc::netstatus::plain::RouterStatus;
+    use tor_netdoc::parse2::{ParseInput, parse_netdoc_multiple};
+
+    let document = format!("{NS_ALL}\n");
+    let input = ParseInput::new(&document, "ns/all");
+    let error = parse_netdoc_multiple::<RouterStatus>(&input).unwrap_err();
+    let problem = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(problem, "missing item pr");
+}
+
+#[test]
+fn a_document_beyond_the_limit_is_not_looked_at() {
+    let document = "x".repeat(RelayList::MAX_LEN + 1);
+    let (size, limit) = (document.len(), RelayList::MAX_LEN);
+    for read in [
+        RelayList::from_ns_all,
+        RelayList::from_consensus,
+        RelayList::from_microdesc_consensus,
+    ] {
+        assert_eq!(read(&document), Err(Error::TooLarge { size, limit }));
+    }
+}
+
+#[test]
+fn a_relay_listed_twice_counts_once_on_the_ring() {
+    let relays = RelayList::parse(&format!("{ROUTER}\ns HSDir\n{ROUTER}\ns HSDir\n")).unwrap();
+    assert_eq!(relays.relays().len(), 2);
+    assert_eq!(relays.hash_ring().len(), 1);
+}
+
+fn any_relay() -> impl Strategy<Value = Relay> {
+    (any::<[u8; 20]>(), "[A-Za-z0-9]{1,19}", any::<bool>()).prop_map(|(identity, nickname, is_hsdir)| Relay {
+        fingerprint: identity.into(),
+        nickname: nickname.into(),
+        is_hsdir,
+    })
+}
+
+proptest! {
+    #[test]
+    fn reads_the_relays_that_were_written(
+        relays in prop::collection::vec(any_relay(), 1..20),
+        // Lines in between that are of no concern.
+        noise in "([a-qt-z][a-z]{0,3}( [ -~]{0,20})?\n){0,3}",
+        crlf: bool,
+    ) {
+        let mut document = String::new();
+        for relay in &relays {
+            let identity = BASE64_NOPAD.encode(relay.fingerprint().as_bytes());
+            let flags = if relay.is_hsdir() { "Fast HSDir Valid" } else { "Fast HSDirs" };
+            document.push_str(&format!(
+                "r {} {identity} {identity} 2026-11-22 12:06:23 127.0.0.1 5010 7010\n{noise}s {flags}\n{noise}",
+                relay.nickname(),
+            ));
+        }
+        if crlf {
+            document = document.replace('\n', "\r\n");
+        }
+        let list = RelayList::parse(&document).unwrap();
+        prop_assert_eq!(list.relays(), &relays[..]);
+        prop_assert_eq!(list.lifetime(), None);
+
+        let ring = list.hash_ring();
+        for relay in &relays {
+            let listed = relays.iter().any(|other| other.is_hsdir && other.fingerprint == relay.fingerprint);
+            prop_assert_eq!(ring.contains(&relay.fingerprint()), listed);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused_in_one_line(text in "[rs \r\nA-Za-z0-9+/@-]{0,400}") {
+        if let Err(error) = RelayList::parse(&text) {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
