@@ -1,1 +1,31 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Layout
+//!
+//! - [`tor`](mod@tor): finding, checking and building the tor binary.
+//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit them; [`Backend`]: what they find there.
+//!
+//! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
+
+mod backend;
+mod client;
+mod error;
+mod home;
+mod instance;
+mod keys;
+mod network;
+mod ports;
+mod process;
+mod relay;
+pub mod tor;
+mod torrc;
+
+pub use backend::Backend;
+pub use client::{Client, ClientBuilder};
+pub use error::Error;
+pub use instance::{Instance, InstanceBuilder, SERVICE_PORT};
+pub use keys::ServiceKey;
+pub use network::{Network, NetworkBuilder, Progress};
+pub use process::LogExcerpt;
+pub use relay::Relay;
+pub use torrc::Role;

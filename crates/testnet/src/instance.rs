@@ -1,0 +1,174 @@
+//! An instance of an onion service.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use onionweave_control::{Connection, Endpoint, Events};
+use rustix::process::Signal;
+
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::keys::ServiceKey;
+use crate::network::Network;
+use crate::process::Tor;
+use crate::relay::process_methods;
+use crate::torrc::Role;
+
+/// The port of every onion service here.
+pub const SERVICE_PORT: u16 = 80;
+
+/// How long an instance may take until it has a descriptor. It takes eight seconds, of which Tor waits five.
+const DESCRIPTOR_LIMIT: Duration = Duration::from_secs(60);
+
+/// Describes an instance to start; made by [`Network::instance`].
+#[derive(Debug)]
+#[must_use = "nothing happens before `start`"]
+pub struct InstanceBuilder<'a> {
+    network: &'a Network,
+    name: String,
+    key: Option<ServiceKey>,
+    quiet: bool,
+    backend: Option<SocketAddr>,
+    extra: Vec<String>,
+}
+
+impl<'a> InstanceBuilder<'a> {
+    pub(crate) fn new(network: &'a Network, name: String) -> Self {
+        Self {
+            network,
+            name,
+            key: None,
+            quiet: false,
+            backend: None,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Gives it the service's key, which others may have too. Without one it gets a key of its own.
+    pub fn service_key(mut self, key: &ServiceKey) -> Self {
+        self.key = Some(key.clone());
+        self
+    }
+
+    /// Whether it keeps its descriptors to itself (`PublishHidServDescriptors 0`). By default it is loud.
+    pub fn quiet(mut self, quiet: bool) -> Self {
+        self.quiet = quiet;
+        self
+    }
+
+    /// Lets it lead to this backend. Without one it gets a backend of its own with the instance's name.
+    pub fn backend(mut self, backend: &Backend) -> Self {
+        self.backend = Some(backend.address());
+        self
+    }
+
+    /// Adds a line to its configuration; lines that belong to the onion service come last and reach it.
+    pub fn torrc(mut self, line: impl Into<String>) -> Self {
+        self.extra.push(line.into());
+        self
+    }
+
+    /// Starts it and waits until it answers on its control port. Its descriptor comes later: [`Instance::wait_for_descriptor`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`], [`Error::Key`], or whatever keeps the process from starting.
+    pub async fn start(self) -> Result<Instance, Error> {
+        let key = match self.key {
+            Some(key) => key,
+            None => ServiceKey::generate()?,
+        };
+        let (address, own_backend) = match self.backend {
+            Some(address) => (address, None),
+            None => {
+                let backend = Backend::start(self.name.clone()).await?;
+                (backend.address(), Some(backend))
+            }
+        };
+        let tor = Tor::prepare(self.network.home(), &self.name)?;
+        let service = tor.create_folder("service")?;
+        tor.write("service/private_key", key.pem())?;
+        let mut torrc = self.network.torrc(Role::Instance).line("SocksPort 0");
+        if self.quiet {
+            torrc = torrc.line("PublishHidServDescriptors 0");
+        }
+        torrc = torrc
+            .path("HiddenServiceDir", &service)
+            .line("HiddenServiceVersion 2")
+            .line(format_args!("HiddenServicePort {SERVICE_PORT} {address}"));
+        for line in self.extra {
+            torrc = torrc.line(line);
+        }
+        tor.configure(torrc)?;
+        tor.spawn()?;
+        tor.wait_for_control().await?;
+        Ok(Instance { tor, key, own_backend })
+    }
+}
+
+/// An instance of a v2 onion service: a tor process that carries the service's key.
+///
+/// It ends when it is dropped.
+#[derive(Debug)]
+pub struct Instance {
+    tor: Tor,
+    key: ServiceKey,
+    own_backend: Option<Backend>,
+}
+
+impl Instance {
+    /// The name it was started with.
+    pub fn name(&self) -> &str {
+        self.tor.name()
+    }
+
+    /// The service's key.
+    pub fn service_key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// The service's address, `<service ID>.onion`.
+    pub fn onion(&self) -> String {
+        self.key.onion()
+    }
+
+    /// The backend of its own, if it was given no other.
+    pub fn own_backend(&self) -> Option<&Backend> {
+        self.own_backend.as_ref()
+    }
+
+    /// Waits until it has introduction points and thus a descriptor, and returns that: the one of replica 1.
+    ///
+    /// Quiet or loud makes no difference. After a start it takes about eight seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] after a minute.
+    pub async fn wait_for_descriptor(&self) -> Result<String, Error> {
+        let key = format!("hs/service/desc/id/{}", self.key.service_id());
+        self.tor
+            .wait_for("a descriptor", DESCRIPTOR_LIMIT, async || {
+                match self.tor.get_info(&key).await {
+                    Ok(descriptor) => Ok(Ok(descriptor)),
+                    // 551: there is none yet (`feature/control/control_getinfo.c:583`).
+                    Err(Error::Control {
+                        source: source @ onionweave_control::Error::Rejected { code: 551, .. },
+                        ..
+                    }) => Ok(Err(source.to_string())),
+                    Err(error) => Err(error),
+                }
+            })
+            .await
+    }
+
+    /// The command that starts this instance again, as an operator would have it: it ends what is left of the old process,
+    /// starts a new one in the background, and returns once that has read its configuration.
+    ///
+    /// A process started so is still one of the network, and ends with it.
+    pub fn restart_command(&self) -> Vec<String> {
+        self.tor.restart_command()
+    }
+}
+
+process_methods!(Instance);

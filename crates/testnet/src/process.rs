@@ -1,0 +1,430 @@
+//! One tor process: started, signalled, asked, ended.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use onionweave_control::{Connection, Credentials, Endpoint, Events, Options};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use crate::error::{Error, IoContext};
+use crate::home::{Home, create_private, socket_path, tors_below};
+use crate::torrc::Torrc;
+
+/// How long a tor may take to open its control socket. It takes a quarter of a second; a busy machine takes longer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a tor may take to build its first circuit once the network stands.
+pub(crate) const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(60);
+/// How often something is looked at again that is waited for.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The file that Tor logs to.
+const LOG: &str = "notices.log";
+/// What Tor says before it has read where to log, and when it crashes.
+const OUTPUT: &str = "output.log";
+/// How much of a log's end is searched for warnings.
+const EXCERPT_BYTES: u64 = 64 * 1024;
+/// How many lines an error quotes.
+const EXCERPT_LINES: usize = 8;
+
+/// Ends the tor of this folder, if it still runs, and starts it again on its own. Arguments: tor, folder.
+const RESTART: &str = r#"#!/bin/sh
+tor=$1
+torrc=$2/torrc
+runs() { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF -- "$torrc"; }
+if pid=$(cat "$2/pid") && runs; then
+    kill -9 "$pid"
+    while runs; do sleep 0.05; done
+fi 2>/dev/null
+exec "$tor" -f "$torrc" RunAsDaemon 1
+"#;
+
+/// One tor process of a network, with a folder of its own.
+///
+/// Dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct Tor {
+    name: String,
+    folder: PathBuf,
+    socket: PathBuf,
+    /// The process that was started here and not yet waited for; somebody else may have started a later one.
+    child: Mutex<Option<Child>>,
+    control: tokio::sync::Mutex<Option<Control>>,
+    home: Arc<Home>,
+}
+
+/// The control connection that is kept open.
+#[derive(Debug)]
+struct Control {
+    connection: Connection,
+    _events: Events,
+}
+
+impl Tor {
+    /// Makes the folder; nothing runs yet.
+    pub(crate) fn prepare(home: &Arc<Home>, name: &str) -> Result<Self, Error> {
+        let folder = home.process_folder(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            socket: socket_path(&folder, "control")?,
+            folder,
+            child: Mutex::default(),
+            control: tokio::sync::Mutex::default(),
+            home: Arc::clone(home),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::Unix(self.socket.clone())
+    }
+
+    /// Creates a folder below this one that its owner alone can enter.
+    pub(crate) fn create_folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.folder.join(name);
+        create_private(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a file below this folder that its owner alone can read.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .doing("create", &path)?;
+        file.write_all(content.as_bytes()).doing("write", &path)
+    }
+
+    /// Completes the configuration with what every process has, and writes it.
+    pub(crate) fn configure(&self, torrc: Torrc) -> Result<(), Error> {
+        let path = |name: &str| self.folder.join(name);
+        let torrc = torrc
+            .path("DataDirectory", &path("data"))
+            .path("PidFile", &path("pid"))
+            .line(format!("ControlPort unix:{}", Torrc::quoted(&self.socket)))
+            .line("CookieAuthentication 1")
+            .path("CookieAuthFile", &path("cookie"))
+            .line(format!("Log notice file {}", path(LOG).display()))
+            // The last resort should the guard die with us: Tor looks every 15 s whether this process still lives
+            // (`lib/evloop/procmon.c:169`).
+            .line(format!("__OwningControllerProcess {}", std::process::id()));
+        self.write("torrc", &torrc.finish())?;
+        self.write("restart", RESTART)
+    }
+
+    /// Starts the process.
+    pub(crate) fn spawn(&self) -> Result<(), Error> {
+        let output = self.folder.join(OUTPUT);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&output)
+            .doing("open", &output)?;
+        let tor = self.home.tor().path();
+        let child = Command::new(tor)
+            .arg("-f")
+            .arg(self.folder.join("torrc"))
+            .current_dir(&self.folder)
+            // An interrupt typed at the terminal is for the program that holds the network.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().doing("open", &output)?)
+            .stderr(file)
+            .spawn()
+            .doing("run", tor)?;
+        debug!(name = self.name, pid = child.id(), "tor started");
+        *self.child() = Some(child);
+        Ok(())
+    }
+
+    /// Waits until the process answers on its control socket.
+    pub(crate) async fn wait_for_control(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.exit_status()? {
+                return Err(self.failed(Error::Exited {
+                    name: self.name.clone(),
+                    status,
+                    log: self.log_excerpt(),
+                }));
+            }
+            let refusal = match self.control().await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if Instant::now() >= deadline {
+                return Err(self.timed_out("an open control socket", START_LIMIT, refusal.to_string()));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until the process has built a circuit.
+    pub(crate) async fn wait_for_bootstrap(&self, limit: Duration) -> Result<(), Error> {
+        self.wait_for("a working circuit", limit, async || {
+            let phase = self.get_info("status/bootstrap-phase").await?;
+            Ok(if phase.contains("PROGRESS=100") {
+                Ok(())
+            } else {
+                Err(phase)
+            })
+        })
+        .await
+    }
+
+    /// Asks again until the answer is `Ok(Ok(_))`; `Ok(Err(_))` says where things stand.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        goal: &'static str,
+        limit: Duration,
+        mut ask: impl AsyncFnMut() -> Result<Result<T, String>, Error>,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = match ask().await? {
+                Ok(answer) => return Ok(answer),
+                Err(state) => state,
+            };
+            if Instant::now() >= deadline {
+                return Err(self.timed_out(goal, limit, state));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The answer to `GETINFO key`.
+    pub(crate) async fn get_info(&self, key: &str) -> Result<String, Error> {
+        self.control()
+            .await?
+            .get_info(key)
+            .await
+            .map_err(|source| self.control_error(source))
+    }
+
+    /// The control connection, which is opened if there is none or it has closed.
+    pub(crate) async fn control(&self) -> Result<Connection, Error> {
+        let mut kept = self.control.lock().await;
+        if let Some(control) = kept.as_ref().filter(|control| !control.connection.is_closed()) {
+            return Ok(control.connection.clone());
+        }
+        let (connection, events) = self.connect().await?;
+        *kept = Some(Control {
+            connection: connection.clone(),
+            _events: events,
+        });
+        Ok(connection)
+    }
+
+    /// Opens another control connection.
+    pub(crate) async fn connect(&self) -> Result<(Connection, Events), Error> {
+        Connection::connect(&self.endpoint(), &Credentials::auto(), &Options::default())
+            .await
+            .map_err(|source| self.control_error(source))
+    }
+
+    pub(crate) fn control_error(&self, source: onionweave_control::Error) -> Error {
+        Error::Control {
+            name: self.name.clone(),
+            source,
+            log: self.log_excerpt(),
+        }
+    }
+
+    /// The process that runs now, whoever started it.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.running()
+            .first()
+            .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
+    }
+
+    /// Ends the process with SIGKILL, and waits until it is gone. Does nothing if it is not running.
+    pub(crate) fn kill(&self) -> Result<(), Error> {
+        for pid in self.running() {
+            self.send(pid, Signal::KILL)?;
+        }
+        self.reap();
+        Ok(())
+    }
+
+    /// Sends a signal to the running process.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let running = self.running();
+        if running.is_empty() {
+            return Err(Error::NotRunning {
+                name: self.name.clone(),
+                log: self.log_excerpt(),
+            });
+        }
+        running.into_iter().try_for_each(|pid| self.send(pid, signal))
+    }
+
+    /// Ends the process if it runs, starts it again, and waits until it answers on its control socket.
+    pub(crate) async fn restart(&self) -> Result<(), Error> {
+        self.kill()?;
+        self.spawn()?;
+        self.wait_for_control().await
+    }
+
+    /// The command that ends what is left of the process and starts it again, without us.
+    pub(crate) fn restart_command(&self) -> Vec<String> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        vec![
+            "/bin/sh".into(),
+            text(&self.folder.join("restart")),
+            text(self.home.tor().path()),
+            text(&self.folder),
+        ]
+    }
+
+    /// Keeps the network's folder, since `error` names a log in it.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        self.home.keep();
+        error
+    }
+
+    pub(crate) fn timed_out(&self, goal: &'static str, after: Duration, state: String) -> Error {
+        self.failed(Error::TimedOut {
+            name: self.name.clone(),
+            goal,
+            after,
+            state,
+            log: self.log_excerpt(),
+        })
+    }
+
+    /// How the process that was started here ended, unless it runs or somebody started another one since.
+    fn exit_status(&self) -> Result<Option<ExitStatus>, Error> {
+        match self.child().as_mut() {
+            Some(child) => child.try_wait().doing("wait for", &self.folder),
+            None => Ok(None),
+        }
+    }
+
+    fn running(&self) -> Vec<Pid> {
+        tors_below(self.home.tor(), &self.folder)
+    }
+
+    fn send(&self, pid: Pid, signal: Signal) -> Result<(), Error> {
+        match kill_process(pid, signal) {
+            // It ended by itself in between.
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            result => result.map_err(|errno| Error::Signal {
+                name: self.name.clone(),
+                source: errno.into(),
+            }),
+        }
+    }
+
+    /// Ends and waits for the process that was started here.
+    fn reap(&self) {
+        if let Some(mut child) = self.child().take() {
+            // Both fail only for a process that was waited for already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn log_excerpt(&self) -> LogExcerpt {
+        LogExcerpt::of(&self.folder)
+    }
+}
+
+impl Drop for Tor {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            debug!(name = self.name, %error, "tor may still run");
+        }
+        self.reap();
+    }
+}
+
+/// The last warnings that a tor process logged, and where its whole log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogExcerpt {
+    path: Box<Path>,
+    lines: Box<[String]>,
+}
+
+impl LogExcerpt {
+    /// Reads the logs of the process in `folder`.
+    fn of(folder: &Path) -> Self {
+        let log = folder.join(LOG);
+        let end = read_end(&log);
+        if !end.is_empty() {
+            let warns = |line: &str| line.contains("[warn]") || line.contains("[err]");
+            return Self {
+                path: log.into(),
+                lines: last_lines(&end, warns),
+            };
+        }
+        let output = folder.join(OUTPUT);
+        let lines = last_lines(&read_end(&output), |_| true);
+        Self {
+            path: output.into(),
+            lines,
+        }
+    }
+
+    /// The log file. It outlives the network if starting it or waiting for it failed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last warnings and errors in it, oldest first; at most eight.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+impl fmt::Display for LogExcerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "; its log is {}", self.path.display())?;
+        if !self.lines.is_empty() {
+            f.write_str(", and it warns:")?;
+        }
+        self.lines.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// The end of a file, or nothing if it cannot be read.
+fn read_end(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = fs::metadata(path)?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(EXCERPT_BYTES)))?;
+        let mut end = Vec::new();
+        file.take(EXCERPT_BYTES).read_to_end(&mut end)?;
+        Ok(end)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+fn last_lines(text: &str, wanted: impl Fn(&str) -> bool) -> Box<[String]> {
+    let last = text.lines().rev().filter(|line| wanted(line)).take(EXCERPT_LINES);
+    let mut lines: Box<[_]> = last.map(str::to_owned).collect();
+    lines.reverse();
+    lines
+}

@@ -1,0 +1,150 @@
+//! Configuration files of the network's processes.
+
+use std::fmt::{Display, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a process does in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// A directory authority, which is a relay too.
+    Authority,
+    /// A relay.
+    Relay,
+    /// An instance of an onion service.
+    Instance,
+    /// A client.
+    Client,
+}
+
+/// Lines that the builder's caller adds: for one role, or for all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExtraLines(Vec<(Option<Role>, String)>);
+
+impl ExtraLines {
+    pub(crate) fn push(&mut self, role: Option<Role>, line: String) {
+        self.0.push((role, line));
+    }
+
+    fn of(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(only, _)| only.is_none_or(|only| only == role))
+            .map(|(_, line)| line.as_str())
+    }
+}
+
+/// What every configuration file of a network begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    authorities: Vec<String>,
+    extra: ExtraLines,
+}
+
+impl Common {
+    /// `authorities` are the arguments of `DirAuthority`.
+    pub(crate) fn new(authorities: Vec<String>, extra: ExtraLines) -> Self {
+        Self { authorities, extra }
+    }
+
+    /// A configuration for a role; what is specific to the process follows.
+    pub(crate) fn torrc(&self, role: Role) -> Torrc {
+        let mut torrc = Torrc::default()
+            // Private addresses, short download delays, flags without waiting (`app/config/testnet.inc`).
+            .line("TestingTorNetwork 1")
+            .line("SafeLogging 0")
+            .line("NumCPUs 1")
+            .line("MaxMemInQueues 256 MB");
+        for authority in &self.authorities {
+            torrc = torrc.line(format!("DirAuthority {authority}"));
+        }
+        for line in self.extra.of(role) {
+            torrc = torrc.line(line);
+        }
+        torrc
+    }
+}
+
+/// The text of a configuration file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Torrc(String);
+
+impl Torrc {
+    pub(crate) fn line(mut self, line: impl Display) -> Self {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{line}");
+        self
+    }
+
+    pub(crate) fn path(self, option: &str, path: &Path) -> Self {
+        self.line(format_args!("{option} {}", Self::quoted(path)))
+    }
+
+    /// What a relay needs, be it an authority or not.
+    pub(crate) fn relay(self, name: &str, or_port: u16) -> Self {
+        self.line(format_args!("Nickname {name}"))
+            .line(format_args!("ORPort 127.0.0.1:{or_port}"))
+            // Tor guesses no address on a machine that has no public one.
+            .line("Address 127.0.0.1")
+            .line("AssumeReachable 1")
+            .line("ExitRelay 0")
+            .line("ExitPolicy reject *:*")
+            .line("SocksPort 0")
+            .line("ShutdownWaitLength 0")
+    }
+
+    /// What an authority needs besides.
+    pub(crate) fn authority(self, dir_port: u16, voting_interval: Duration) -> Self {
+        self.line(format_args!("DirPort 127.0.0.1:{dir_port}"))
+            .line("AuthoritativeDirectory 1")
+            .line("V3AuthoritativeDirectory 1")
+            .line("ContactInfo none")
+            // The least that Tor takes (`feature/dirauth/dirvote.h:29`).
+            .line("TestingV3AuthInitialVotingInterval 5 seconds")
+            .line("TestingV3AuthInitialVoteDelay 2 seconds")
+            .line("TestingV3AuthInitialDistDelay 2 seconds")
+            .line(format_args!(
+                "V3AuthVotingInterval {} seconds",
+                voting_interval.as_secs()
+            ))
+            .line("V3AuthVoteDelay 2 seconds")
+            .line("V3AuthDistDelay 2 seconds")
+            // Every relay is a guard and a directory of onion services from the first consensus on.
+            .line("TestingDirAuthVoteGuard *")
+            .line("TestingDirAuthVoteHSDir *")
+    }
+
+    /// A path as a quoted value, as Tor unescapes it (`lib/encoding/cstring.c:36`).
+    pub(crate) fn quoted(path: &Path) -> String {
+        let escaped = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{escaped}\"")
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_lines_go_to_their_role() {
+        let mut extra = ExtraLines::default();
+        extra.push(None, "LearnCircuitBuildTimeout 0".into());
+        extra.push(Some(Role::Client), "UseEntryGuards 0".into());
+        let common = Common::new(vec!["first".into()], extra);
+        let client = common.torrc(Role::Client).finish();
+        let relay = common.torrc(Role::Relay).finish();
+        assert!(client.contains("\nLearnCircuitBuildTimeout 0\n") && client.contains("\nUseEntryGuards 0\n"));
+        assert!(relay.contains("\nLearnCircuitBuildTimeout 0\n") && !relay.contains("UseEntryGuards"));
+        assert!(relay.contains("\nDirAuthority first\n"));
+    }
+
+    #[test]
+    fn paths_are_quoted() {
+        assert_eq!(Torrc::quoted(Path::new("/a b/\"c\"\\")), r#""/a b/\"c\"\\""#);
+    }
+}
