@@ -164,9 +164,10 @@ impl<S> Slot<S> {
 
 /// Which turn of the rotation it is, and the seed of everything that is drawn at random.
 ///
-/// Equal rounds give equal plans, so a publisher that restarts with the same seed and number finds
-/// the ring as it left it. Within one round the caller may ask for a plan as often as instances or
-/// slots come and go; the number moves on at set intervals.
+/// Within one round the caller may ask for a plan as often as instances or slots come and go; the
+/// number moves on at set intervals. A publisher that starts again with the same seed and number
+/// makes the same draws; slots that changed in the middle of the round it knows only from the
+/// previous plan.
 ///
 /// ```
 /// use onionweave_assign::Round;

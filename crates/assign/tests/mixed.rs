@@ -501,6 +501,21 @@ fn every_rotation_is_drawn_anew() {
     assert_eq!(pairs.len(), 6, "{pairs:?}");
 }
 
+/// With one slot in replica 0 and four in replica 1, the draw 2 + 3 leaves an instance in one
+/// replica only, and 1 + 4 does not. It stands all the same until the round ends.
+#[test]
+fn asking_again_does_not_undo_the_draw() {
+    let (instances, slots) = (weighted(&[1, 3]), slots([1, 4]));
+    let mut lucky = 0;
+    for number in 0..4 {
+        let first = plan(&instances, &slots, None, Round::new(number, 1));
+        let again = plan(&instances, &slots, Some(&first), Round::new(number, 1));
+        assert_eq!(again, first);
+        lucky += usize::from(count(&again, &instances[0]) == 2);
+    }
+    assert_eq!(lucky, 1);
+}
+
 #[test]
 fn the_seed_alone_does_not_begin_a_round() {
     let (instances, six) = (equal(5), slots([3, 3]));
