@@ -65,7 +65,7 @@ pub enum Error {
     ///
     /// `GETINFO ns/all` is answered with empty text while Tor has no consensus. Taking that for a network without
     /// directories would be a mistake, hence an error of its own.
-    #[error("{form} lists no relay")]
+    #[error("{form}: no relay is listed")]
     Empty {
         /// The form of the document.
         form: Form,

@@ -30,8 +30,8 @@ fn line_ends_and_prefaces_make_no_difference() {
 fn broken_lists_of_router_statuses() {
     let flags = "s Fast HSDir";
     for (document, message) in [
-        (String::new(), "router-status list lists no relay"),
-        ("\r\n\n".to_owned(), "router-status list lists no relay"),
+        (String::new(), "router-status list: no relay is listed"),
+        ("\r\n\n".to_owned(), "router-status list: no relay is listed"),
         (
             format!("{flags}\n{ROUTER}\n"),
             "router-status list, line 1: an `s` line comes before any `r` line",
