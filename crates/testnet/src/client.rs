@@ -43,7 +43,7 @@ impl<'a> ClientBuilder<'a> {
         }
     }
 
-    /// Adds a line to its configuration.
+    /// Adds a line at the end of its configuration.
     pub fn torrc(mut self, line: impl Into<String>) -> Self {
         self.extra.push(line.into());
         self
@@ -57,14 +57,11 @@ impl<'a> ClientBuilder<'a> {
     pub async fn start(self) -> Result<Client, Error> {
         let tor = Tor::prepare(self.network.home(), &self.name)?;
         let socks = socket_path(tor.folder(), "socks")?;
-        let mut torrc = self
+        let torrc = self
             .network
             .torrc(Role::Client)
             .line(format_args!("SocksPort unix:{}", Torrc::quoted(&socks)));
-        for line in self.extra {
-            torrc = torrc.line(line);
-        }
-        tor.configure(torrc)?;
+        tor.configure(self.extra.iter().fold(torrc, Torrc::last))?;
         tor.spawn()?;
         tor.wait_for_control().await?;
         tor.wait_for_bootstrap(BOOTSTRAP_LIMIT).await?;

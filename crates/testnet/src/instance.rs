@@ -13,7 +13,7 @@ use crate::keys::ServiceKey;
 use crate::network::Network;
 use crate::process::Tor;
 use crate::relay::process_methods;
-use crate::torrc::Role;
+use crate::torrc::{Role, Torrc};
 
 /// The port of every onion service here.
 pub const SERVICE_PORT: u16 = 80;
@@ -63,7 +63,7 @@ impl<'a> InstanceBuilder<'a> {
         self
     }
 
-    /// Adds a line to its configuration; lines that belong to the onion service come last and reach it.
+    /// Adds a line at the end of its configuration, where options of the onion service may stand.
     pub fn torrc(mut self, line: impl Into<String>) -> Self {
         self.extra.push(line.into());
         self
@@ -97,10 +97,7 @@ impl<'a> InstanceBuilder<'a> {
             .path("HiddenServiceDir", &service)
             .line("HiddenServiceVersion 2")
             .line(format_args!("HiddenServicePort {SERVICE_PORT} {address}"));
-        for line in self.extra {
-            torrc = torrc.line(line);
-        }
-        tor.configure(torrc)?;
+        tor.configure(self.extra.iter().fold(torrc, Torrc::last))?;
         tor.spawn()?;
         tor.wait_for_control().await?;
         Ok(Instance { tor, key, own_backend })
@@ -144,18 +141,15 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] after a minute.
+    /// [`Error::TimedOut`] after a minute, also when the process does not run.
     pub async fn wait_for_descriptor(&self) -> Result<String, Error> {
         let key = format!("hs/service/desc/id/{}", self.key.service_id());
         self.tor
             .wait_for("a descriptor", DESCRIPTOR_LIMIT, async || {
                 match self.tor.get_info(&key).await {
                     Ok(descriptor) => Ok(Ok(descriptor)),
-                    // 551: there is none yet (`feature/control/control_getinfo.c:583`).
-                    Err(Error::Control {
-                        source: source @ onionweave_control::Error::Rejected { code: 551, .. },
-                        ..
-                    }) => Ok(Err(source.to_string())),
+                    // There is none yet (`feature/control/control_getinfo.c:583`), or somebody is just restarting the process.
+                    Err(Error::Control { source, .. }) => Ok(Err(source.to_string())),
                     Err(error) => Err(error),
                 }
             })

@@ -104,15 +104,20 @@ impl NetworkBuilder {
         self
     }
 
-    /// Adds a line to the configuration of every process.
+    /// Adds a line at the end of the configuration of every process. Of an option that is given twice, Tor takes the last.
     ///
-    /// Lines that were added come before the network's own. Where an option is given twice, Tor uses the last.
+    /// ```
+    /// use onionweave_testnet::{Network, Role};
+    ///
+    /// let slow = Network::builder().torrc("RendPostPeriod 1 hour").torrc_for(Role::Client, "UseEntryGuards 0");
+    /// # drop(slow);
+    /// ```
     pub fn torrc(mut self, line: impl Into<String>) -> Self {
         self.extra.push(None, line.into());
         self
     }
 
-    /// Adds a line to the configuration of every process with a role.
+    /// Adds a line at the end of the configuration of every process with a role.
     pub fn torrc_for(mut self, role: Role, line: impl Into<String>) -> Self {
         self.extra.push(Some(role), line.into());
         self
@@ -260,12 +265,12 @@ impl Network {
             .find(|relay| relay.fingerprint() == *fingerprint)
     }
 
-    /// Describes an instance of an onion service. Its name is one to nineteen ASCII letters and digits, and no other process has it.
+    /// Describes an instance of an onion service. Its name is one to nineteen ASCII letters and digits, and no other process has or had it.
     pub fn instance(&self, name: impl Into<String>) -> InstanceBuilder<'_> {
         InstanceBuilder::new(self, name.into())
     }
 
-    /// Describes a client. Its name is one to nineteen ASCII letters and digits, and no other process has it.
+    /// Describes a client. Its name is one to nineteen ASCII letters and digits, and no other process has or had it.
     ///
     /// A client that never fetches anything is what audits directories with `HSFETCH`: one that connects to a service remembers which
     /// introduction points failed, and then takes good descriptors for bad ones.
@@ -306,9 +311,13 @@ impl Network {
         }
         for authority in self.authorities() {
             let tor = authority.tor();
+            let mut last = None;
             tor.wait_for("a consensus with every relay", CONSENSUS_LIMIT, async || {
+                tor.check_running()?;
                 let listed = listed(&tor.get_info("ns/all").await?);
-                progress(Progress::Consensus { listed, relays });
+                if last.replace(listed) != Some(listed) {
+                    progress(Progress::Consensus { listed, relays });
+                }
                 Ok(if listed == relays {
                     Ok(())
                 } else {

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -160,13 +160,7 @@ impl Tor {
     pub(crate) async fn wait_for_control(&self) -> Result<(), Error> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            if let Some(status) = self.exit_status()? {
-                return Err(self.failed(Error::Exited {
-                    name: self.name.clone(),
-                    status,
-                    log: self.log_excerpt(),
-                }));
-            }
+            self.check_running()?;
             let refusal = match self.control().await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
@@ -181,6 +175,7 @@ impl Tor {
     /// Waits until the process has built a circuit.
     pub(crate) async fn wait_for_bootstrap(&self, limit: Duration) -> Result<(), Error> {
         self.wait_for("a working circuit", limit, async || {
+            self.check_running()?;
             let phase = self.get_info("status/bootstrap-phase").await?;
             Ok(if phase.contains("PROGRESS=100") {
                 Ok(())
@@ -311,11 +306,19 @@ impl Tor {
         })
     }
 
-    /// How the process that was started here ended, unless it runs or somebody started another one since.
-    fn exit_status(&self) -> Result<Option<ExitStatus>, Error> {
-        match self.child().as_mut() {
-            Some(child) => child.try_wait().doing("wait for", &self.folder),
-            None => Ok(None),
+    /// Fails if the process that was started here has ended by itself.
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
+        let status = match self.child().as_mut() {
+            Some(child) => child.try_wait().doing("wait for", &self.folder)?,
+            None => None,
+        };
+        match status {
+            None => Ok(()),
+            Some(status) => Err(self.failed(Error::Exited {
+                name: self.name.clone(),
+                status,
+                log: self.log_excerpt(),
+            })),
         }
     }
 

@@ -59,21 +59,28 @@ impl Common {
         for authority in &self.authorities {
             torrc = torrc.line(format!("DirAuthority {authority}"));
         }
-        for line in self.extra.of(role) {
-            torrc = torrc.line(line);
-        }
-        torrc
+        self.extra.of(role).fold(torrc, Torrc::last)
     }
 }
 
 /// The text of a configuration file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Torrc(String);
+pub(crate) struct Torrc {
+    text: String,
+    /// Of an option that is given twice Tor takes the last, so what callers add stands here.
+    last: String,
+}
 
 impl Torrc {
     pub(crate) fn line(mut self, line: impl Display) -> Self {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.text, "{line}");
+        self
+    }
+
+    /// Adds a line that overrides others.
+    pub(crate) fn last(mut self, line: impl Display) -> Self {
+        let _ = writeln!(self.last, "{line}");
         self
     }
 
@@ -122,7 +129,7 @@ impl Torrc {
     }
 
     pub(crate) fn finish(self) -> String {
-        self.0
+        self.text + &self.last
     }
 }
 
@@ -141,6 +148,12 @@ mod tests {
         assert!(client.contains("\nLearnCircuitBuildTimeout 0\n") && client.contains("\nUseEntryGuards 0\n"));
         assert!(relay.contains("\nLearnCircuitBuildTimeout 0\n") && !relay.contains("UseEntryGuards"));
         assert!(relay.contains("\nDirAuthority first\n"));
+    }
+
+    #[test]
+    fn extra_lines_come_last() {
+        let torrc = Torrc::default().last("ORPort 9").line("ORPort 1");
+        assert_eq!(torrc.finish(), "ORPort 1\nORPort 9\n");
     }
 
     #[test]
