@@ -1,1 +1,23 @@
 #![doc = include_str!("../README.md")]
+
+#[cfg(feature = "tokio")]
+pub mod config;
+#[cfg(feature = "tokio")]
+pub mod driver;
+mod error;
+mod event;
+#[cfg(feature = "tokio")]
+pub mod key;
+mod machine;
+mod moment;
+mod report;
+
+#[cfg(feature = "tokio")]
+pub use driver::{Publisher, Reports, ServiceReport};
+pub use error::Error;
+pub use event::{
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, SlotId, Stamp, Ticket, UploadAnswer,
+};
+pub use machine::{Machine, Policy};
+pub use moment::Moment;
+pub use report::{Cause, Report, Round};

@@ -1,1 +1,16 @@
 #![doc = include_str!("../README.md")]
+
+mod directory;
+mod network;
+
+pub use directory::{Directory, Stored};
+pub use network::{Builder, Delays, Fault, Network};
+
+/// What can go wrong in the simulator: only its fixtures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A descriptor or key could not be read or signed.
+    #[error(transparent)]
+    Descriptor(#[from] onionweave_desc::Error),
+}

@@ -1,0 +1,392 @@
+//! The publisher's configuration file.
+//!
+//! Reading it is pure: text in, [`Config`] or an [`Error`] that names the place out. Relative paths are taken from the folder
+//! that the file is in.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use onionweave_assign::{PolicyName, Weight};
+use onionweave_control::Endpoint;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{Error, InstanceName, InstanceSettings, Settings, Stamp};
+
+/// A heartbeat faster than this would be noise.
+const FASTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+/// A heartbeat slower than this would not be one: clients of a hung instance wait a minute or two.
+const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// The publisher's configuration.
+///
+/// ```
+/// use onionweave_publish::config::Config;
+///
+/// let config = Config::parse(
+///     r#"
+///     [publisher]
+///     heartbeat = "2s"
+///
+///     [[service]]
+///     key = "private_key"
+///
+///     [[service.instance]]
+///     name = "a"
+///     control = "unix:/run/tor-a/control"
+///
+///     [[service.instance]]
+///     name = "b"
+///     control = "192.0.2.7:9051"
+///     password_file = "b.password"
+///     "#,
+///     "/etc/onionweave".as_ref(),
+/// )?;
+/// assert_eq!(config.services[0].key.to_str(), Some("/etc/onionweave/private_key"));
+/// assert_eq!(config.services[0].instances.len(), 2);
+/// # Ok::<(), onionweave_publish::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// What holds for all services.
+    #[serde(default)]
+    pub publisher: Publisher,
+    /// The services, each with a key of its own.
+    #[serde(rename = "service", default)]
+    pub services: Vec<Service>,
+}
+
+/// What holds for all services.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Publisher {
+    /// A Tor of the publisher's own, which then carries all uploads and audits. Without it, instances do.
+    ///
+    /// It must never be used as a client of the services: what it fails to reach it would then call unusable.
+    #[serde(deserialize_with = "some_endpoint")]
+    pub control: Option<Endpoint>,
+    /// The password file of that Tor.
+    pub password_file: Option<PathBuf>,
+    /// The cookie file of that Tor, if Tor's own word on it does not hold here (another host, a container).
+    pub cookie_file: Option<PathBuf>,
+    /// An instance that does not answer for so long is down. Default: two seconds.
+    #[serde(deserialize_with = "duration")]
+    pub heartbeat: Duration,
+    /// How often each directory is read back when nothing happens. Default: a minute.
+    #[serde(deserialize_with = "duration")]
+    pub audit: Duration,
+    /// How long an upload or a reading may take. Default: twenty seconds.
+    #[serde(deserialize_with = "duration")]
+    pub answer: Duration,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self {
+            control: None,
+            password_file: None,
+            cookie_file: None,
+            heartbeat: Duration::from_secs(2),
+            audit: Duration::from_secs(60),
+            answer: Duration::from_secs(20),
+        }
+    }
+}
+
+/// One onion service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Service {
+    /// The file with the service's private key, as Tor writes it (`private_key`).
+    pub key: PathBuf,
+    /// How slots are given to instances.
+    #[serde(default, deserialize_with = "policy")]
+    pub policy: PolicyName,
+    /// Whether its instances are expected not to publish by themselves. Default: yes.
+    #[serde(default = "yes")]
+    pub quiet: bool,
+    /// Which publication time to write: `"hour"`, as Tor does, or `"second"`, which outranks loud instances.
+    #[serde(default, deserialize_with = "stamp")]
+    pub stamp: Stamp,
+    /// Decides all that is drawn. Default: drawn at start.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// The instances.
+    #[serde(rename = "instance", default)]
+    pub instances: Vec<Instance>,
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Instance {
+    /// Its name, unique within the service.
+    #[serde(deserialize_with = "name")]
+    pub name: InstanceName,
+    /// Where its control port is.
+    #[serde(deserialize_with = "endpoint")]
+    pub control: Endpoint,
+    /// The file that holds the control port's password, on one line.
+    pub password_file: Option<PathBuf>,
+    /// The cookie file, if Tor's own word on it does not hold here (another host, a container).
+    pub cookie_file: Option<PathBuf>,
+    /// Its part of the traffic, relative to the other instances. Default: 1.
+    #[serde(default, deserialize_with = "weight")]
+    pub weight: Weight,
+    /// The command that restarts it: program and arguments.
+    #[serde(default)]
+    pub restart: Vec<String>,
+}
+
+impl Config {
+    /// Reads a configuration whose relative paths start at `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with line and column where the text is not TOML, has an unknown key or a value of the wrong form;
+    /// with the name of the service or instance where values don't fit together.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
+        let mut config: Self = toml::from_str(text).map_err(|error| config_error(text, &error))?;
+        config.check()?;
+        config.resolve(folder);
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |what: String| Err(Error::Config { at: None, what });
+        let publisher = &self.publisher;
+        if !(FASTEST_HEARTBEAT..=SLOWEST_HEARTBEAT).contains(&publisher.heartbeat) {
+            return wrong("publisher: heartbeat must lie between 100ms and 60s".into());
+        }
+        if publisher.audit < Duration::from_secs(1) || publisher.answer < Duration::from_secs(1) {
+            return wrong("publisher: audit and answer must be one second or more".into());
+        }
+        if publisher.password_file.is_some() && publisher.cookie_file.is_some() {
+            return wrong("publisher: password_file and cookie_file exclude each other".into());
+        }
+        if self.services.is_empty() {
+            return wrong("there is no [[service]]".into());
+        }
+        let mut keys = BTreeSet::new();
+        for service in &self.services {
+            let key = service.key.display();
+            if !keys.insert(&service.key) {
+                return wrong(format!("service {key}: stands twice"));
+            }
+            if service.instances.is_empty() {
+                return wrong(format!("service {key}: has no [[service.instance]]"));
+            }
+            let mut names = BTreeSet::new();
+            let mut controls = BTreeSet::new();
+            for instance in &service.instances {
+                let name = &instance.name;
+                if !names.insert(name) {
+                    return wrong(format!("service {key}: two instances are named \"{name}\""));
+                }
+                if !controls.insert(&instance.control) {
+                    return wrong(format!(
+                        "service {key}: instance \"{name}\": another instance has the control port {}",
+                        instance.control
+                    ));
+                }
+                if instance.password_file.is_some() && instance.cookie_file.is_some() {
+                    return wrong(format!(
+                        "service {key}: instance \"{name}\": password_file and cookie_file exclude each other"
+                    ));
+                }
+                if instance.restart.first().is_some_and(String::is_empty) {
+                    return wrong(format!(
+                        "service {key}: instance \"{name}\": the restart command is empty"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let from = |path: &mut PathBuf| *path = folder.join(&*path);
+        let socket = |endpoint: &mut Endpoint| {
+            if let Endpoint::Unix(path) = endpoint {
+                from(path);
+            }
+        };
+        let publisher = &mut self.publisher;
+        publisher.password_file.as_mut().map(from);
+        publisher.cookie_file.as_mut().map(from);
+        publisher.control.as_mut().map(socket);
+        for service in &mut self.services {
+            from(&mut service.key);
+            for instance in &mut service.instances {
+                instance.password_file.as_mut().map(from);
+                instance.cookie_file.as_mut().map(from);
+                socket(&mut instance.control);
+            }
+        }
+    }
+}
+
+impl Service {
+    /// What the machine is told of this service.
+    pub fn settings(&self, publisher: &Publisher) -> Settings {
+        let instances = self
+            .instances
+            .iter()
+            .map(|instance| InstanceSettings {
+                name: instance.name.clone(),
+                weight: instance.weight,
+                restart: !instance.restart.is_empty(),
+            })
+            .collect();
+        Settings {
+            quiet: self.quiet,
+            stamp: self.stamp,
+            audit_every: publisher.audit,
+            answer_within: publisher.answer,
+            ..Settings::new(instances)
+        }
+    }
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn some_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
+    endpoint(deserializer).map(Some)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!(
+            "\"{text}\" is no duration such as \"2s\" or \"500ms\": {error}"
+        ))
+    })
+}
+
+fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PolicyName, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn stamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stamp, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "hour" => Ok(Stamp::Hour),
+        "second" => Ok(Stamp::Second),
+        other => Err(de::Error::custom(format!(
+            "\"{other}\" is no stamp: write \"hour\" or \"second\""
+        ))),
+    }
+}
+
+fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Weight, D::Error> {
+    NonZeroU32::deserialize(deserializer).map(Weight::from)
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InstanceName, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(de::Error::custom(
+            "an instance's name must not be empty nor hold white space",
+        ));
+    }
+    Ok(name.into())
+}
+
+/// toml's errors span several lines; ours are one line with the place in front.
+fn config_error(text: &str, error: &toml::de::Error) -> Error {
+    let at = error.span().map(|span| {
+        let before = text.as_bytes().get(..span.start).unwrap_or_default();
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count() + 1;
+        (line, column)
+    });
+    let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::Config { at, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Error> {
+        Config::parse(text, Path::new("/etc/ow"))
+    }
+
+    const MINIMAL: &str = "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"unix:a.sock\"\n";
+
+    #[test]
+    fn minimal_file_has_defaults() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!(config.publisher.heartbeat, Duration::from_secs(2));
+        let service = &config.services[0];
+        assert!(service.quiet);
+        assert_eq!(service.stamp, Stamp::Hour);
+        assert_eq!(service.instances[0].control, Endpoint::Unix("/etc/ow/a.sock".into()));
+        assert_eq!(service.instances[0].weight, Weight::default());
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, expected) in [
+            ("", "there is no [[service]]"),
+            ("[[service]]\nkey = \"k\"\n", "service k: has no [[service.instance]]"),
+            (
+                "[publisher]\nheartbeat = \"soon\"\n",
+                "line 2, column 13: \"soon\" is no duration",
+            ),
+            (
+                "[publisher]\nheartbeat = \"1ms\"\n",
+                "publisher: heartbeat must lie between",
+            ),
+            (
+                "[publisher]\nhartbeat = \"1s\"\n",
+                "line 2, column 1: unknown field `hartbeat`",
+            ),
+            ("[[service]\n", "line 1, column"),
+            (
+                "[[service]]\nkey = \"k\"\npolicy = \"fair\"\n",
+                "line 3, column 10: there is no policy \"fair\"",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"9051\"\n",
+                "line 5, column 11: \"9051\" is no control endpoint",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\nweight = 0\n",
+                "line 6, column 10:",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a b\"\ncontrol = \"h:1\"\n",
+                "line 4, column 8: an instance's name",
+            ),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(expected),
+                "{text:?}\n gave {error:?}\n not {expected:?}"
+            );
+            assert!(!error.contains('\n'), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_refused() {
+        let second =
+            |name, control| format!("{MINIMAL}[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
+        let error = parse(&second("a", "h:1")).unwrap_err().to_string();
+        assert!(error.contains("two instances are named \"a\""), "{error}");
+        let error = parse(&second("b", "unix:a.sock")).unwrap_err().to_string();
+        assert!(error.contains("another instance has the control port"), "{error}");
+    }
+}

@@ -1,0 +1,230 @@
+//! Runs the machine against real control ports.
+//!
+//! [`Publisher::start`] spawns a task for each service, and within it a link to each of its instances. A link connects,
+//! authenticates, subscribes to events, asks for the instance's descriptor at every heartbeat, and connects anew when the
+//! connection breaks. The service's task owns the machine: whatever the links tell becomes an event, whatever the machine asks
+//! for becomes a control command. Nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use onionweave_control::Endpoint;
+use onionweave_ring::v2::ServiceId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, Publisher as PublisherConfig, Service};
+use crate::key::load_service_key;
+use crate::{Error, Machine, Report};
+
+mod carrier;
+mod link;
+mod service;
+
+use link::{Access, LinkName, LinkSettings};
+use service::{Order, ServiceTask, Setup};
+
+/// So many reports may wait for their reader; a service waits when there are more.
+const REPORTS: usize = 1024;
+
+/// What happened at one service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceReport {
+    /// Which service.
+    pub service: ServiceId,
+    /// What happened.
+    pub report: Report,
+}
+
+/// The reports of a running publisher.
+#[derive(Debug)]
+pub struct Reports(mpsc::Receiver<ServiceReport>);
+
+impl Reports {
+    /// The next report; `None` once the publisher has stopped.
+    pub async fn recv(&mut self) -> Option<ServiceReport> {
+        self.0.recv().await
+    }
+}
+
+/// A running publisher. Dropping it stops it; what the directories hold stays there.
+#[derive(Debug)]
+pub struct Publisher {
+    services: BTreeMap<PathBuf, Running>,
+    reports: mpsc::Sender<ServiceReport>,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: ServiceId,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Publisher {
+    /// Starts publishing. Must be called within a tokio runtime with time and IO.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the key and password files of the configuration; then nothing was started. Instances that cannot
+    /// be reached are no error: they are reported, and used when they come.
+    pub fn start(config: &Config) -> Result<(Self, Reports), Error> {
+        let (reports, receiver) = mpsc::channel(REPORTS);
+        let prepared = prepare(config)?;
+        let mut publisher = Self {
+            services: BTreeMap::new(),
+            reports,
+        };
+        for (path, service) in prepared {
+            publisher.spawn(path, service);
+        }
+        Ok((publisher, Reports(receiver)))
+    }
+
+    /// Takes on another configuration: services and instances come, go and change without touching the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start); then nothing was changed.
+    pub async fn reload(&mut self, config: &Config) -> Result<(), Error> {
+        let mut prepared = prepare(config)?;
+        // A key file whose key changed is another service.
+        self.services
+            .retain(|path, running| prepared.get(path).is_some_and(|service| service.id() == running.id));
+        for (path, running) in &self.services {
+            if let Some(service) = prepared.remove(path) {
+                // Only a task that died does not take its order, and it has said why.
+                let _ = running.orders.send(Order::Reload(Box::new(service.setup))).await;
+            }
+        }
+        for (path, service) in prepared {
+            self.spawn(path, service);
+        }
+        Ok(())
+    }
+
+    /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun. The directories keep what
+    /// they have.
+    pub async fn stop(mut self) {
+        for running in std::mem::take(&mut self.services).into_values() {
+            let (done, stopped) = oneshot::channel();
+            if running.orders.send(Order::Stop(done)).await.is_ok() {
+                // The task drops `done` unsent if it ends first: stopped as well.
+                let _ = stopped.await;
+            }
+        }
+    }
+
+    fn spawn(&mut self, path: PathBuf, prepared: Prepared) {
+        let (orders, receiver) = mpsc::channel(4);
+        let id = prepared.id();
+        let task = ServiceTask::new(prepared.machine, prepared.setup, receiver, self.reports.clone());
+        let task = tokio::spawn(task.run());
+        self.services.insert(path, Running { id, orders, task });
+    }
+}
+
+/// A service whose files were all read.
+struct Prepared {
+    machine: Machine,
+    setup: Setup,
+}
+
+impl Prepared {
+    fn id(&self) -> ServiceId {
+        self.machine.service_id()
+    }
+}
+
+/// Reads every file that the configuration names, so that a mistake in one changes nothing.
+fn prepare(config: &Config) -> Result<BTreeMap<PathBuf, Prepared>, Error> {
+    let own = own_link(&config.publisher)?;
+    let mut prepared = BTreeMap::new();
+    let mut ids = BTreeMap::new();
+    for service in &config.services {
+        let key = load_service_key(&service.key)?;
+        if let Some(other) = ids.insert(key.service_id(), &service.key) {
+            return Err(Error::Config {
+                at: None,
+                what: format!(
+                    "{} and {} hold the key of the same service",
+                    other.display(),
+                    service.key.display()
+                ),
+            });
+        }
+        let settings = service.settings(&config.publisher);
+        let setup = Setup {
+            links: links(service, &config.publisher, own.as_ref())?,
+            restarts: service
+                .instances
+                .iter()
+                .filter(|instance| !instance.restart.is_empty())
+                .map(|instance| (instance.name.clone(), instance.restart.clone()))
+                .collect(),
+            settings: settings.clone(),
+        };
+        let seed = service.seed.unwrap_or_else(rand::random);
+        let machine = Machine::new(key, service.policy.policy(), settings, seed);
+        prepared.insert(service.key.clone(), Prepared { machine, setup });
+    }
+    Ok(prepared)
+}
+
+fn own_link(publisher: &PublisherConfig) -> Result<Option<LinkSettings>, Error> {
+    let Some(control) = &publisher.control else {
+        return Ok(None);
+    };
+    link_settings(
+        control,
+        publisher.password_file.as_ref(),
+        publisher.cookie_file.as_ref(),
+        publisher,
+    )
+    .map(Some)
+}
+
+fn links(
+    service: &Service,
+    publisher: &PublisherConfig,
+    own: Option<&LinkSettings>,
+) -> Result<BTreeMap<LinkName, LinkSettings>, Error> {
+    let own = own.map(|own| Ok((LinkName::Own, own.clone())));
+    let instances = service.instances.iter().map(|instance| {
+        let settings = link_settings(
+            &instance.control,
+            instance.password_file.as_ref(),
+            instance.cookie_file.as_ref(),
+            publisher,
+        )?;
+        Ok((LinkName::Instance(instance.name.clone()), settings))
+    });
+    own.into_iter().chain(instances).collect()
+}
+
+fn link_settings(
+    endpoint: &Endpoint,
+    password_file: Option<&PathBuf>,
+    cookie_file: Option<&PathBuf>,
+    publisher: &PublisherConfig,
+) -> Result<LinkSettings, Error> {
+    let access = match (password_file, cookie_file) {
+        (Some(path), _) => Access::PasswordFile(path.clone()),
+        (None, Some(path)) => Access::CookieFile(path.clone()),
+        (None, None) => Access::Offered,
+    };
+    // Read again at every connection; a mistake shall show now.
+    access.credentials()?;
+    Ok(LinkSettings {
+        endpoint: endpoint.clone(),
+        access,
+        heartbeat: publisher.heartbeat,
+    })
+}

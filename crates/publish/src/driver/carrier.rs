@@ -1,0 +1,239 @@
+//! Who carries uploads and audits, and which answers are still awaited.
+//!
+//! Tor answers a post or a fetch by events that may name neither the request nor, for posts, the descriptor ID. So this keeps,
+//! for each link, what is on its way to which directory. The machine sees to it that at most one upload is on its way to a
+//! directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescContent, HsDescReason};
+use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::{DescriptorId, ServiceId};
+
+use super::link::LinkName;
+use crate::{Event, Found, SlotId, Ticket, UploadAnswer};
+
+/// An upload on its way.
+#[derive(Clone, Copy, Debug)]
+struct Upload {
+    ticket: Ticket,
+    descriptor_id: DescriptorId,
+    /// Whether Tor announced it (`HS_DESC UPLOAD`).
+    announced: bool,
+}
+
+type Audit = (LinkName, DescriptorId, Fingerprint);
+
+/// The links that stand, and what they carry.
+#[derive(Debug, Default)]
+pub(super) struct Carriers {
+    standing: BTreeMap<LinkName, Connection>,
+    /// Instances with introduction points: their Tors certainly have circuits.
+    offering: BTreeSet<LinkName>,
+    uploads: BTreeMap<(LinkName, Fingerprint), Upload>,
+    audits: BTreeMap<Audit, Ticket>,
+    /// Why a fetch failed, until the empty content that follows.
+    failures: BTreeMap<Audit, HsDescReason>,
+    /// Uploads of instances by themselves.
+    loud: BTreeMap<(LinkName, Fingerprint), u32>,
+}
+
+impl Carriers {
+    pub(super) fn up(&mut self, name: LinkName, connection: Connection) {
+        self.standing.insert(name, connection);
+    }
+
+    /// Forgets a link, and returns what it carried as interrupted.
+    pub(super) fn down(&mut self, name: &LinkName) -> Vec<Event> {
+        self.standing.remove(name);
+        self.offering.remove(name);
+        self.loud.retain(|(link, _), _| link != name);
+        self.failures.retain(|(link, ..), _| link != name);
+        let mut events = Vec::new();
+        self.uploads.retain(|(link, _), upload| {
+            if link == name {
+                events.push(Event::UploadAnswered {
+                    ticket: upload.ticket,
+                    answer: UploadAnswer::Interrupted,
+                });
+            }
+            link != name
+        });
+        self.audits.retain(|(link, ..), &mut ticket| {
+            if link == name {
+                events.push(Event::Audited {
+                    ticket,
+                    found: Found::Interrupted,
+                });
+            }
+            link != name
+        });
+        events
+    }
+
+    pub(super) fn set_offering(&mut self, name: &LinkName, offering: bool) {
+        if !offering {
+            self.offering.remove(name);
+        } else if !self.offering.contains(name) {
+            self.offering.insert(name.clone());
+        }
+    }
+
+    /// The Tor for try number `attempt`: the publisher's own if it stands, else instances that offer points, each attempt
+    /// another one.
+    pub(super) fn choose(&self, attempt: u32) -> Option<(LinkName, Connection)> {
+        let mut able: Vec<_> = self
+            .standing
+            .iter()
+            .filter(|(name, _)| **name == LinkName::Own || self.offering.contains(name))
+            .collect();
+        // `Own` sorts first. Its first two tries are its own; a directory that it cannot reach may be reached by an instance.
+        let offset = if able.first().is_some_and(|(name, _)| **name == LinkName::Own) {
+            attempt / 2
+        } else {
+            attempt
+        } as usize;
+        if able.is_empty() {
+            return None;
+        }
+        let (name, connection) = able.swap_remove(offset % able.len());
+        Some((name.clone(), connection.clone()))
+    }
+
+    /// Any link that stands, to read a consensus from.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (&LinkName, &Connection)> {
+        self.standing.iter()
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.uploads.is_empty()
+    }
+
+    pub(super) fn begin_upload(&mut self, link: LinkName, slot: SlotId, descriptor_id: DescriptorId, ticket: Ticket) {
+        let upload = Upload {
+            ticket,
+            descriptor_id,
+            announced: false,
+        };
+        self.uploads.insert((link, slot.directory), upload);
+    }
+
+    pub(super) fn begin_audit(&mut self, link: LinkName, slot: SlotId, descriptor_id: DescriptorId, ticket: Ticket) {
+        self.audits.insert((link, descriptor_id, slot.directory), ticket);
+    }
+
+    /// Ends an upload that Tor refused, or never announced.
+    pub(super) fn fail_upload(&mut self, ticket: Ticket, why: String, unannounced_only: bool) -> Option<Event> {
+        let key = self
+            .uploads
+            .iter()
+            .find(|(_, upload)| upload.ticket == ticket && !(unannounced_only && upload.announced))
+            .map(|(key, _)| key.clone())?;
+        self.uploads.remove(&key);
+        Some(Event::UploadAnswered {
+            ticket,
+            answer: UploadAnswer::Refused(why),
+        })
+    }
+
+    /// Ends an audit that Tor refused.
+    pub(super) fn fail_audit(&mut self, ticket: Ticket, why: String) -> Option<Event> {
+        let key = self.audits.iter().find(|&(_, &other)| other == ticket)?.0.clone();
+        self.audits.remove(&key);
+        Some(Event::Audited {
+            ticket,
+            found: Found::Failed(why),
+        })
+    }
+
+    /// What an `HS_DESC` event on a link means for the machine.
+    pub(super) fn hs_desc(&mut self, link: &LinkName, service: &ServiceId, event: &HsDesc) -> Option<Event> {
+        let directory = Fingerprint::from(event.hsdir()?.fingerprint());
+        let ours = event.address() == Some(service.to_string().as_str());
+        match event.action() {
+            HsDescAction::Upload if ours => self.announced(link, directory, descriptor_id(event)?),
+            HsDescAction::Uploaded if ours => self.upload_ended(link, directory, UploadAnswer::Accepted),
+            // A failed upload names no descriptor ID, a failed fetch does.
+            HsDescAction::Failed => {
+                let Some(id) = descriptor_id(event) else {
+                    let why = format!("the directory refused it: {}", reason(event.reason()));
+                    return self.upload_ended(link, directory, UploadAnswer::Refused(why));
+                };
+                let audit = (link.clone(), id, directory);
+                if let Some(reason) = event.reason().filter(|_| self.audits.contains_key(&audit)) {
+                    self.failures.insert(audit, reason.clone());
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// What an `HS_DESC_CONTENT` event on a link means for the machine.
+    pub(super) fn content(&mut self, link: &LinkName, event: &HsDescContent) -> Option<Event> {
+        let directory = Fingerprint::from(event.hsdir()?.fingerprint());
+        let id = event.descriptor_id().parse().ok()?;
+        let audit = (link.clone(), id, directory);
+        let ticket = self.audits.remove(&audit)?;
+        let failure = self.failures.remove(&audit);
+        let found = match (event.content(), &failure) {
+            ([], Some(HsDescReason::NotFound)) => Found::Nothing,
+            ([], Some(HsDescReason::BadDesc)) => Found::Unusable("Tor calls it BAD_DESC".into()),
+            ([], why) => Found::Failed(reason(why.as_ref())),
+            (text, _) => Found::Text(text.to_vec()),
+        };
+        Some(Event::Audited { ticket, found })
+    }
+
+    /// `HS_DESC UPLOAD`: Tor announces our posts and its own uploads alike.
+    fn announced(&mut self, link: &LinkName, directory: Fingerprint, descriptor_id: DescriptorId) -> Option<Event> {
+        let key = (link.clone(), directory);
+        if let Some(upload) = self.uploads.get_mut(&key)
+            && !upload.announced
+            && upload.descriptor_id == descriptor_id
+        {
+            upload.announced = true;
+            return None;
+        }
+        let LinkName::Instance(instance) = link else {
+            return None;
+        };
+        let pending = self.loud.entry(key).or_default();
+        *pending = pending.saturating_add(1);
+        Some(Event::InstanceUploads {
+            instance: instance.clone(),
+            directory,
+            descriptor_id,
+        })
+    }
+
+    /// An upload to `directory` ended: ours or the instance's own. Where both are on their way, the first answer is taken for
+    /// the instance's; the audit that follows ours tells the truth.
+    fn upload_ended(&mut self, link: &LinkName, directory: Fingerprint, answer: UploadAnswer) -> Option<Event> {
+        let key = (link.clone(), directory);
+        if let (Some(pending), LinkName::Instance(instance)) = (self.loud.get_mut(&key), link) {
+            *pending -= 1;
+            if *pending == 0 {
+                self.loud.remove(&key);
+            }
+            return Some(Event::InstanceUploadEnded {
+                instance: instance.clone(),
+                directory,
+            });
+        }
+        let upload = self.uploads.remove(&key)?;
+        Some(Event::UploadAnswered {
+            ticket: upload.ticket,
+            answer,
+        })
+    }
+}
+
+fn reason(reason: Option<&HsDescReason>) -> String {
+    reason.map_or("no reason given".into(), |reason| format!("{reason:?}"))
+}
+
+fn descriptor_id(event: &HsDesc) -> Option<DescriptorId> {
+    event.descriptor_id()?.parse().ok()
+}

@@ -1,0 +1,286 @@
+//! One control connection, kept alive: to an instance, or to a Tor of the publisher's own.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use onionweave_control::{
+    Connection, Credentials, Endpoint, Error as ControlError, Event, EventKind, Events, HsDescAction, Options,
+};
+use onionweave_ring::v2::ServiceId;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::key::read_secret;
+use crate::{Down, Error, InstanceName};
+
+/// The pause before a broken connection is made anew. A Tor that was restarted opens its control port after about 0.13 s.
+const RECONNECT_AFTER: Duration = Duration::from_millis(250);
+/// Tor announces the descriptors of a service one by one, in the same moment. One reading answers them all.
+const ONE_REBUILDING: Duration = Duration::from_secs(1);
+
+/// What a link is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum LinkName {
+    /// The Tor of the publisher's own.
+    Own,
+    /// An instance of the service.
+    Instance(InstanceName),
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("own Tor"),
+            Self::Instance(name) => f.write_str(name),
+        }
+    }
+}
+
+/// How to reach a Tor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LinkSettings {
+    pub(super) endpoint: Endpoint,
+    pub(super) access: Access,
+    pub(super) heartbeat: Duration,
+}
+
+/// What to authenticate with. Files are read at every connection, so a password may be changed while the publisher runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Whatever Tor offers: its cookie file, or nothing.
+    Offered,
+    /// The password in this file, on one line.
+    PasswordFile(PathBuf),
+    /// This cookie file.
+    CookieFile(PathBuf),
+}
+
+impl Access {
+    pub(super) fn credentials(&self) -> Result<Credentials, Error> {
+        match self {
+            Self::Offered => Ok(Credentials::auto()),
+            Self::CookieFile(path) => Ok(Credentials::cookie_file(path)),
+            Self::PasswordFile(path) => {
+                let text = read_secret(path)?;
+                Credentials::password(text.trim_end_matches(['\r', '\n'])).map_err(|error| Error::Config {
+                    at: None,
+                    what: format!("{}: {error}", path.display()),
+                })
+            }
+        }
+    }
+}
+
+/// What a link has to tell.
+#[derive(Debug)]
+pub(super) enum LinkInput {
+    /// The connection stands and events are subscribed to.
+    Up(Connection),
+    /// It broke or cannot be made. Said once for each kind of reason, not at every try.
+    Down(Down),
+    /// The instance's own descriptor; see [`crate::Event::InstanceOffers`].
+    Offers { text: Vec<u8>, rebuilt: bool },
+    /// The instance has no descriptor.
+    OffersNothing,
+    /// Another consensus arrived there.
+    Consensus,
+    /// An event that concerns uploads and audits.
+    Event(Event),
+}
+
+/// Keeps the link to one Tor, until the receiver is gone.
+pub(super) struct Link {
+    pub(super) name: LinkName,
+    pub(super) service: ServiceId,
+    pub(super) settings: LinkSettings,
+    pub(super) to: mpsc::Sender<(LinkName, LinkInput)>,
+}
+
+/// The receiver of a link is gone: nobody wants to hear more.
+struct Unheard;
+
+impl Link {
+    pub(super) async fn run(self) {
+        let mut told: Option<Down> = None;
+        loop {
+            let why = match self.connect().await {
+                Ok((connection, events)) => {
+                    told = None;
+                    match self.serve(connection, events).await {
+                        Ok(why) => why,
+                        Err(Unheard) => return,
+                    }
+                }
+                Err(why) => why,
+            };
+            let same_kind = told
+                .as_ref()
+                .is_some_and(|told| std::mem::discriminant(told) == std::mem::discriminant(&why));
+            if !same_kind {
+                told = Some(why.clone());
+                if self.tell(LinkInput::Down(why)).await.is_err() {
+                    return;
+                }
+            }
+            sleep(RECONNECT_AFTER).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connection, Events), Down> {
+        // Each question gets half the heartbeat and is asked every half, so that whatever hangs is noticed within one.
+        let within = self.settings.heartbeat / 2;
+        let options = Options::default()
+            .connect_deadline(self.settings.heartbeat)
+            .command_deadline(within);
+        let credentials = self
+            .settings
+            .access
+            .credentials()
+            .map_err(|error| Down::Refused(error.to_string()))?;
+        let (connection, events) = Connection::connect(&self.settings.endpoint, &credentials, &options)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        let version = connection
+            .get_info("version")
+            .await
+            .map_err(|error| lost(&error, within))?;
+        if !has_v2(&version) {
+            return Err(Down::Refused(format!(
+                "Tor {version} has no v2 onion services; 0.4.5.10 was the last that had them"
+            )));
+        }
+        connection
+            .set_events(&[EventKind::HsDesc, EventKind::HsDescContent, EventKind::NewConsensus])
+            .await
+            .map_err(|error| lost(&error, within))?;
+        Ok((connection, events))
+    }
+
+    /// Serves a connection until it breaks.
+    async fn serve(&self, connection: Connection, mut events: Events) -> Result<Down, Unheard> {
+        self.tell(LinkInput::Up(connection.clone())).await?;
+        let mut last_rebuilt: Option<Instant> = None;
+        let mut heart = interval(self.settings.heartbeat / 2);
+        heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let rebuilt = tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    None => return Ok(self.end(&connection).await),
+                    Some(event) => {
+                        if !self.take(event).await? {
+                            continue;
+                        }
+                        let first = last_rebuilt.is_none_or(|at| at.elapsed() > ONE_REBUILDING);
+                        if first {
+                            last_rebuilt = Some(Instant::now());
+                        }
+                        first
+                    }
+                },
+                _ = heart.tick() => false,
+            };
+            if let Err(why) = self.ask(&connection, rebuilt).await? {
+                return Ok(why);
+            }
+        }
+    }
+
+    /// Passes an event on. Returns whether the instance built its descriptor anew.
+    async fn take(&self, event: Event) -> Result<bool, Unheard> {
+        match event {
+            Event::HsDesc(ref desc) if *desc.action() == HsDescAction::Created => {
+                Ok(desc.address() == Some(self.service.to_string().as_str()))
+            }
+            Event::HsDesc(_) | Event::HsDescContent(_) | Event::Lagged(_) => {
+                self.tell(LinkInput::Event(event)).await?;
+                Ok(false)
+            }
+            Event::NewConsensus(_) => {
+                self.tell(LinkInput::Consensus).await?;
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The heartbeat: a question whose answer is also what the publisher wants to know.
+    async fn ask(&self, connection: &Connection, rebuilt: bool) -> Result<Result<(), Down>, Unheard> {
+        let key = match &self.name {
+            LinkName::Own => "version".to_owned(),
+            LinkName::Instance(_) => format!("hs/service/desc/id/{}", self.service),
+        };
+        let input = match connection.get_info(&key).await {
+            Ok(_) if self.name == LinkName::Own => return Ok(Ok(())),
+            Ok(text) if text.is_empty() => LinkInput::OffersNothing,
+            Ok(text) => LinkInput::Offers {
+                text: text.into_bytes(),
+                rebuilt,
+            },
+            // `551 Not found in cache`: the instance lives, but has nothing to offer yet.
+            Err(ControlError::Rejected { .. }) => LinkInput::OffersNothing,
+            Err(error) => return Ok(Err(lost(&error, self.settings.heartbeat / 2))),
+        };
+        self.tell(input).await?;
+        Ok(Ok(()))
+    }
+
+    async fn end(&self, connection: &Connection) -> Down {
+        Down::Lost(connection.closed().await.to_string())
+    }
+
+    async fn tell(&self, input: LinkInput) -> Result<(), Unheard> {
+        self.to.send((self.name.clone(), input)).await.map_err(|_| Unheard)
+    }
+}
+
+/// A Tor that answers but does not let us in needs its operator, not a restart.
+fn unreachable(error: &ControlError) -> Down {
+    match error {
+        ControlError::Rejected { .. }
+        | ControlError::NoUsableMethod { .. }
+        | ControlError::WrongServerHash
+        | ControlError::CookieFile { .. }
+        | ControlError::CookieLength { .. } => Down::Refused(error.to_string()),
+        _ => Down::Unreachable(error.to_string()),
+    }
+}
+
+fn lost(error: &ControlError, within: Duration) -> Down {
+    match error {
+        ControlError::Deadline { .. } => Down::Silent(within),
+        ControlError::Rejected { .. } => Down::Refused(error.to_string()),
+        _ => Down::Lost(error.to_string()),
+    }
+}
+
+/// Whether this version still has v2 onion services: 0.4.5.11 and 0.4.6.1 removed them.
+fn has_v2(version: &str) -> bool {
+    let mut numbers = version
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    [next(), next(), next(), next()] < [0, 4, 5, 11]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_v2;
+
+    #[test]
+    fn versions_without_v2_are_told() {
+        for version in [
+            "0.4.5.9",
+            "0.4.5.9 (git-1234567890abcdef)",
+            "0.4.5.10",
+            "0.3.5.18",
+            "0.2.9.17-dev",
+        ] {
+            assert!(has_v2(version), "{version}");
+        }
+        for version in ["0.4.5.11", "0.4.6.1-alpha", "0.4.9.11", "1.0.0.0"] {
+            assert!(!has_v2(version), "{version}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What the machine is told, and what it asks for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onionweave_assign::Weight;
+use onionweave_ring::relays::Lifetime;
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+use onionweave_ring::{Fingerprint, HashRing};
+
+use crate::Report;
+
+/// The name that the configuration gives an instance. Cheap to clone.
+pub type InstanceName = Arc<str>;
+
+/// One place that shall hold a descriptor: a directory, for one replica of one time period.
+///
+/// A relay that is responsible for both replicas, or in two periods, has a slot for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct SlotId {
+    /// The time period whose descriptor ID leads to the directory.
+    pub period: TimePeriod,
+    /// The replica whose descriptor ID leads to the directory.
+    pub replica: Replica,
+    /// The responsible directory.
+    pub directory: Fingerprint,
+}
+
+impl SlotId {
+    /// The slot of `replica` in `period` at `directory`.
+    pub const fn new(period: TimePeriod, replica: Replica, directory: Fingerprint) -> Self {
+        Self {
+            period,
+            replica,
+            directory,
+        }
+    }
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{}@{}",
+            self.period.number(),
+            self.replica.number(),
+            self.directory
+        )
+    }
+}
+
+/// Names one upload or audit, so that a late answer is never taken for the answer to a later question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+/// What the outside world tells the machine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A consensus was read: these directories stand on the ring.
+    Directories {
+        /// Every relay with the `HSDir` flag.
+        ring: HashRing,
+        /// When the consensus is valid, where the source says so.
+        lifetime: Option<Lifetime>,
+    },
+    /// The control connection to an instance stands.
+    InstanceUp {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// The control connection to an instance broke, or could not be made, or does not answer.
+    InstanceDown {
+        /// Which instance.
+        instance: InstanceName,
+        /// What was seen.
+        why: Down,
+    },
+    /// An instance answered with its own descriptor.
+    InstanceOffers {
+        /// Which instance.
+        instance: InstanceName,
+        /// The text of the descriptor, unverified.
+        text: Vec<u8>,
+        /// The instance built its descriptor anew (`HS_DESC CREATED`), which Tor also does after its introduction circuits
+        /// broke and came back. Then the published bytes must change even if the points did not: a client that tried
+        /// meanwhile has given up all points of the old text and takes the same bytes for the same hopeless descriptor
+        /// (`rendcache.c:929-936`).
+        rebuilt: bool,
+    },
+    /// An instance answered that it has no descriptor (yet).
+    InstanceOffersNothing {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// An instance began to upload its own descriptor (`HS_DESC UPLOAD`): it is loud, and about to overwrite the mix.
+    InstanceUploads {
+        /// Which instance.
+        instance: InstanceName,
+        /// To which directory.
+        directory: Fingerprint,
+        /// Under which descriptor ID.
+        descriptor_id: DescriptorId,
+    },
+    /// An upload of an instance ended, well or badly. Tor does not say under which descriptor ID.
+    InstanceUploadEnded {
+        /// Which instance.
+        instance: InstanceName,
+        /// At which directory.
+        directory: Fingerprint,
+    },
+    /// The answer to [`Action::Upload`].
+    UploadAnswered {
+        /// The upload's ticket.
+        ticket: Ticket,
+        /// What came of it.
+        answer: UploadAnswer,
+    },
+    /// The answer to [`Action::Audit`].
+    Audited {
+        /// The audit's ticket.
+        ticket: Ticket,
+        /// What the directory holds.
+        found: Found,
+    },
+    /// The configuration was read (again).
+    Configured(Settings),
+}
+
+/// Why an instance counts as down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Down {
+    /// The connection ended: the process died, or was told to go.
+    Lost(String),
+    /// The instance holds the connection but did not answer a question in time.
+    Silent(Duration),
+    /// No connection could be made.
+    Unreachable(String),
+    /// The instance answered, but will not serve: wrong password, no v2 onion services. Restarting would not help.
+    Refused(String),
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(why) => write!(f, "connection lost: {why}"),
+            Self::Silent(after) => write!(f, "no answer within {} ms", after.as_millis()),
+            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
+}
+
+/// What came of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadAnswer {
+    /// The directory answered 200. A v2 directory says so even when it drops the descriptor (`rendcache.c:736-742`), so
+    /// this proves nothing yet.
+    Accepted,
+    /// The directory or the uploading Tor refused, in its own words.
+    Refused(String),
+    /// The uploading Tor went away before there was an answer.
+    Interrupted,
+}
+
+/// What an audit found at a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// It holds this text.
+    Text(Vec<u8>),
+    /// It holds nothing under that descriptor ID.
+    Nothing,
+    /// It holds something that the reading Tor would not use, with Tor's reason.
+    Unusable(String),
+    /// It could not be asked, with the reason.
+    Failed(String),
+    /// The reading Tor went away before there was an answer.
+    Interrupted,
+}
+
+/// What the machine asks of its driver.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Post `text` to the slot's directory, and answer with [`Event::UploadAnswered`].
+    Upload {
+        /// Goes into the answer.
+        ticket: Ticket,
+        /// Where to.
+        slot: SlotId,
+        /// The signed descriptor.
+        text: Arc<[u8]>,
+        /// How often this slot has failed in a row: a driver with several Tors takes another at each attempt.
+        attempt: u32,
+    },
+    /// Read back what the slot's directory holds, and answer with [`Event::Audited`].
+    Audit {
+        /// Goes into the answer.
+        ticket: Ticket,
+        /// Where.
+        slot: SlotId,
+        /// Under which descriptor ID.
+        descriptor_id: DescriptorId,
+        /// As in [`Action::Upload`].
+        attempt: u32,
+    },
+    /// Run the instance's restart command.
+    Restart {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// Which publication time the descriptors carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stamp {
+    /// The present hour, as Tor itself writes it (`rendservice.c:1076-1077`).
+    #[default]
+    Hour,
+    /// The present second. It outranks whatever loud instances publish for the rest of the hour, and a directory can tell
+    /// that no ordinary Tor wrote it.
+    Second,
+}
+
+/// What the configuration says of one service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The instances.
+    pub instances: Vec<InstanceSettings>,
+    /// Whether the instances are expected not to publish by themselves (`PublishHidServDescriptors 0`).
+    pub quiet: bool,
+    /// Which publication time to write.
+    pub stamp: Stamp,
+    /// How often a slot that was proved is proved again.
+    pub audit_every: Duration,
+    /// How long an upload or an audit may take before it is given up and tried again.
+    pub answer_within: Duration,
+}
+
+impl Settings {
+    /// The defaults for these instances: quiet, hourly stamps, an audit a minute, twenty seconds for an answer.
+    pub fn new(instances: Vec<InstanceSettings>) -> Self {
+        Self {
+            instances,
+            quiet: true,
+            stamp: Stamp::Hour,
+            audit_every: Duration::from_secs(60),
+            answer_within: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What the configuration says of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceSettings {
+    /// Its name, unique within the service.
+    pub name: InstanceName,
+    /// Its part of the traffic, relative to the other instances.
+    pub weight: Weight,
+    /// Whether there is a command that restarts it.
+    pub restart: bool,
+}
+
+impl InstanceSettings {
+    /// An instance of weight 1 without a restart command.
+    pub fn new(name: impl Into<InstanceName>) -> Self {
+        Self {
+            name: name.into(),
+            weight: Weight::default(),
+            restart: false,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Reading secrets from files that nobody else may read.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use fs_mistrust::Mistrust;
+use onionweave_desc::v2::ServiceKey;
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// A key or password file is a few lines; whatever is longer is another file.
+const LONGEST_SECRET_FILE: u64 = 64 * 1024;
+
+/// Reads a service's private key, as Tor writes it (`private_key` in the `HiddenServiceDir`).
+///
+/// # Errors
+///
+/// [`Error::Permissions`] if anybody but its owner can read or change the file, [`Error::File`] if it cannot be read,
+/// [`Error::Key`] if it holds no RSA key of 1024 bits, or an encrypted one.
+pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
+    let pem = read_secret(path)?;
+    ServiceKey::from_pem(&pem).map_err(|source| Error::Key {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Reads a small file that only its owner may read. Neither may others be able to change a folder on the way to it.
+///
+/// The check can be turned off as in Arti, with `FS_MISTRUST_DISABLE_PERMISSIONS_CHECKS=1` in the environment.
+///
+/// # Errors
+///
+/// [`Error::Permissions`] and [`Error::File`], as for [`load_service_key`].
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let file = |source| Error::File {
+        path: path.into(),
+        source,
+    };
+    // A missing file is an ordinary mistake and deserves an ordinary message.
+    std::fs::metadata(path).map_err(file)?;
+    let mistrust = Mistrust::builder()
+        .controlled_by_default_env_var()
+        .build()
+        .map_err(|error| mistrusted(path, &error))?;
+    let opened = mistrust
+        .file_access()
+        .open(path, std::fs::OpenOptions::new().read(true))
+        .map_err(|error| mistrusted(path, &error))?;
+    let mut text = Zeroizing::new(String::new());
+    let read = opened
+        .take(LONGEST_SECRET_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(file)?;
+    if read as u64 > LONGEST_SECRET_FILE {
+        let what = format!("longer than {LONGEST_SECRET_FILE} bytes: this is no key or password file");
+        return Err(file(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what)));
+    }
+    Ok(text)
+}
+
+fn mistrusted(path: &Path, error: &fs_mistrust::Error) -> Error {
+    Error::Permissions {
+        path: path.into(),
+        why: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn key_file(mode: u32, text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let path = folder.path().join("private_key");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    const KEY: &str = include_str!("../testdata/private_key");
+
+    #[test]
+    fn private_key_is_read() {
+        let (_folder, path) = key_file(0o600, KEY);
+        let key = load_service_key(&path).unwrap();
+        assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+    }
+
+    #[test]
+    fn key_that_others_can_read_is_refused() {
+        for mode in [0o644, 0o640, 0o604, 0o620, 0o602] {
+            let (_folder, path) = key_file(mode, KEY);
+            let error = load_service_key(&path).unwrap_err();
+            assert!(matches!(error, Error::Permissions { .. }), "{mode:o}: {error}");
+        }
+    }
+
+    #[test]
+    fn folder_is_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load_service_key(folder.path()).is_err());
+    }
+
+    #[test]
+    fn long_missing_or_foreign_files_are_refused() {
+        let (_folder, path) = key_file(0o600, &"x".repeat(100_000));
+        let error = load_service_key(&path).unwrap_err().to_string();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
+
+        let (_folder, path) = key_file(0o600, "hello\n");
+        assert!(matches!(load_service_key(&path), Err(Error::Key { .. })));
+
+        let error = load_service_key(&path.with_file_name("none")).unwrap_err().to_string();
+        assert!(error.contains("No such file"), "{error}");
+    }
+}

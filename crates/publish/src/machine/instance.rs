@@ -1,0 +1,85 @@
+//! What the machine knows of one instance.
+
+use std::time::Duration;
+
+use onionweave_assign::Weight;
+use onionweave_desc::v2::IntroductionPoint;
+
+use super::slot::pause_after;
+use crate::InstanceSettings;
+
+/// The pause before the second restart of an instance that does not come up; it doubles with each further one.
+const RESTART_PAUSE_DOUBLINGS: u32 = 6;
+
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub(super) weight: Weight,
+    restart: bool,
+    pub(super) up: bool,
+    /// Its introduction points in canonical order; none while it is down or has none.
+    pub(super) points: Vec<IntroductionPoint>,
+    /// The last text that it answered with, to tell at a glance that nothing changed.
+    pub(super) last_text: Vec<u8>,
+    /// Restarts since it was last up, and when the next is due.
+    restarts: u32,
+    next_restart: Option<Duration>,
+    pub(super) reported_loud: bool,
+    /// What was last reported wrong with its descriptor, so that each complaint is made once.
+    pub(super) complaint: Option<String>,
+}
+
+impl Instance {
+    pub(super) fn new(settings: &InstanceSettings) -> Self {
+        Self {
+            weight: settings.weight,
+            restart: settings.restart,
+            up: false,
+            points: Vec::new(),
+            last_text: Vec::new(),
+            restarts: 0,
+            next_restart: None,
+            reported_loud: false,
+            complaint: None,
+        }
+    }
+
+    pub(super) fn configure(&mut self, settings: &InstanceSettings) {
+        self.weight = settings.weight;
+        self.restart = settings.restart;
+    }
+
+    pub(super) fn came_up(&mut self) {
+        self.up = true;
+        self.restarts = 0;
+        self.next_restart = None;
+    }
+
+    /// Its points are dead from this moment: introduction circuits die with the process.
+    pub(super) fn went_down(&mut self, now: Duration, restart_helps: bool) {
+        self.up = false;
+        self.points.clear();
+        self.last_text.clear();
+        if self.restart && restart_helps && self.next_restart.is_none() {
+            self.next_restart = Some(now);
+        }
+    }
+
+    /// Whether it is to be restarted now; then the next restart waits longer.
+    pub(super) fn take_restart(&mut self, now: Duration) -> bool {
+        if self.up || self.next_restart.is_none_or(|due| now < due) {
+            return false;
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        let pause = pause_after(self.restarts.saturating_add(RESTART_PAUSE_DOUBLINGS));
+        self.next_restart = Some(now.saturating_add(pause));
+        true
+    }
+
+    pub(super) fn restart_due(&self) -> Option<Duration> {
+        self.next_restart
+    }
+
+    pub(super) fn offers(&self) -> bool {
+        self.up && !self.points.is_empty()
+    }
+}

@@ -1,0 +1,193 @@
+//! One slot: what it shall hold, what it was seen to hold, and the work that is under way there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onionweave_desc::v2::{Descriptor, IntroductionPoint};
+use onionweave_ring::v2::DescriptorId;
+
+use crate::event::Ticket;
+
+/// The pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// So many failures in a row make a slot ailing: a round no longer waits for it.
+const AILING: u32 = 3;
+/// So many times within [`PEACE`] a slot may be written over before it is left alone for a while. A loud instance writes over a
+/// slot once or twice; two publishers do it for ever.
+const CONTEST: u32 = 4;
+/// After so long without being written over, a slot is at peace again.
+const PEACE: Duration = Duration::from_secs(300);
+
+/// The pause before try number `failures + 1`.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST_PAUSE)
+}
+
+/// What a slot shall hold.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) descriptor: Arc<Descriptor>,
+    pub(super) bytes: Arc<[u8]>,
+    /// The points in canonical order: two texts with the same points and time differ only in their variant.
+    pub(super) points: Vec<IntroductionPoint>,
+    pub(super) variant: u64,
+}
+
+/// What a slot was seen to hold.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    /// Nobody looked yet.
+    Unknown,
+    /// The directory accepted this text, which proves nothing yet.
+    Accepted(Arc<[u8]>),
+    /// The directory was read back and holds this text.
+    Proved(Arc<[u8]>),
+    /// It holds something else, or nothing, or nobody can tell.
+    Other,
+}
+
+/// What is under way.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Idle,
+    Uploading {
+        ticket: Ticket,
+        bytes: Arc<[u8]>,
+        give_up: Duration,
+    },
+    Auditing {
+        ticket: Ticket,
+        give_up: Duration,
+    },
+}
+
+/// What a slot needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    Upload,
+    Audit,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) descriptor_id: DescriptorId,
+    pub(super) wanted: Option<Wanted>,
+    pub(super) seen: Seen,
+    pub(super) work: Work,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// No work before this uptime.
+    pub(super) not_before: Duration,
+    /// When a proved slot is proved again.
+    pub(super) next_audit: Duration,
+    /// Until when uploads of loud instances are waited for that are on their way to this slot: an upload of ours that arrives
+    /// before theirs is overwritten at once (`rendcache.c:693`: among equal times the last one wins).
+    pub(super) held_until: Duration,
+    /// How often this slot was written over, and when last.
+    contests: u32,
+    last_contest: Duration,
+}
+
+impl Slot {
+    pub(super) fn new(descriptor_id: DescriptorId) -> Self {
+        Self {
+            descriptor_id,
+            wanted: None,
+            seen: Seen::Unknown,
+            work: Work::Idle,
+            failures: 0,
+            not_before: Duration::ZERO,
+            next_audit: Duration::ZERO,
+            held_until: Duration::ZERO,
+            contests: 0,
+            last_contest: Duration::ZERO,
+        }
+    }
+
+    /// Whether the directory was proved to hold what the slot wants.
+    pub(super) fn is_proved(&self) -> bool {
+        match (&self.seen, &self.wanted) {
+            (Seen::Proved(seen), Some(wanted)) => *seen == wanted.bytes,
+            _ => false,
+        }
+    }
+
+    /// Whether the directory has failed so often that a round does not wait for it.
+    pub(super) fn is_ailing(&self) -> bool {
+        self.failures >= AILING
+    }
+
+    /// The one place that decides what is to be done: whatever makes the seen picture equal the wanted one.
+    pub(super) fn need(&self, now: Duration) -> Need {
+        let Some(wanted) = &self.wanted else {
+            return Need::Nothing;
+        };
+        if !matches!(self.work, Work::Idle) || now < self.not_before {
+            return Need::Nothing;
+        }
+        match &self.seen {
+            Seen::Proved(bytes) if *bytes == wanted.bytes => {
+                if now < self.next_audit {
+                    Need::Nothing
+                } else {
+                    Need::Audit
+                }
+            }
+            Seen::Accepted(bytes) if *bytes == wanted.bytes => Need::Audit,
+            _ if now < self.held_until => Need::Nothing,
+            _ => Need::Upload,
+        }
+    }
+
+    /// When the answer of [`need`](Self::need) may change by time alone.
+    pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        match &self.work {
+            Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
+            Work::Idle => {
+                self.wanted.as_ref()?;
+                let mut wake = self.not_before;
+                if self.is_proved() {
+                    wake = wake.max(self.next_audit);
+                } else {
+                    wake = wake.max(self.held_until);
+                }
+                (wake > now).then_some(wake)
+            }
+        }
+    }
+
+    /// Notes a failure and returns the pause until the next try.
+    pub(super) fn fail(&mut self, now: Duration) -> Duration {
+        self.work = Work::Idle;
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause_after(self.failures);
+        self.not_before = now.saturating_add(pause);
+        pause
+    }
+
+    /// Notes a proof.
+    pub(super) fn prove(&mut self, bytes: Arc<[u8]>, next_audit: Duration) {
+        self.seen = Seen::Proved(bytes);
+        self.failures = 0;
+        self.next_audit = next_audit;
+    }
+
+    /// Notes that somebody else wrote here. Returns the pause if that happened too often to answer at once.
+    pub(super) fn contest(&mut self, now: Duration) -> Option<Duration> {
+        if now.saturating_sub(self.last_contest) > PEACE {
+            self.contests = 0;
+        }
+        self.last_contest = now;
+        self.contests = self.contests.saturating_add(1);
+        self.seen = Seen::Other;
+        let excess = self.contests.checked_sub(CONTEST).filter(|&n| n > 0)?;
+        let pause = pause_after(excess.saturating_add(2));
+        self.not_before = self.not_before.max(now.saturating_add(pause));
+        Some(pause)
+    }
+}

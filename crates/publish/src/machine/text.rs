@@ -1,0 +1,91 @@
+//! Turning points into a text that no other directory has.
+//!
+//! A client that has tried all points of a text in vain, and is then handed the *same bytes* by the next directory, keeps the
+//! emptied descriptor and gives up (`rendcache.c:929-936`). So every directory of a replica gets bytes of its own, and a slot that
+//! is written again after anything happened gets bytes it never had. What may differ without meaning anything is the order of
+//! the points (clients draw among them uniformly, `rendclient.c:1047-1124`) and the number of blank lines that end their list.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
+use onionweave_ring::UnixTime;
+
+use super::slot::Wanted;
+use crate::{Error, SlotId};
+
+/// At most so many blank lines are added: clients skip them, and 31 bytes change no size class.
+const MOST_BLANK_LINES: u64 = 32;
+
+/// The points in canonical order, without a relay twice and no more than `most`.
+///
+/// Of several points at one relay a client uses only the first (`rendclient.c:162-171` finds the point by its relay).
+pub(super) fn canonical(points: &[IntroductionPoint], most: usize) -> Vec<IntroductionPoint> {
+    let mut relays = BTreeSet::new();
+    let mut chosen: Vec<_> = points
+        .iter()
+        .filter(|point| relays.insert(point.identity()))
+        .take(most)
+        .cloned()
+        .collect();
+    chosen.sort();
+    chosen
+}
+
+/// How many texts with these points differ from each other.
+pub(super) fn variants(points: usize) -> u64 {
+    (1..=points as u64).product::<u64>().saturating_mul(MOST_BLANK_LINES)
+}
+
+/// Signs `points` (in canonical order) for `slot` as text number `variant`.
+pub(super) fn write(
+    key: &ServiceKey,
+    slot: SlotId,
+    points: Vec<IntroductionPoint>,
+    variant: u64,
+    time: UnixTime,
+) -> Result<Wanted, Error> {
+    let orders = variants(points.len()) / MOST_BLANK_LINES;
+    let blank_lines = (variant / orders) % MOST_BLANK_LINES;
+    let descriptor = Draft::new(permuted(&points, variant % orders))
+        .trailing_blank_lines(blank_lines as usize)
+        .sign(key, slot.period, slot.replica, time)?;
+    Ok(Wanted {
+        bytes: Arc::from(descriptor.text()),
+        descriptor: Arc::new(descriptor),
+        points,
+        variant,
+    })
+}
+
+/// The `number`-th order of `items`, for `number` below the factorial of their count.
+///
+/// Read in the factorial number system, digit by digit from the largest: 0 is the order as given.
+fn permuted<T: Clone>(items: &[T], mut number: u64) -> Vec<T> {
+    let mut left = items.to_vec();
+    let mut order = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let choices = left.len() as u64;
+        order.push(left.remove((number % choices) as usize));
+        number /= choices;
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_order_comes_once() {
+        for n in 1..=5_u64 {
+            let items: Vec<u64> = (0..n).collect();
+            let count = variants(n as usize) / MOST_BLANK_LINES;
+            let orders: BTreeSet<_> = (0..count).map(|i| permuted(&items, i)).collect();
+            assert_eq!(orders.len() as u64, count);
+            assert_eq!(permuted(&items, 0), items);
+        }
+    }
+}

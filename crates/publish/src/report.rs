@@ -1,0 +1,225 @@
+//! What the machine tells the operator.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use onionweave_ring::UnixTime;
+
+use crate::{Down, InstanceName, SlotId};
+
+/// Why slots had to be written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The publisher started and knows of no text of its own on the ring.
+    Started,
+    /// An instance began to offer introduction points.
+    Joined(InstanceName),
+    /// An instance went down.
+    Left(InstanceName),
+    /// An instance offers other introduction points than before.
+    PointsChanged(InstanceName),
+    /// An instance built its descriptor anew with the same points: only the bytes change.
+    Rebuilt(InstanceName),
+    /// An instance published by itself over the mix.
+    Published(InstanceName),
+    /// Somebody else's text was found where ours had been proved.
+    Overwritten,
+    /// A directory accepted an upload and yet holds something else, or nothing.
+    Dropped,
+    /// An upload failed or got no answer.
+    Failed,
+    /// The responsible directories changed.
+    DirectoriesMoved,
+    /// A time period came into use, or its overlap hour began.
+    PeriodBegan,
+    /// The publication time moved on: all slots move together.
+    TimeMoved,
+    /// The configuration changed.
+    Configured,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => write!(f, "started"),
+            Self::Joined(name) => write!(f, "{name} joined"),
+            Self::Left(name) => write!(f, "{name} left"),
+            Self::PointsChanged(name) => write!(f, "{name} changed its introduction points"),
+            Self::Rebuilt(name) => write!(f, "{name} rebuilt its descriptor"),
+            Self::Published(name) => write!(f, "{name} published by itself"),
+            Self::Overwritten => write!(f, "overwritten by somebody else"),
+            Self::Dropped => write!(f, "accepted but not kept"),
+            Self::Failed => write!(f, "upload failed"),
+            Self::DirectoriesMoved => write!(f, "directories changed"),
+            Self::PeriodBegan => write!(f, "time period began"),
+            Self::TimeMoved => write!(f, "publication time moved"),
+            Self::Configured => write!(f, "configuration changed"),
+        }
+    }
+}
+
+/// One thing that an operator wants to know. Its `Display` is one line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Report {
+    /// A round of work ended: every directory that answers was read back and holds what the plan gave it.
+    Proved(Round),
+    /// An instance's control connection stands.
+    Up(InstanceName),
+    /// An instance is down.
+    Down(InstanceName, Down),
+    /// An instance now offers this many introduction points.
+    Offers(InstanceName, usize),
+    /// What an instance offers cannot be used.
+    Unusable {
+        /// Which instance.
+        instance: InstanceName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An instance publishes by itself although it is expected to be quiet.
+    Loud(InstanceName),
+    /// No instance offers introduction points. The last descriptors stay where they are.
+    NobodyLeft,
+    /// A slot could not be written or read; it is tried again after the pause.
+    Trouble {
+        /// Which slot.
+        slot: SlotId,
+        /// What happened.
+        why: String,
+        /// How often in a row.
+        failures: u32,
+        /// When it is tried again.
+        pause: Duration,
+    },
+    /// Somebody else writes to our slot: a second publisher, or an instance that this one does not know.
+    Contested {
+        /// Which slot.
+        slot: SlotId,
+        /// How long it is left alone, so that two publishers don't outbid each other without end.
+        pause: Duration,
+    },
+    /// A directory holds a text of this service dated in the future. Directories keep the newest, so ours is not kept until
+    /// then.
+    DatedAhead {
+        /// Which slot.
+        slot: SlotId,
+        /// The date of that text.
+        until: UnixTime,
+    },
+    /// Fewer directories than three per replica are responsible, or none at all.
+    FewDirectories(usize),
+    /// The consensus and this machine's clock don't fit.
+    ClockOff {
+        /// What the clock shows.
+        now: UnixTime,
+        /// Since when the consensus is valid.
+        valid_after: UnixTime,
+        /// Until when it is valid.
+        valid_until: UnixTime,
+    },
+}
+
+impl Report {
+    /// Whether this wants an operator's attention.
+    pub fn is_warning(&self) -> bool {
+        !matches!(self, Self::Proved(_) | Self::Up(_) | Self::Offers(..))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proved(round) => round.fmt(f),
+            Self::Up(name) => write!(f, "{name}: connected"),
+            Self::Down(name, why) => write!(f, "{name}: down ({why})"),
+            Self::Offers(name, points) => write!(f, "{name}: offers {points} introduction points"),
+            Self::Unusable { instance, why } => write!(f, "{instance}: its descriptor cannot be used: {why}"),
+            Self::Loud(name) => write!(
+                f,
+                "{name}: publishes by itself although `quiet = true`; set PublishHidServDescriptors 0 there, or `quiet = false` here"
+            ),
+            Self::NobodyLeft => {
+                write!(
+                    f,
+                    "no instance offers introduction points; the directories keep what they have"
+                )
+            }
+            Self::Trouble {
+                slot,
+                why,
+                failures,
+                pause,
+            } => write!(
+                f,
+                "slot {slot}: {why} (failure {failures} in a row, again in {} ms)",
+                pause.as_millis()
+            ),
+            Self::Contested { slot, pause } => write!(
+                f,
+                "slot {slot}: somebody else keeps writing here (a second publisher?); again in {} ms",
+                pause.as_millis()
+            ),
+            Self::DatedAhead { slot, until } => write!(
+                f,
+                "slot {slot}: holds a descriptor dated {until}, in the future; ours is not kept before that"
+            ),
+            Self::FewDirectories(count) => write!(
+                f,
+                "only {count} directories stand on the ring; six slots want at least three"
+            ),
+            Self::ClockOff {
+                now,
+                valid_after,
+                valid_until,
+            } => write!(
+                f,
+                "the clock shows {now}, but the consensus is valid from {valid_after} to {valid_until}: clock or consensus is off"
+            ),
+        }
+    }
+}
+
+/// One round of work: from the first difference between the wanted and the seen ring to the proof that there is none.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Round {
+    /// Why there was work.
+    pub causes: BTreeSet<Cause>,
+    /// The slots that were written and then proved.
+    pub proved: BTreeSet<SlotId>,
+    /// The slots whose directories do not answer. They are tried on, and reported as a round of their own once proved.
+    pub missing: BTreeSet<SlotId>,
+    /// From the first difference to the last proof.
+    pub took: Duration,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "proved {} slots in {} ms (",
+            self.proved.len(),
+            self.took.as_millis()
+        )?;
+        for (i, cause) in self.causes.iter().enumerate() {
+            if i > 0 {
+                write!(f, ", ")?;
+            }
+            write!(f, "{cause}")?;
+        }
+        write!(f, "):")?;
+        for slot in &self.proved {
+            write!(f, " {slot}")?;
+        }
+        if !self.missing.is_empty() {
+            write!(f, "; without answer:")?;
+            for slot in &self.missing {
+                write!(f, " {slot}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,642 @@
+//! The network: directories, instances, and the publisher's machine among them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use onionweave_assign::PolicyName;
+use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+use onionweave_publish::{
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Report, Settings, SlotId, Ticket,
+    UploadAnswer,
+};
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+
+use crate::{Directory, Error, Stored};
+
+/// The key of every simulated service.
+const KEY: &str = include_str!("../testdata/private_key");
+/// Whose introduction points' RSA keys are borrowed: making new ones would take longer than the simulation.
+const DONOR: &[u8] = include_bytes!("../testdata/descriptor.txt");
+
+/// How an upload or an audit goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It does not.
+    #[default]
+    None,
+    /// The directory is dead: no answer, ever.
+    Silent,
+    /// The directory answers 200 and keeps nothing, `n` times more.
+    DropsUploads(u32),
+    /// The directory refuses, `n` times more.
+    Refuses(u32),
+}
+
+/// An instance: one Tor with the service's key.
+#[derive(Clone, Debug)]
+struct Instance {
+    up: bool,
+    points: Vec<IntroductionPoint>,
+}
+
+/// How long things take, from the publisher's point of view. The defaults were measured on private networks of tor 0.4.5.9.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Delays {
+    /// From the post to the directory's answer: 0.16 s.
+    pub upload: Duration,
+    /// From the fetch to the descriptor: 0.14 s.
+    pub audit: Duration,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self {
+            upload: Duration::from_millis(160),
+            audit: Duration::from_millis(140),
+        }
+    }
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Due {
+    Upload {
+        ticket: Ticket,
+        slot: SlotId,
+        text: Vec<u8>,
+    },
+    Audit {
+        ticket: Ticket,
+        slot: SlotId,
+        id: DescriptorId,
+    },
+    LoudUpload {
+        instance: InstanceName,
+        directory: Fingerprint,
+        text: Vec<u8>,
+    },
+}
+
+/// A network in virtual time, with the publisher's machine in it.
+///
+/// ```
+/// use std::time::Duration;
+/// use onionweave_sim::Network;
+///
+/// let mut network = Network::builder(7).directories(20).instances(["a", "b", "c"]).build()?;
+/// network.start("a");
+/// network.start("b");
+/// network.start("c");
+/// let took = network.settle(Duration::from_secs(10)).expect("the ring settles");
+/// assert!(took < Duration::from_secs(1));
+///
+/// network.kill("b");
+/// network.settle(Duration::from_secs(10)).expect("the ring settles");
+/// assert!(network.handed_out().values().all(|holders| !holders.contains("b")));
+/// # Ok::<(), onionweave_sim::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Network {
+    key: ServiceKey,
+    machine: Machine,
+    now: Moment,
+    /// What the directories' clocks show, compared with the publisher's, in seconds.
+    publisher_ahead: i64,
+    directories: BTreeMap<Fingerprint, Directory>,
+    faults: BTreeMap<Fingerprint, Fault>,
+    instances: BTreeMap<InstanceName, Instance>,
+    queue: BinaryHeap<Reverse<(Duration, u64)>>,
+    due: BTreeMap<u64, Due>,
+    next_due: u64,
+    delays: Delays,
+    rng: ChaCha12Rng,
+    reports: Vec<(Duration, Report)>,
+    restarts: Vec<InstanceName>,
+    uploads: u64,
+    on_their_way: BTreeMap<Fingerprint, u32>,
+    donors: Vec<IntroductionPoint>,
+}
+
+/// Builds a [`Network`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    seed: u64,
+    directories: usize,
+    settings: Settings,
+    start: UnixTime,
+    delays: Delays,
+}
+
+impl Builder {
+    /// How many relays have the `HSDir` flag. Default: 12.
+    pub fn directories(mut self, directories: usize) -> Self {
+        self.directories = directories;
+        self
+    }
+
+    /// The instances' names. They are down until [`Network::start`].
+    pub fn instances<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.settings.instances = names.into_iter().map(InstanceSettings::new).collect();
+        self
+    }
+
+    /// Changes the publisher's settings.
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// When the simulation starts. Default: a quarter past an hour in 2026, an hour into the service's time period.
+    pub fn start(mut self, start: UnixTime) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How long things take.
+    pub fn delays(mut self, delays: Delays) -> Self {
+        self.delays = delays;
+        self
+    }
+
+    /// Makes the network, with the consensus known to the publisher and no instance up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the fixtures cannot be read.
+    pub fn build(self) -> Result<Network, Error> {
+        let key = ServiceKey::from_pem(KEY)?;
+        let donors = UnverifiedDescriptor::parse(DONOR)?.verify()?.introduction_points()?;
+        let mut rng = ChaCha12Rng::seed_from_u64(self.seed);
+        let directories = (0..self.directories)
+            .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), Directory::default()))
+            .collect();
+        let instances = self
+            .settings
+            .instances
+            .iter()
+            .map(|instance| {
+                let instance_state = Instance {
+                    up: false,
+                    points: Vec::new(),
+                };
+                (instance.name.clone(), instance_state)
+            })
+            .collect();
+        let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
+        let mut network = Network {
+            key,
+            machine,
+            now: Moment::new(self.start, Duration::ZERO),
+            publisher_ahead: 0,
+            directories,
+            faults: BTreeMap::new(),
+            instances,
+            queue: BinaryHeap::new(),
+            due: BTreeMap::new(),
+            next_due: 0,
+            delays: self.delays,
+            rng,
+            reports: Vec::new(),
+            restarts: Vec::new(),
+            uploads: 0,
+            on_their_way: BTreeMap::new(),
+            donors,
+        };
+        network.publish_consensus();
+        Ok(network)
+    }
+}
+
+impl Network {
+    /// A network drawn from `seed`: the same seed gives the same run.
+    pub fn builder(seed: u64) -> Builder {
+        Builder {
+            seed,
+            directories: 12,
+            settings: Settings::new(Vec::new()),
+            start: UnixTime::from_secs(1_795_349_700),
+            delays: Delays::default(),
+        }
+    }
+
+    // What an experiment does to the network.
+
+    /// Starts an instance, or lets it come back, with three new introduction points.
+    pub fn start(&mut self, name: &str) {
+        let points = self.new_points(3);
+        self.start_with(name, points);
+    }
+
+    /// Lets an instance come up with these introduction points.
+    pub fn start_with(&mut self, name: &str, points: Vec<IntroductionPoint>) {
+        let name = InstanceName::from(name);
+        if let Some(instance) = self.instances.get_mut(&name) {
+            instance.up = true;
+            instance.points = points;
+            self.tell(Event::InstanceUp { instance: name.clone() });
+            self.offer(&name, true);
+        }
+    }
+
+    /// Kills an instance.
+    pub fn kill(&mut self, name: &str) {
+        self.fail(name, Down::Lost("killed".into()));
+    }
+
+    /// Lets an instance fail as the control connection would tell it.
+    pub fn fail(&mut self, name: &str, why: Down) {
+        let name = InstanceName::from(name);
+        if let Some(instance) = self.instances.get_mut(&name) {
+            instance.up = false;
+            self.tell(Event::InstanceDown { instance: name, why });
+        }
+    }
+
+    /// Gives an instance new introduction points.
+    pub fn rotate(&mut self, name: &str) {
+        let points = self.new_points(3);
+        self.offer_points(name, points);
+    }
+
+    /// Gives an instance these introduction points.
+    pub fn offer_points(&mut self, name: &str, points: Vec<IntroductionPoint>) {
+        let name = InstanceName::from(name);
+        if let Some(instance) = self.instances.get_mut(&name) {
+            instance.points = points;
+        }
+        self.offer(&name, true);
+    }
+
+    /// Lets an instance build its descriptor anew with the points that it has.
+    pub fn rebuild(&mut self, name: &str) {
+        self.offer(&InstanceName::from(name), true);
+    }
+
+    /// Lets an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
+    pub fn publish(&mut self, name: &str) {
+        let name = InstanceName::from(name);
+        let now = self.now.wall();
+        let service = self.key.service_id();
+        let period = TimePeriod::at(&service, now);
+        let ring = self.ring();
+        for replica in Replica::ALL {
+            let Some(text) = self.instance_text(&name, period, replica) else {
+                return;
+            };
+            let descriptor_id = DescriptorId::of(&service, period, replica);
+            for directory in descriptor_id.responsible(&ring).collect::<Vec<_>>() {
+                self.tell(Event::InstanceUploads {
+                    instance: name.clone(),
+                    directory,
+                    descriptor_id,
+                });
+                let upload = Due::LoudUpload {
+                    instance: name.clone(),
+                    directory,
+                    text: text.clone(),
+                };
+                self.later(self.delays.upload, upload);
+            }
+        }
+    }
+
+    /// Puts a text of somebody else into a directory, without anybody telling the publisher.
+    pub fn plant(&mut self, slot: SlotId, points: Vec<IntroductionPoint>, time: UnixTime) -> Result<Stored, Error> {
+        let text = Draft::new(points).sign(&self.key, slot.period, slot.replica, time)?;
+        let now = self.directory_clock();
+        Ok(self
+            .directories
+            .entry(slot.directory)
+            .or_default()
+            .store(text.text(), now))
+    }
+
+    /// Lets a directory misbehave from now on.
+    pub fn set_fault(&mut self, directory: Fingerprint, fault: Fault) {
+        self.faults.insert(directory, fault);
+    }
+
+    /// Lets a directory forget everything.
+    pub fn forget(&mut self, directory: Fingerprint) {
+        if let Some(directory) = self.directories.get_mut(&directory) {
+            directory.forget();
+        }
+    }
+
+    /// Adds a directory, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
+    pub fn add_directory(&mut self, fingerprint: Fingerprint) {
+        self.directories.entry(fingerprint).or_default();
+    }
+
+    /// Takes a directory off the network, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
+    pub fn remove_directory(&mut self, fingerprint: &Fingerprint) {
+        self.directories.remove(fingerprint);
+    }
+
+    /// Tells the publisher which directories there are.
+    pub fn publish_consensus(&mut self) {
+        let ring = self.ring();
+        self.tell(Event::Directories { ring, lifetime: None });
+    }
+
+    /// Sets the publisher's wall clock, by so many seconds; the directories' clocks go on as they did.
+    pub fn step_clock(&mut self, by: i64) {
+        let wall = self.now.wall().as_secs().saturating_add_signed(by);
+        self.now = Moment::new(UnixTime::from_secs(wall), self.now.uptime());
+        self.publisher_ahead = self.publisher_ahead.saturating_add(by);
+    }
+
+    /// Tells the machine something.
+    pub fn tell(&mut self, event: Event) {
+        self.machine.handle(event, self.now);
+        self.act();
+    }
+
+    // Time.
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now.uptime().saturating_add(time);
+        while self.step(end) {}
+    }
+
+    /// Lets time pass until every slot is proved, for at most `limit`. Returns how long it took.
+    pub fn settle(&mut self, limit: Duration) -> Option<Duration> {
+        self.run_until(limit, |network| network.machine.is_settled())
+    }
+
+    /// Lets time pass until `done`, for at most `limit`. Returns how long it took.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let start = self.now.uptime();
+        let end = start.saturating_add(limit);
+        while !done(self) {
+            if !self.step(end) {
+                return None;
+            }
+        }
+        Some(self.now.uptime().saturating_sub(start))
+    }
+
+    /// The next thing that happens before `end`. Returns whether there was one.
+    fn step(&mut self, end: Duration) -> bool {
+        let event = self.queue.peek().map(|Reverse((at, _))| *at);
+        let deadline = self.machine.next_deadline(self.now).map(|at| at.max(self.now.uptime()));
+        let Some(at) = event.into_iter().chain(deadline).min().filter(|at| *at <= end) else {
+            self.advance(end);
+            return false;
+        };
+        self.advance(at);
+        if event == Some(at)
+            && let Some(Reverse((_, number))) = self.queue.pop()
+            && let Some(due) = self.due.remove(&number)
+        {
+            self.happen(due);
+        }
+        self.act();
+        true
+    }
+
+    fn advance(&mut self, to: Duration) {
+        // The wall clock counts whole seconds of the steady one, wherever it was set to.
+        let seconds = to.as_secs().saturating_sub(self.now.uptime().as_secs());
+        let wall = self.now.wall().saturating_add(Duration::from_secs(seconds));
+        self.now = Moment::new(wall, to.max(self.now.uptime()));
+    }
+
+    fn fault(&self, directory: &Fingerprint) -> Fault {
+        self.faults.get(directory).copied().unwrap_or_default()
+    }
+
+    fn directory_clock(&self) -> UnixTime {
+        let wall = self.now.wall().as_secs().saturating_add_signed(-self.publisher_ahead);
+        UnixTime::from_secs(wall)
+    }
+
+    fn later(&mut self, delay: Duration, due: Due) {
+        // Up to a tenth more, so that answers come in any order.
+        let jitter = self.rng.random_range(0..=delay.as_micros() as u64 / 10);
+        let at = self.now.uptime() + delay + Duration::from_micros(jitter);
+        self.queue.push(Reverse((at, self.next_due)));
+        self.due.insert(self.next_due, due);
+        self.next_due += 1;
+    }
+
+    // The driver's part.
+
+    fn act(&mut self) {
+        let uploads = self.uploads;
+        while let Some(action) = self.machine.poll(self.now) {
+            match action {
+                Action::Upload { ticket, slot, text, .. } => {
+                    self.uploads += 1;
+                    let on_their_way = self.on_their_way.entry(slot.directory).or_default();
+                    *on_their_way += 1;
+                    assert!(
+                        *on_their_way == 1 || self.fault(&slot.directory) == Fault::Silent,
+                        "two uploads on their way to {}",
+                        slot.directory
+                    );
+                    let upload = Due::Upload {
+                        ticket,
+                        slot,
+                        text: text.to_vec(),
+                    };
+                    self.later(self.delays.upload, upload);
+                }
+                Action::Audit {
+                    ticket,
+                    slot,
+                    descriptor_id: id,
+                    ..
+                } => self.later(self.delays.audit, Due::Audit { ticket, slot, id }),
+                Action::Restart { instance } => self.restarts.push(instance),
+                Action::Report(report) => self.reports.push((self.now.uptime(), report)),
+                _ => {}
+            }
+        }
+        // Whatever changes the wanted ring leads to uploads.
+        if self.uploads != uploads {
+            self.check();
+        }
+    }
+
+    fn happen(&mut self, due: Due) {
+        let clock = self.directory_clock();
+        match due {
+            Due::Upload { ticket, slot, text } => {
+                if let Some(on_their_way) = self.on_their_way.get_mut(&slot.directory) {
+                    *on_their_way = on_their_way.saturating_sub(1);
+                }
+                let directory = self.directories.get_mut(&slot.directory);
+                let answer = match (directory, self.faults.entry(slot.directory).or_default()) {
+                    (None, _) | (_, Fault::Silent) => return,
+                    (Some(_), Fault::DropsUploads(n)) if *n > 0 => {
+                        *n -= 1;
+                        UploadAnswer::Accepted
+                    }
+                    (Some(_), Fault::Refuses(n)) if *n > 0 => {
+                        *n -= 1;
+                        UploadAnswer::Refused("UPLOAD_REJECTED".into())
+                    }
+                    (Some(directory), _) => match directory.store(&text, clock) {
+                        Stored::Unparsable => UploadAnswer::Refused("UPLOAD_REJECTED".into()),
+                        _ => UploadAnswer::Accepted,
+                    },
+                };
+                self.tell(Event::UploadAnswered { ticket, answer });
+            }
+            Due::Audit { ticket, slot, id } => {
+                let directory = self.directories.get(&slot.directory);
+                let found = match (directory, self.fault(&slot.directory)) {
+                    (None, _) | (_, Fault::Silent) => return,
+                    (Some(directory), _) => match directory.fetch(&id) {
+                        Some(text) => Found::Text(text.to_vec()),
+                        None => Found::Nothing,
+                    },
+                };
+                self.tell(Event::Audited { ticket, found });
+            }
+            Due::LoudUpload {
+                instance,
+                directory,
+                text,
+            } => {
+                if let Some(directory) = self.directories.get_mut(&directory) {
+                    directory.store(&text, clock);
+                }
+                self.tell(Event::InstanceUploadEnded { instance, directory });
+            }
+        }
+    }
+
+    fn offer(&mut self, name: &InstanceName, rebuilt: bool) {
+        let now = self.now.wall();
+        let period = TimePeriod::at(&self.key.service_id(), now);
+        let [_, replica] = Replica::ALL;
+        if let Some(text) = self.instance_text(name, period, replica) {
+            self.tell(Event::InstanceOffers {
+                instance: name.clone(),
+                text,
+                rebuilt,
+            });
+        }
+    }
+
+    /// The descriptor that an instance builds by itself: its points, the present hour.
+    fn instance_text(&self, name: &InstanceName, period: TimePeriod, replica: Replica) -> Option<Vec<u8>> {
+        let instance = self.instances.get(name).filter(|instance| instance.up)?;
+        let time = self.now.wall().start_of_hour();
+        let text = Draft::new(instance.points.clone()).sign(&self.key, period, replica, time);
+        text.ok().map(|descriptor| descriptor.text().to_vec())
+    }
+
+    /// So many introduction points at relays of their own.
+    pub fn new_points(&mut self, count: usize) -> Vec<IntroductionPoint> {
+        (0..count)
+            .filter_map(|i| {
+                let donor = self.donors.get(i % self.donors.len())?;
+                IntroductionPoint::new(
+                    Fingerprint::from(self.rng.random::<[u8; 20]>()),
+                    Ipv4Addr::from(self.rng.random::<[u8; 4]>()),
+                    9001,
+                    donor.onion_key().clone(),
+                    donor.service_key().clone(),
+                )
+                .ok()
+            })
+            .collect()
+    }
+
+    // What an experiment sees.
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The publisher's clocks.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// Every relay with the `HSDir` flag.
+    pub fn ring(&self) -> HashRing {
+        HashRing::new(self.directories.keys().copied())
+    }
+
+    /// What the machine reported, and at what uptime.
+    pub fn reports(&self) -> &[(Duration, Report)] {
+        &self.reports
+    }
+
+    /// The instances that the machine wanted restarted, in order.
+    pub fn restarts(&self) -> &[InstanceName] {
+        &self.restarts
+    }
+
+    /// How many uploads there were.
+    pub fn uploads(&self) -> u64 {
+        self.uploads
+    }
+
+    /// What a slot's directory holds.
+    pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
+        let id = DescriptorId::of(&self.key.service_id(), slot.period, slot.replica);
+        let text = self.directories.get(&slot.directory)?.fetch(&id)?;
+        UnverifiedDescriptor::parse(text)
+            .and_then(UnverifiedDescriptor::verify)
+            .ok()
+    }
+
+    /// Whose introduction points each of the machine's slots is handed out with.
+    pub fn handed_out(&self) -> BTreeMap<SlotId, BTreeSet<&str>> {
+        self.machine
+            .wanted()
+            .map(|(slot, _)| {
+                let points = self
+                    .held(&slot)
+                    .and_then(|descriptor| descriptor.introduction_points().ok())
+                    .unwrap_or_default();
+                let holders = self
+                    .instances
+                    .iter()
+                    .filter(|(_, instance)| points.iter().any(|point| instance.points.contains(point)))
+                    .map(|(name, _)| &**name)
+                    .collect();
+                (slot, holders)
+            })
+            .collect()
+    }
+
+    /// What must hold at every moment, whatever happens.
+    ///
+    /// # Panics
+    ///
+    /// If it does not: then the machine broke a rule of Tor.
+    fn check(&self) {
+        let mut times = BTreeSet::new();
+        let mut texts: BTreeMap<_, BTreeSet<&[u8]>> = BTreeMap::new();
+        for (slot, descriptor) in self.machine.wanted() {
+            times.insert(descriptor.publication_time());
+            assert!(
+                texts
+                    .entry((slot.period, slot.replica))
+                    .or_default()
+                    .insert(descriptor.text()),
+                "two directories of a replica are wanted to hold the same bytes"
+            );
+            let points = descriptor.introduction_points().unwrap_or_default();
+            assert!((1..=10).contains(&points.len()), "{} points", points.len());
+            let relays: BTreeSet<_> = points.iter().map(IntroductionPoint::identity).collect();
+            assert_eq!(relays.len(), points.len(), "a relay stands twice in a text");
+        }
+        assert!(times.len() <= 1, "the slots carry several publication times: {times:?}");
+    }
+}

@@ -1,0 +1,613 @@
+//! What the machine does when things happen, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, SlotId, Stamp};
+use onionweave_ring::v2::{self, DescriptorId, TimePeriod};
+use onionweave_ring::{HashRing, UnixTime};
+use onionweave_sim::{Fault, Network, Stored};
+
+const SECOND: Duration = Duration::from_secs(1);
+const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// A settled network of so many instances.
+fn settled(seed: u64, instances: usize) -> Network {
+    let mut network = Network::builder(seed)
+        .instances(NAMES[..instances].iter().copied())
+        .build()
+        .unwrap();
+    for name in &NAMES[..instances] {
+        network.start(name);
+    }
+    network.settle(10 * SECOND).expect("the ring settles");
+    network
+}
+
+/// How many slots each instance is handed out in.
+fn counts(network: &Network) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for holders in network.handed_out().values() {
+        for name in holders {
+            *counts.entry(*name).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn rounds(network: &Network) -> Vec<&Round> {
+    network
+        .reports()
+        .iter()
+        .filter_map(|(_, report)| match report {
+            Report::Proved(round) => Some(round),
+            _ => None,
+        })
+        .collect()
+}
+
+fn slots(network: &Network) -> Vec<SlotId> {
+    network.machine().wanted().map(|(slot, _)| slot).collect()
+}
+
+#[test]
+fn six_directories_hand_out_the_plan() {
+    for (instances, expected) in [
+        (1, vec![6]),
+        (2, vec![3, 3]),
+        (3, vec![2, 2, 2]),
+        (4, vec![1, 1, 2, 2]),
+        (5, vec![1, 1, 1, 1, 2]),
+        (6, vec![1; 6]),
+        (8, vec![1; 6]),
+    ] {
+        let network = settled(1, instances);
+        let handed_out = network.handed_out();
+        assert_eq!(handed_out.len(), 6);
+        assert!(handed_out.values().all(|holders| holders.len() == 1), "{handed_out:?}");
+        let mut found: Vec<_> = counts(&network).into_values().collect();
+        found.sort();
+        assert_eq!(found, expected, "{instances} instances");
+
+        // And what is handed out is what the plan says.
+        for plan in network.machine().plans().values() {
+            for (slot, planned) in plan.slots() {
+                let planned: BTreeSet<&str> = planned.keys().map(|name| &**name).collect();
+                assert_eq!(handed_out[slot], planned);
+            }
+        }
+    }
+}
+
+#[test]
+fn remainder_rotates_with_the_hours() {
+    let mut network = settled(3, 4);
+    let mut total: BTreeMap<String, usize> = BTreeMap::new();
+    // Two rounds are a full rotation of four instances over six slots; sixteen hours stay within the period.
+    for _ in 0..16 {
+        for (name, count) in counts(&network) {
+            *total.entry(name.into()).or_default() += count;
+        }
+        network.run_for(3600 * SECOND);
+        assert!(network.machine().is_settled());
+    }
+    assert_eq!(total.into_values().collect::<Vec<_>>(), [24; 4]);
+}
+
+#[test]
+fn dead_instance_leaves_every_directory_in_one_round_trip() {
+    for instances in 2..=6 {
+        let mut network = settled(4, instances);
+        let before = network.uploads();
+        network.kill("a");
+        let took = network.settle(10 * SECOND).expect("the ring settles");
+        assert!(took < Duration::from_millis(400), "{took:?}");
+        assert!(!counts(&network).contains_key("a"));
+        // Only the dead one's slots were written: two or three of six, never more than needed.
+        assert!(
+            network.uploads() - before <= 3,
+            "{} uploads",
+            network.uploads() - before
+        );
+    }
+}
+
+#[test]
+fn instance_that_comes_back_regains_its_slots() {
+    let mut network = settled(5, 3);
+    network.kill("b");
+    network.settle(10 * SECOND).unwrap();
+    network.start("b");
+    let took = network.settle(10 * SECOND).unwrap();
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert_eq!(counts(&network)["b"], 2);
+}
+
+#[test]
+fn every_directory_has_its_own_bytes_and_all_one_time() {
+    for instances in 1..=6 {
+        let network = settled(6, instances);
+        let held: Vec<_> = slots(&network).iter().map(|slot| network.held(slot).unwrap()).collect();
+        let texts: BTreeSet<_> = held.iter().map(|descriptor| descriptor.text().to_vec()).collect();
+        let times: BTreeSet<_> = held.iter().map(|descriptor| descriptor.publication_time()).collect();
+        assert_eq!(texts.len(), 6);
+        assert_eq!(
+            times.into_iter().collect::<Vec<_>>(),
+            [network.now().wall().start_of_hour()]
+        );
+    }
+}
+
+#[test]
+fn a_blip_changes_the_bytes_though_the_points_are_the_same() {
+    let mut network = settled(7, 2);
+    let mut seen = BTreeSet::new();
+    let texts = |network: &Network| -> BTreeSet<Vec<u8>> {
+        slots(network)
+            .iter()
+            .map(|slot| network.held(slot).unwrap().text().to_vec())
+            .collect()
+    };
+    seen.extend(texts(&network));
+    for blip in 1..=20 {
+        network.rebuild("a");
+        network.settle(10 * SECOND).unwrap();
+        let now = texts(&network);
+        let changed = now.iter().filter(|text| seen.insert((*text).clone())).count();
+        // The three slots of the instance that blinked, and no other; and never bytes that were there before.
+        assert_eq!(changed, 3, "blip {blip}");
+    }
+    assert!(
+        rounds(&network)
+            .iter()
+            .any(|round| round.causes.contains(&Cause::Rebuilt("a".into())))
+    );
+}
+
+#[test]
+fn only_instance_that_blinks_gets_new_bytes() {
+    let mut network = settled(8, 1);
+    let points = network
+        .held(&slots(&network)[0])
+        .unwrap()
+        .introduction_points()
+        .unwrap();
+    let before: Vec<_> = slots(&network).iter().map(|slot| network.held(slot).unwrap()).collect();
+    network.kill("a");
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::NobodyLeft))
+    );
+    network.run_for(5 * SECOND);
+    // Nobody is left: the last good state stays.
+    for (slot, held) in slots(&network).iter().zip(&before) {
+        assert_eq!(network.held(slot).as_ref(), Some(held));
+    }
+    network.start_with("a", points);
+    network.settle(10 * SECOND).unwrap();
+    for (slot, held) in slots(&network).iter().zip(&before) {
+        assert_ne!(network.held(slot).unwrap().text(), held.text());
+    }
+}
+
+#[test]
+fn loud_instance_is_answered_at_once() {
+    let mut network = Network::builder(9)
+        .instances(["a", "b", "c"])
+        .settings(|settings| settings.quiet = false)
+        .build()
+        .unwrap();
+    for name in ["a", "b", "c"] {
+        network.start(name);
+    }
+    network.settle(10 * SECOND).unwrap();
+    for _ in 0..50 {
+        network.publish("b");
+        assert!(!network.machine().is_settled(), "the mix is about to be overwritten");
+        let took = network.settle(10 * SECOND).unwrap();
+        // Its upload, ours, and the reading.
+        assert!(took < Duration::from_millis(560), "{took:?}");
+        assert_eq!(counts(&network), BTreeMap::from([("a", 2), ("b", 2), ("c", 2)]));
+        network.run_for(600 * SECOND);
+    }
+    assert!(
+        !network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::Loud(_)))
+    );
+}
+
+#[test]
+fn loud_instance_that_should_be_quiet_is_named_once() {
+    let mut network = settled(10, 2);
+    network.publish("a");
+    network.settle(10 * SECOND).unwrap();
+    network.publish("a");
+    network.settle(10 * SECOND).unwrap();
+    let named = network
+        .reports()
+        .iter()
+        .filter(|(_, report)| matches!(report, Report::Loud(_)));
+    assert_eq!(named.count(), 1);
+    assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("b", 3)]));
+}
+
+#[test]
+fn second_stamps_outrank_loud_instances() {
+    let mut network = Network::builder(11)
+        .instances(["a", "b"])
+        .settings(|settings| {
+            settings.quiet = false;
+            settings.stamp = Stamp::Second;
+        })
+        .build()
+        .unwrap();
+    network.start("a");
+    network.start("b");
+    network.settle(10 * SECOND).unwrap();
+    network.publish("a");
+    network.settle(10 * SECOND).unwrap();
+    let uploaded = network.uploads();
+    let held: Vec<_> = slots(&network).iter().map(|slot| network.held(slot).unwrap()).collect();
+    assert!(held[0].publication_time() > network.now().wall().start_of_hour());
+    assert!(held[0].publication_time() <= network.now().wall());
+    // What the instance publishes now is older, so the directories drop it.
+    network.publish("b");
+    network.run_for(Duration::from_millis(200));
+    for (slot, held) in slots(&network).iter().zip(&held) {
+        assert_eq!(network.held(slot).as_ref(), Some(held));
+    }
+    network.settle(10 * SECOND).unwrap();
+    assert!(network.uploads() >= uploaded);
+}
+
+#[test]
+fn dropped_and_refused_uploads_are_tried_again() {
+    for fault in [Fault::DropsUploads(3), Fault::Refuses(3)] {
+        let mut network = settled(12, 3);
+        let slot = slots(&network)[0];
+        for slot in slots(&network) {
+            network.set_fault(slot.directory, fault);
+        }
+        network.rotate("a");
+        network.rotate("b");
+        network.rotate("c");
+        assert!(network.settle(SECOND).is_none(), "{fault:?} goes unnoticed");
+        let took = network.settle(60 * SECOND).expect("the ring settles");
+        // 0.25 + 0.5 + 1 s of pauses.
+        assert!(took < 4 * SECOND, "{took:?}");
+        assert!(network.held(&slot).is_some());
+        assert!(
+            network
+                .reports()
+                .iter()
+                .any(|(_, report)| matches!(report, Report::Trouble { .. }))
+        );
+    }
+}
+
+#[test]
+fn dead_directory_does_not_hold_up_the_others() {
+    let mut network = settled(13, 3);
+    let dead = network
+        .handed_out()
+        .iter()
+        .find(|(_, holders)| holders.contains("a"))
+        .map(|(&slot, _)| slot)
+        .unwrap();
+    network.set_fault(dead.directory, Fault::Silent);
+    network.kill("a");
+    network.kill("b");
+    let clean = network.run_until(5 * SECOND, |network| {
+        network
+            .handed_out()
+            .iter()
+            .all(|(slot, holders)| slot.directory == dead.directory || holders.contains("c"))
+    });
+    assert!(clean.expect("the others are clean") < SECOND);
+    network.run_for(300 * SECOND);
+    let round = rounds(&network)
+        .into_iter()
+        .rfind(|round| round.causes.contains(&Cause::Left("a".into())))
+        .unwrap();
+    assert!(round.missing.contains(&dead), "{round}");
+
+    network.set_fault(dead.directory, Fault::None);
+    network.settle(120 * SECOND).expect("it is tried on, and comes back");
+    assert!(network.handed_out()[&dead].contains("c"));
+}
+
+#[test]
+fn directory_that_forgets_is_filled_again_at_the_next_audit() {
+    let mut network = settled(14, 3);
+    let slot = slots(&network)[4];
+    network.forget(slot.directory);
+    network.run_for(63 * SECOND);
+    assert!(network.held(&slot).is_some());
+    assert!(network.machine().is_settled());
+}
+
+#[test]
+fn foreign_text_is_replaced_and_two_publishers_do_not_fight_without_end() {
+    let mut network = settled(15, 2);
+    let slot = slots(&network)[1];
+    let time = network.now().wall().start_of_hour();
+    let before = network.uploads();
+    let mut hours = 0;
+    for _ in 0..600 {
+        let points = network.new_points(3);
+        assert_eq!(network.plant(slot, points, time).unwrap(), Stored::Kept);
+        network.run_for(6 * SECOND);
+        if network.now().wall().start_of_hour() != time {
+            break;
+        }
+        hours += 1;
+    }
+    assert!(hours > 400);
+    // 45 minutes of somebody writing every six seconds: answered, but at most once a minute.
+    let uploads = network.uploads() - before;
+    assert!((5..=50).contains(&uploads), "{uploads} uploads");
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::Contested { .. }))
+    );
+}
+
+#[test]
+fn newer_text_moves_all_slots_together() {
+    let mut network = settled(16, 3);
+    let slot = slots(&network)[0];
+    // Somebody signed with this very second instead of the hour.
+    let newer = network.now().wall();
+    let points = network.new_points(3);
+    assert_eq!(network.plant(slot, points, newer).unwrap(), Stored::Kept);
+    network.run_for(65 * SECOND);
+    assert!(network.machine().is_settled());
+    for slot in slots(&network) {
+        assert_eq!(network.held(&slot).unwrap().publication_time(), newer);
+    }
+    assert!(network.handed_out().values().all(|holders| holders.len() == 1));
+}
+
+#[test]
+fn text_of_the_future_blocks_its_slot_until_then_and_no_other() {
+    let mut network = settled(17, 3);
+    let slot = slots(&network)[0];
+    let future = network.now().wall().saturating_add(2 * 3600 * SECOND);
+    let points = network.new_points(3);
+    assert_eq!(network.plant(slot, points, future).unwrap(), Stored::Kept);
+    network.run_for(3600 * SECOND);
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::DatedAhead { until, .. } if *until == future))
+    );
+    for other in slots(&network) {
+        let time = network.held(&other).unwrap().publication_time();
+        if other == slot {
+            assert_eq!(time, future);
+        } else {
+            assert!(time <= network.now().wall(), "dated ahead ourselves");
+        }
+    }
+    network.run_for(3600 * SECOND + 70 * SECOND);
+    assert!(
+        network.machine().is_settled(),
+        "once that time has come, the slot is ours again"
+    );
+}
+
+#[test]
+fn started_over_a_newer_ring_it_looks_first() {
+    // Another publisher's texts lie there, signed with the second.
+    let mut network = Network::builder(18).instances(["a"]).build().unwrap();
+    let newer = network.now().wall();
+    let service = network.machine().service_id();
+    let ring = network.ring();
+    for period in v2::published_periods(&service, newer) {
+        for replica in v2::Replica::ALL {
+            for directory in DescriptorId::of(&service, period, replica).responsible(&ring) {
+                let points = network.new_points(2);
+                let slot = SlotId::new(period, replica, directory);
+                assert_eq!(network.plant(slot, points, newer).unwrap(), Stored::Kept);
+            }
+        }
+    }
+    network.start("a");
+    network.settle(10 * SECOND).unwrap();
+    // The first upload was already new enough: no directory ever dropped one.
+    assert_eq!(network.uploads(), 6);
+    assert!(
+        !network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::Trouble { .. }))
+    );
+}
+
+#[test]
+fn next_period_is_filled_in_the_overlap_hour_and_taken_over() {
+    let mut network = settled(19, 3);
+    let service = network.machine().service_id();
+    let period = TimePeriod::at(&service, network.now().wall());
+    let left = period.seconds_left(&service, network.now().wall());
+
+    network.run_for(Duration::from_secs(left - 3600));
+    assert_eq!(slots(&network).len(), 6, "3600 seconds are left: not yet");
+    network.run_for(2 * SECOND);
+    assert_eq!(slots(&network).len(), 12, "fewer than 3600 seconds are left");
+    network.settle(10 * SECOND).unwrap();
+    let next: Vec<_> = slots(&network)
+        .into_iter()
+        .filter(|slot| slot.period == period.next())
+        .collect();
+    assert_eq!(next.len(), 6);
+    let held: Vec<_> = next.iter().map(|slot| network.held(slot).unwrap()).collect();
+
+    // An instance dies in the overlap: both periods are mended.
+    network.kill("c");
+    network.settle(10 * SECOND).unwrap();
+    assert!(network.handed_out().values().all(|holders| !holders.contains("c")));
+
+    network.run_for(3600 * SECOND);
+    assert_eq!(slots(&network), next, "the next period's slots are the only ones now");
+    assert!(network.machine().is_settled());
+    assert_eq!(held.len(), 6);
+}
+
+#[test]
+fn moved_directories_are_followed() {
+    let mut network = settled(20, 3);
+    let before = slots(&network);
+    let gone = before[0].directory;
+    network.remove_directory(&gone);
+    network.publish_consensus();
+    network.settle(30 * SECOND).unwrap();
+    let after = slots(&network);
+    assert_eq!(after.len(), 6);
+    assert!(after.iter().all(|slot| slot.directory != gone));
+    assert!(network.handed_out().values().all(|holders| holders.len() == 1));
+
+    // It comes back, with an empty cache.
+    network.add_directory(gone);
+    network.publish_consensus();
+    network.settle(30 * SECOND).unwrap();
+    assert_eq!(slots(&network), before);
+}
+
+#[test]
+fn few_directories_are_served_as_they_are() {
+    for (directories, expected) in [(1, 2), (2, 4), (3, 6)] {
+        let mut network = Network::builder(21)
+            .directories(directories)
+            .instances(["a", "b"])
+            .build()
+            .unwrap();
+        network.start("a");
+        network.start("b");
+        network.settle(30 * SECOND).unwrap();
+        assert_eq!(
+            slots(&network).len(),
+            expected,
+            "a relay responsible for both replicas counts twice"
+        );
+        let warned = network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::FewDirectories(n) if *n == directories));
+        assert_eq!(warned, directories < 3);
+    }
+}
+
+#[test]
+fn empty_consensus_changes_nothing() {
+    let mut network = settled(22, 2);
+    let before = slots(&network);
+    let uploads = network.uploads();
+    let ring = HashRing::new([]);
+    network.tell(Event::Directories { ring, lifetime: None });
+    network.run_for(600 * SECOND);
+    assert_eq!(slots(&network), before);
+    assert_eq!(network.uploads(), uploads);
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::FewDirectories(0)))
+    );
+}
+
+#[test]
+fn clock_steps_do_no_harm() {
+    for step in [-3600, 3600, -7200, 5400] {
+        let mut network = settled(23, 3);
+        network.step_clock(step);
+        network.run_for(120 * SECOND);
+        assert!(network.machine().is_settled(), "{step}");
+        let time = network.held(&slots(&network)[0]).unwrap().publication_time();
+        // Back: the time stays, since the directories would drop an older one. Forth: it moves on with the clock.
+        let honest = UnixTime::from_secs(1_795_349_700).start_of_hour();
+        assert!(time >= honest, "{step}");
+        network.kill("a");
+        let took = network.settle(10 * SECOND).expect("it mends all the same");
+        assert!(took < SECOND, "{step}: {took:?}");
+    }
+}
+
+#[test]
+fn hung_instance_is_restarted_only_when_it_cannot_be_reached() {
+    let mut network = Network::builder(24)
+        .settings(|settings| {
+            let mut instance = InstanceSettings::new("a");
+            instance.restart = true;
+            settings.instances = vec![instance, InstanceSettings::new("b")];
+        })
+        .build()
+        .unwrap();
+    network.fail("b", Down::Unreachable("refused".into()));
+    // The network knows only instances named at its building, so tell the machine itself.
+    let a = || "a".into();
+    network.tell(Event::InstanceUp { instance: a() });
+    network.tell(Event::InstanceDown {
+        instance: a(),
+        why: Down::Lost("closed".into()),
+    });
+    network.run_for(SECOND);
+    assert!(network.restarts().is_empty(), "the connection is first made anew");
+    network.tell(Event::InstanceDown {
+        instance: a(),
+        why: Down::Unreachable("refused".into()),
+    });
+    assert_eq!(network.restarts().len(), 1);
+    network.run_for(10 * SECOND);
+    assert_eq!(network.restarts().len(), 1, "it is given time to come up");
+    network.run_for(590 * SECOND);
+    let restarts = network.restarts().len();
+    assert!((5..=15).contains(&restarts), "{restarts} restarts in ten minutes");
+    network.tell(Event::InstanceUp { instance: a() });
+    network.run_for(600 * SECOND);
+    assert_eq!(network.restarts().len(), restarts);
+    network.tell(Event::InstanceDown {
+        instance: a(),
+        why: Down::Refused("wrong password".into()),
+    });
+    network.run_for(600 * SECOND);
+    assert_eq!(
+        network.restarts().len(),
+        restarts,
+        "a restart does not change a password"
+    );
+}
+
+#[test]
+fn quiet_network_causes_no_work() {
+    let mut network = settled(25, 3);
+    let start = network.uploads();
+    // From a quarter past to a minute before the full hour.
+    network.run_for(44 * 60 * SECOND);
+    assert_eq!(network.uploads(), start, "nothing happened, so nothing is uploaded");
+    network.run_for(2 * 60 * SECOND);
+    assert_eq!(network.uploads(), start + 6, "the hour turned: all six move together");
+}
+
+#[test]
+fn same_seed_same_run() {
+    let run = || {
+        let mut network = settled(26, 5);
+        network.kill("b");
+        network.settle(10 * SECOND).unwrap();
+        network.run_for(3 * 3600 * SECOND);
+        slots(&network)
+            .iter()
+            .map(|slot| network.held(slot).unwrap().text().to_vec())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
