@@ -88,6 +88,15 @@ impl Publisher {
         Ok((publisher, Reports(receiver)))
     }
 
+    /// Reads every file that the configuration names, and starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn check(config: &Config) -> Result<(), Error> {
+        prepare(config).map(drop)
+    }
+
     /// Takes on another configuration: services and instances come, go and change without touching the rest.
     ///
     /// # Errors
