@@ -1,4 +1,5 @@
-//! Proving to Tor who we are, and with SAFECOOKIE Tor to us: control-spec sections 3.5, 3.21, 3.24; feature/control/control_auth.c.
+//! Proving to Tor who we are, and with SAFECOOKIE Tor to us: control-spec sections 3.5, 3.21, 3.24;
+//! feature/control/control_auth.c.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ impl fmt::Debug for Password {
     }
 }
 
-/// An authentication cookie: 32 random bytes that Tor writes to a file at start. Wiped when dropped and never shown.
+/// An authentication cookie: 32 random bytes that Tor writes to a file at start. Wiped when dropped
+/// and never shown.
 #[derive(Clone)]
 pub struct Cookie(Zeroizing<[u8; 32]>);
 
@@ -73,7 +75,8 @@ impl Cookie {
         &self.0
     }
 
-    /// HMAC-SHA256 over cookie, client nonce and server nonce (feature/control/control_auth.c:190-215).
+    /// HMAC-SHA256 over cookie, client nonce and server nonce
+    /// (feature/control/control_auth.c:190-215).
     fn hash(&self, key: &[u8], client_nonce: &[u8; 32], server_nonce: &[u8]) -> [u8; 32] {
         #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -90,7 +93,8 @@ impl fmt::Debug for Cookie {
     }
 }
 
-/// With what to authenticate. Of what Tor offers and the credentials allow, the best is taken: SAFECOOKIE, COOKIE, password, nothing.
+/// With what to authenticate. Of what Tor offers and the credentials allow, the best is taken:
+/// SAFECOOKIE, COOKIE, password, nothing.
 ///
 /// A Tor that asks for nothing is always taken at its word, and then gets to see no password.
 ///
@@ -135,7 +139,8 @@ impl Credentials {
         })
     }
 
-    /// The cookie in this file, wherever Tor says it is: for a Tor in a container or under another root.
+    /// The cookie in this file, wherever Tor says it is: for a Tor in a container or under another
+    /// root.
     pub fn cookie_file(path: impl Into<PathBuf>) -> Self {
         Self {
             cookie: CookieSource::File(path.into()),
@@ -192,7 +197,8 @@ pub enum Step {
     Done(ProtocolInfo),
 }
 
-/// The steps of authentication, without IO: `PROTOCOLINFO`, the cookie file, `AUTHCHALLENGE`, `AUTHENTICATE`.
+/// The steps of authentication, without IO: `PROTOCOLINFO`, the cookie file, `AUTHCHALLENGE`,
+/// `AUTHENTICATE`.
 ///
 /// Tor closes the connection after every failure, so another attempt needs another connection.
 ///
@@ -232,7 +238,8 @@ enum State {
 }
 
 impl Handshake {
-    /// Begins; the command is to be sent first. `client_nonce` must be random and never be used again.
+    /// Begins; the command is to be sent first. `client_nonce` must be random and never be used
+    /// again.
     pub fn start(credentials: Credentials, client_nonce: [u8; 32]) -> (Self, Command) {
         let handshake = Self {
             credentials,
@@ -246,8 +253,9 @@ impl Handshake {
     /// Takes the reply to the command that was sent last.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if Tor refuses, [`Error::NoUsableMethod`], [`Error::WrongServerHash`], [`Error::UnexpectedReply`] for a reply
-    /// of another form or when none is waited for. None of them can be mended on this connection.
+    /// [`Error::Rejected`] if Tor refuses, [`Error::NoUsableMethod`], [`Error::WrongServerHash`],
+    /// [`Error::UnexpectedReply`] for a reply of another form or when none is waited for. None of
+    /// them can be mended on this connection.
     pub fn reply(&mut self, reply: Reply) -> Result<Step, Error> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Offer => {
@@ -275,7 +283,8 @@ impl Handshake {
     /// Takes the content of the cookie file that [`Step::ReadCookie`] asked for.
     ///
     /// # Errors
-    /// [`Error::CookieFile`] unless it has exactly 32 bytes; [`Error::UnexpectedReply`] if no cookie was asked for.
+    /// [`Error::CookieFile`] unless it has exactly 32 bytes; [`Error::UnexpectedReply`] if no
+    /// cookie was asked for.
     pub fn cookie(&mut self, content: &[u8]) -> Result<Step, Error> {
         let State::Cookie { path, safe } = std::mem::replace(&mut self.state, State::Over) else {
             return Err(out_of_order("a cookie"));
@@ -369,5 +378,188 @@ fn out_of_order(what: &str) -> Error {
     Error::UnexpectedReply {
         command: "AUTHENTICATE".to_owned(),
         problem: format!("the handshake is not waiting for {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(methods: &str) -> Reply {
+        let wire =
+            format!("250-PROTOCOLINFO 1\r\n250-AUTH METHODS={methods}\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n");
+        Reply::parse(wire.as_bytes()).unwrap()
+    }
+
+    fn start(credentials: &Credentials, methods: &str) -> (Handshake, Result<Step, Error>) {
+        let (mut handshake, _) = Handshake::start(credentials.clone(), [7; 32]);
+        let step = handshake.reply(offer(methods));
+        (handshake, step)
+    }
+
+    #[test]
+    fn chooses_the_best_that_both_know() {
+        let auto = Credentials::auto();
+        let null = Credentials::null();
+        let password = Credentials::password("pw").unwrap();
+        let file = Credentials::cookie_file("/mine");
+        let both = Credentials::cookie_file("/mine").with_password(Password::new("pw").unwrap());
+        let cookies = "COOKIE,SAFECOOKIE COOKIEFILE=\"/tor \\\"s\"";
+        let all = "COOKIE,SAFECOOKIE,HASHEDPASSWORD COOKIEFILE=\"/tors\"";
+
+        let table: &[(&str, &Credentials, &str, &str)] = &[
+            ("auto, nothing", &auto, "NULL", "AUTHENTICATE\r\n"),
+            ("auto, cookies", &auto, cookies, "read /tor \"s"),
+            ("auto, cookies and password", &auto, all, "read /tors"),
+            (
+                "auto, password",
+                &auto,
+                "HASHEDPASSWORD",
+                "error Tor offers HASHEDPASSWORD, and the credentials allow a cookie",
+            ),
+            (
+                "auto, a cookie nobody knows where",
+                &auto,
+                "COOKIE,SAFECOOKIE",
+                "error Tor offers COOKIE, SAFECOOKIE",
+            ),
+            ("nothing, nothing", &null, "NULL", "AUTHENTICATE\r\n"),
+            (
+                "nothing, cookies",
+                &null,
+                cookies,
+                "error Tor offers COOKIE, SAFECOOKIE, and the credentials allow none",
+            ),
+            (
+                "password, password",
+                &password,
+                "HASHEDPASSWORD",
+                "AUTHENTICATE \"pw\"\r\n",
+            ),
+            (
+                "password, cookies and password",
+                &password,
+                all,
+                "AUTHENTICATE \"pw\"\r\n",
+            ),
+            ("password, cookies", &password, cookies, "error "),
+            (
+                "password, nothing: it is not shown",
+                &password,
+                "NULL",
+                "AUTHENTICATE\r\n",
+            ),
+            ("own file, cookies", &file, cookies, "read /mine"),
+            ("own file, cookies without a file", &file, "SAFECOOKIE", "read /mine"),
+            ("own file, nothing", &file, "NULL", "AUTHENTICATE\r\n"),
+            ("both, both", &both, all, "read /mine"),
+            ("both, password", &both, "HASHEDPASSWORD", "AUTHENTICATE \"pw\"\r\n"),
+            (
+                "both, a method of the future",
+                &both,
+                "RETINA",
+                "error Tor offers RETINA, and the credentials allow a cookie or a password",
+            ),
+        ];
+        for (name, credentials, methods, expected) in table {
+            let (_, step) = start(credentials, methods);
+            let found = match step {
+                Ok(Step::Send(command)) => String::from_utf8(command.as_bytes().to_vec()).unwrap(),
+                Ok(Step::ReadCookie(path)) => format!("read {}", path.display()),
+                Ok(Step::Done(_)) => "done".to_owned(),
+                Err(error) => error.to_string().replace("cannot authenticate: ", "error "),
+            };
+            assert!(found.starts_with(expected), "{name}: {found}");
+        }
+    }
+
+    /// Hashes made with another implementation (Python's hmac) for cookie 0x01 * 32, client nonce
+    /// 0x07 * 32, server nonce 0x09 * 32.
+    const SERVER_HASH: &str = "D2D210F8B83E6897ACAB1065A3657989139F104CB23D7E67D078D7B7D7079736";
+    const CONTROLLER_HASH: &str = "24BDC8C2E1BA7229FD3E8417DEDA9CA0148986B6737CC6422FA364011FFEDD9E";
+
+    fn challenge(hash: &str) -> Reply {
+        let wire = format!(
+            "250 AUTHCHALLENGE SERVERHASH={hash} SERVERNONCE={}\r\n",
+            "09".repeat(32)
+        );
+        Reply::parse(wire.as_bytes()).unwrap()
+    }
+
+    fn challenged() -> Handshake {
+        let (mut handshake, step) = start(&Credentials::auto(), "COOKIE,SAFECOOKIE COOKIEFILE=\"/c\"");
+        assert!(matches!(step, Ok(Step::ReadCookie(_))));
+        let Ok(Step::Send(command)) = handshake.cookie(&[1; 32]) else {
+            panic!()
+        };
+        assert_eq!(command, Command::auth_challenge(&[7; 32]));
+        handshake
+    }
+
+    #[test]
+    fn safe_cookie() {
+        let mut handshake = challenged();
+        let Ok(Step::Send(command)) = handshake.reply(challenge(SERVER_HASH)) else {
+            panic!()
+        };
+        assert_eq!(
+            command.as_bytes(),
+            format!("AUTHENTICATE {CONTROLLER_HASH}\r\n").as_bytes()
+        );
+        let Ok(Step::Done(info)) = handshake.reply(Reply::parse(b"250 OK\r\n").unwrap()) else {
+            panic!()
+        };
+        assert_eq!(info.tor_version(), Some("0.4.5.9"));
+        assert!(matches!(
+            handshake.reply(Reply::parse(b"250 OK\r\n").unwrap()),
+            Err(Error::UnexpectedReply { .. })
+        ));
+    }
+
+    #[test]
+    fn a_server_without_the_cookie_learns_nothing() {
+        let last = SERVER_HASH.chars().last().unwrap();
+        let wrong = SERVER_HASH.replace(last, if last == '0' { "1" } else { "0" });
+        for hash in [wrong, "00".repeat(32)] {
+            assert!(
+                matches!(challenged().reply(challenge(&hash)), Err(Error::WrongServerHash)),
+                "{hash}"
+            );
+        }
+        for hash in ["", "00", &"0G".repeat(32), &"00".repeat(33)] {
+            assert!(
+                matches!(challenged().reply(challenge(hash)), Err(Error::UnexpectedReply { .. })),
+                "{hash}"
+            );
+        }
+        let refused = Reply::parse(b"515 Cookie authentication is disabled\r\n").unwrap();
+        assert!(matches!(
+            challenged().reply(refused),
+            Err(Error::Rejected { code: 515, .. })
+        ));
+    }
+
+    #[test]
+    fn old_cookies_are_sent_as_they_are() {
+        let (mut handshake, _) = start(&Credentials::auto(), "COOKIE COOKIEFILE=\"/c\"");
+        let Ok(Step::Send(command)) = handshake.cookie(&[0xab; 32]) else {
+            panic!()
+        };
+        assert_eq!(
+            command.as_bytes(),
+            format!("AUTHENTICATE {}\r\n", "AB".repeat(32)).as_bytes()
+        );
+    }
+
+    #[test]
+    fn a_cookie_has_32_bytes() {
+        for length in [0, 31, 33] {
+            let (mut handshake, _) = start(&Credentials::auto(), "COOKIE,SAFECOOKIE COOKIEFILE=\"/c\"");
+            let error = handshake.cookie(&vec![1; length]).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("cookie file /c: an authentication cookie has 32 bytes, not {length}")
+            );
+        }
     }
 }

@@ -1,17 +1,20 @@
 //! The client on tokio: connections over TCP and unix sockets.
 //!
-//! One task owns the socket. [`Connection`] hands it commands and can be cloned freely; [`Events`] receives what Tor reports. How it
-//! behaves:
+//! One task owns the socket. [`Connection`] hands it commands and can be cloned freely; [`Events`]
+//! receives what Tor reports. How it behaves:
 //!
-//! - **Deadlines.** Every command has one, 10 seconds by default. When it passes, the connection is closed, for a late reply could not
-//!   be told from the next command's; all callers that wait get an error, and so does every later call.
-//! - **Cancelling.** Dropping the future of a call is safe. If the command was sent already, its reply is awaited, matched and
-//!   discarded, within the same deadline.
-//! - **Slow readers.** Events wait in a queue that is bounded in number and bytes. When it is full, events are dropped, and
-//!   [`Event::Lagged`](crate::Event::Lagged) says how many at the place where they are missing. Replies never wait for events.
-//! - **Confusion.** A stray reply, a reply whose form does not fit its command, or bytes that are not the control protocol close the
-//!   connection: nothing after that could be trusted.
-//! - **The end.** [`Connection::closed`] resolves with the reason as soon as the socket ends. Dropping the last [`Connection`] closes it.
+//! - **Deadlines.** Every command has one, 10 seconds by default. When it passes, the connection is
+//!   closed, for a late reply could not be told from the next command's; all callers that wait get
+//!   an error, and so does every later call.
+//! - **Cancelling.** Dropping the future of a call is safe. If the command was sent already, its
+//!   reply is awaited, matched and discarded, within the same deadline.
+//! - **Slow readers.** Events wait in a queue that is bounded in number and bytes. When it is full,
+//!   events are dropped, and [`Event::Lagged`](crate::Event::Lagged) says how many at the place
+//!   where they are missing. Replies never wait for events.
+//! - **Confusion.** A stray reply, a reply whose form does not fit its command, or bytes that are
+//!   not the control protocol close the connection: nothing after that could be trusted.
+//! - **The end.** [`Connection::closed`] resolves with the reason as soon as the socket ends.
+//!   Dropping the last [`Connection`] closes it.
 
 use std::time::Duration;
 
@@ -72,7 +75,8 @@ impl Options {
         }
     }
 
-    /// About how many bytes the waiting events may hold; a single event is kept whatever its size. Default: 64 MiB.
+    /// About how many bytes the waiting events may hold; a single event is kept whatever its size.
+    /// Default: 64 MiB.
     #[must_use]
     pub fn event_queue_bytes(self, bytes: usize) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Commands, checked and written out.
 //!
-//! A [`Command`] can only be built from arguments that stay within their line: a CR, LF or NUL in one is an
-//! [`Error::Argument`], so nobody's input becomes another command. The formats are those of control-spec section 3.
+//! A [`Command`] can only be built from arguments that stay within their line: a CR, LF or NUL in
+//! one is an [`Error::Argument`], so nobody's input becomes another command. The formats are those
+//! of control-spec section 3.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +17,8 @@ use crate::{ArgumentProblem, Error};
 
 /// One command with its body, ready to be sent.
 ///
-/// The bytes are wiped when it is dropped, as an `AUTHENTICATE` holds a secret; `Debug` never shows that one's argument.
+/// The bytes are wiped when it is dropped, as an `AUTHENTICATE` holds a secret; `Debug` never shows
+/// that one's argument.
 ///
 /// ```
 /// use onionweave_control::Command;
@@ -34,11 +36,13 @@ pub struct Command {
 }
 
 impl Command {
-    /// The longest command that Tor takes, in bytes with line ends and body: a longer one is answered by
-    /// `500 Line too long.` and the end of the connection (feature/control/control.c:280,454-458; lib/buf/buffers.c:886).
+    /// The longest command that Tor takes, in bytes with line ends and body: a longer one is
+    /// answered by `500 Line too long.` and the end of the connection
+    /// (feature/control/control.c:280,454-458; lib/buf/buffers.c:886).
     pub const MAX_BYTES: usize = (1 << 20) - 1;
 
-    /// `PROTOCOLINFO 1`: how to authenticate. Tor answers it once on a connection (feature/control/control.c:261-275).
+    /// `PROTOCOLINFO 1`: how to authenticate. Tor answers it once on a connection
+    /// (feature/control/control.c:261-275).
     pub fn protocol_info() -> Self {
         Self::fixed("PROTOCOLINFO", "PROTOCOLINFO 1\r\n")
     }
@@ -56,7 +60,8 @@ impl Command {
 
     /// `AUTHENTICATE` with a password.
     pub fn authenticate_password(password: &Password) -> Self {
-        // Twice the length is the most that quoting can need: the buffer never moves and leaves no copy behind.
+        // Twice the length is the most that quoting can need: the buffer never moves and leaves no
+        // copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(password.as_bytes().len() * 2 + 32));
         bytes.extend_from_slice(b"AUTHENTICATE ");
         push_quoted(&mut bytes, password.as_bytes());
@@ -67,7 +72,8 @@ impl Command {
         }
     }
 
-    /// `AUTHENTICATE` with the cookie itself. This shows the cookie to whoever answers; SAFECOOKIE does not.
+    /// `AUTHENTICATE` with the cookie itself. This shows the cookie to whoever answers; SAFECOOKIE
+    /// does not.
     pub fn authenticate_cookie(cookie: &Cookie) -> Self {
         Self::authenticate_hex(cookie.as_bytes())
     }
@@ -80,7 +86,8 @@ impl Command {
     /// `GETINFO` with one or more keys. Without any, Tor answers a bare `250 OK`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty key or one with spaces or control characters, [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for an empty key or one with spaces or control characters,
+    /// [`Error::CommandTooLong`].
     pub fn get_info<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> Result<Self, Error> {
         let mut line = Line::new("GETINFO");
         for key in keys {
@@ -89,7 +96,8 @@ impl Command {
         line.end()
     }
 
-    /// `SETEVENTS`: exactly these events from now on, replacing what was set (feature/control/control_cmd.c:388-428). None ends all.
+    /// `SETEVENTS`: exactly these events from now on, replacing what was set
+    /// (feature/control/control_cmd.c:388-428). None ends all.
     ///
     /// # Errors
     /// [`Error::Argument`] if an [`EventKind::Other`] is not one word.
@@ -101,7 +109,8 @@ impl Command {
         line.end()
     }
 
-    /// `HSFETCH`: asks directories for a descriptor. The answers come as `HS_DESC` and `HS_DESC_CONTENT` events, or not at all.
+    /// `HSFETCH`: asks directories for a descriptor. The answers come as `HS_DESC` and
+    /// `HS_DESC_CONTENT` events, or not at all.
     ///
     /// # Errors
     /// [`Error::CommandTooLong`] with tens of thousands of servers.
@@ -114,16 +123,19 @@ impl Command {
 
     /// `+HSPOST`: uploads a descriptor to `servers`, relays named by their fingerprint.
     ///
-    /// `hs_address` is the 56-character address of a v3 service, with or without `.onion`; without it Tor takes the body for v2. Then
-    /// a Tor that has no v2 **gives no reply at all** (seen on 0.4.9.11), and only the deadline ends the wait.
-    /// Without servers Tor chooses, wrongly so for a v3 descriptor of the next period (feature/hs/hs_control.c:228-237).
+    /// `hs_address` is the 56-character address of a v3 service, with or without `.onion`; without
+    /// it Tor takes the body for v2. Then a Tor that has no v2 **gives no reply at all** (seen on
+    /// 0.4.9.11), and only the deadline ends the wait. Without servers Tor chooses, wrongly so for
+    /// a v3 descriptor of the next period (feature/hs/hs_control.c:228-237).
     ///
-    /// `body` is the descriptor's text. It is sent as it is, but ended by exactly one LF: with an empty line after the descriptor, C
-    /// Tor's directories store it so and other implementations refuse it.
+    /// `body` is the descriptor's text. It is sent as it is, but ended by exactly one LF: with an
+    /// empty line after the descriptor, C Tor's directories store it so and other implementations
+    /// refuse it.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a malformed address, an empty body, one that begins with an annotation (`@`, which Tor answers with
-    /// 554), or one that holds a NUL (where Tor would cut it); [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for a malformed address, an empty body, one that begins with an
+    /// annotation (`@`, which Tor answers with 554), or one that holds a NUL (where Tor would cut
+    /// it); [`Error::CommandTooLong`].
     pub fn hs_post(servers: &[[u8; 20]], hs_address: Option<&str>, body: &[u8]) -> Result<Self, Error> {
         let mut line = Line::new("+HSPOST");
         line.servers(servers);
@@ -156,10 +168,12 @@ impl Command {
         Self::fixed("SIGNAL", &line)
     }
 
-    /// `SETCONF`: sets options, all or none (feature/control/control_cmd.c:571-616). A key named several times becomes a list.
+    /// `SETCONF`: sets options, all or none (feature/control/control_cmd.c:571-616). A key named
+    /// several times becomes a list.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a key that is not letters, digits and `_`, or a value with CR, LF or NUL; [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for a key that is not letters, digits and `_`, or a value with CR, LF or
+    /// NUL; [`Error::CommandTooLong`].
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -185,7 +199,8 @@ impl Command {
     /// `RESETCONF`: sets options back to their defaults.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a key that is not letters, digits and `_`; [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for a key that is not letters, digits and `_`;
+    /// [`Error::CommandTooLong`].
     pub fn reset_conf(options: &[&str]) -> Result<Self, Error> {
         let mut line = Line::new("RESETCONF");
         if options.is_empty() {
@@ -197,7 +212,8 @@ impl Command {
         line.end()
     }
 
-    /// `TAKEOWNERSHIP`: Tor exits when this connection ends (feature/control/control_cmd.c:500-514, control.c:220-257).
+    /// `TAKEOWNERSHIP`: Tor exits when this connection ends (feature/control/control_cmd.c:500-514,
+    /// control.c:220-257).
     pub fn take_ownership() -> Self {
         Self::fixed("TAKEOWNERSHIP", "TAKEOWNERSHIP\r\n")
     }
@@ -210,8 +226,8 @@ impl Command {
     /// Any other command of one line, given without its line end.
     ///
     /// # Errors
-    /// [`Error::Argument`] for CR, LF or NUL, an empty line, or a first character `+`, which would begin a body;
-    /// [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for CR, LF or NUL, an empty line, or a first character `+`, which would
+    /// begin a body; [`Error::CommandTooLong`].
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -228,11 +244,12 @@ impl Command {
         line.end()
     }
 
-    /// Any other command with a body. `text` is its line with or without the `+`; the body is escaped here, and a last line without
-    /// LF gets one.
+    /// Any other command with a body. `text` is its line with or without the `+`; the body is
+    /// escaped here, and a last line without LF gets one.
     ///
     /// # Errors
-    /// [`Error::Argument`] for CR, LF or NUL in the line, an empty line, an empty body or one with a NUL; [`Error::CommandTooLong`].
+    /// [`Error::Argument`] for CR, LF or NUL in the line, an empty line, an empty body or one with
+    /// a NUL; [`Error::CommandTooLong`].
     pub fn raw_with_body(text: &str, body: &[u8]) -> Result<Self, Error> {
         let line = if text.starts_with('+') {
             Line::raw(text)?
@@ -306,7 +323,8 @@ pub struct HsFetch {
 impl HsFetch {
     /// The v2 descriptor with this ID, 32 characters of lower-case base32.
     ///
-    /// Tor refuses it without a server. Each server is asked once (feature/rend/rendclient.c:616-674).
+    /// Tor refuses it without a server. Each server is asked once
+    /// (feature/rend/rendclient.c:616-674).
     ///
     /// # Errors
     /// [`Error::Argument`] if the ID has another form.
@@ -324,7 +342,8 @@ impl HsFetch {
         })
     }
 
-    /// The descriptor of a service by its address, 16 (v2) or 56 (v3) characters of lower-case base32, with or without `.onion`.
+    /// The descriptor of a service by its address, 16 (v2) or 56 (v3) characters of lower-case
+    /// base32, with or without `.onion`.
     ///
     /// # Errors
     /// [`Error::Argument`] if the address has another form.
@@ -419,7 +438,8 @@ pub enum Signal {
     Debug,
     /// Exit at once.
     Halt,
-    /// New circuits for new streams, and empty caches of descriptors. At most once in ten seconds, later ones are put off and merged.
+    /// New circuits for new streams, and empty caches of descriptors. At most once in ten seconds,
+    /// later ones are put off and merged.
     NewNym,
     /// Forget the addresses that were looked up.
     ClearDnsCache,
@@ -583,4 +603,183 @@ pub(crate) fn forbidden(value: &[u8]) -> Option<ArgumentProblem> {
 /// Tor's own check is `strspn(.., BASE32_CHARS)`: lower-case only.
 fn is_base32(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "lhrcprndbm75osvtwkzuo5pdj7666cz7";
+    const V3: &str = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
+
+    fn wire(command: Result<Command, Error>) -> String {
+        String::from_utf8(command.unwrap().as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn writes_what_tor_reads() {
+        let password = Password::new("a \"b\" \\c").unwrap();
+        let cookie = Cookie::new(&[0xab; 32]).unwrap();
+        let fetch = HsFetch::address(&format!("{V3}.onion"))
+            .unwrap()
+            .server([1; 20])
+            .server([2; 20]);
+        let one = "01".repeat(20);
+        let table: &[(Result<Command, Error>, &str)] = &[
+            (Ok(Command::protocol_info()), "PROTOCOLINFO 1\r\n"),
+            (
+                Ok(Command::auth_challenge(&[0x0f; 32])),
+                &format!("AUTHCHALLENGE SAFECOOKIE {}\r\n", "0F".repeat(32)),
+            ),
+            (Ok(Command::authenticate_null()), "AUTHENTICATE\r\n"),
+            (
+                Ok(Command::authenticate_password(&password)),
+                "AUTHENTICATE \"a \\\"b\\\" \\\\c\"\r\n",
+            ),
+            (
+                Ok(Command::authenticate_cookie(&cookie)),
+                &format!("AUTHENTICATE {}\r\n", "AB".repeat(32)),
+            ),
+            (Command::get_info(["a", "b/c"]), "GETINFO a b/c\r\n"),
+            (Command::set_events(&[]), "SETEVENTS\r\n"),
+            (
+                Command::set_events(&[EventKind::HsDesc, EventKind::Other("BW".to_owned())]),
+                "SETEVENTS HS_DESC BW\r\n",
+            ),
+            (
+                Command::hs_fetch(&fetch),
+                &format!("HSFETCH {V3} SERVER=${one} SERVER=${}\r\n", "02".repeat(20)),
+            ),
+            (Command::hs_post(&[], None, b"a\n"), "+HSPOST\r\na\r\n.\r\n"),
+            (
+                Command::hs_post(&[[1; 20]], Some(V3), b".a\n\nb"),
+                &format!("+HSPOST SERVER=${one} HSADDRESS={V3}\r\n..a\r\n\r\nb\r\n.\r\n"),
+            ),
+            (Command::hs_post(&[], None, b"a\r\n\n\n"), "+HSPOST\r\na\r\n.\r\n"),
+            (Ok(Command::signal(Signal::NewNym)), "SIGNAL NEWNYM\r\n"),
+            (
+                Command::set_conf(&[("A_1", "x y"), ("B", "")]),
+                "SETCONF A_1=\"x y\" B=\"\"\r\n",
+            ),
+            (Command::reset_conf(&["A", "B"]), "RESETCONF A B\r\n"),
+            (Ok(Command::take_ownership()), "TAKEOWNERSHIP\r\n"),
+            (Ok(Command::quit()), "QUIT\r\n"),
+            (Command::raw("GETCONF SocksPort"), "GETCONF SocksPort\r\n"),
+            (
+                Command::raw_with_body("LOADCONF", b"SocksPort 0"),
+                "+LOADCONF\r\nSocksPort 0\r\n.\r\n",
+            ),
+            (
+                Command::raw_with_body("+LOADCONF", b"SocksPort 0\n\n"),
+                "+LOADCONF\r\nSocksPort 0\r\n\r\n.\r\n",
+            ),
+        ];
+        for (command, expected) in table {
+            assert_eq!(wire(command.clone()), **expected);
+        }
+    }
+
+    #[test]
+    fn refuses_what_would_become_another_command() {
+        for bad in ["\r", "\n", "\0", "a\r\nSIGNAL HALT", "a\nb"] {
+            let other = EventKind::Other(bad.to_owned());
+            let results = [
+                Command::get_info(["version", bad]),
+                Command::set_events(&[other]),
+                HsFetch::address(bad).and_then(|fetch| Command::hs_fetch(&fetch)),
+                HsFetch::v2_descriptor(bad).and_then(|fetch| Command::hs_fetch(&fetch)),
+                Command::hs_post(&[], Some(bad), b"body"),
+                Command::set_conf(&[("ContactInfo", bad)]),
+                Command::set_conf(&[(bad, "me")]),
+                Command::reset_conf(&[bad]),
+                Command::raw(bad),
+                Command::raw_with_body(bad, b"body"),
+                Password::new(bad).map(|password| Command::authenticate_password(&password)),
+            ];
+            for result in results {
+                assert!(matches!(result, Err(Error::Argument { .. })), "{bad:?}: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_malformed_arguments() {
+        let table: &[(Result<Command, Error>, &str)] = &[
+            (Command::get_info([""]), "GETINFO: the key is empty"),
+            (
+                Command::get_info(["a b"]),
+                "GETINFO: the key holds spaces or control characters",
+            ),
+            (
+                Command::get_info(["a\r\nb"]),
+                "GETINFO: the key has a line break at byte 1",
+            ),
+            (Command::hs_post(&[], None, b""), "+HSPOST: the body is empty"),
+            (Command::hs_post(&[], None, b"\r\n\n"), "+HSPOST: the body is empty"),
+            (
+                Command::hs_post(&[], None, b"ab\0c"),
+                "+HSPOST: the body has a NUL at byte 2",
+            ),
+            (
+                Command::hs_post(&[], None, b"@type x\n"),
+                "+HSPOST: the body begins with an annotation, which Tor refuses",
+            ),
+            (
+                Command::hs_post(&[], Some("short"), b"a"),
+                "+HSPOST: the address is not 56 characters of lower-case base32",
+            ),
+            (Command::set_conf(&[]), "SETCONF: the list of options is empty"),
+            (
+                Command::set_conf(&[("A=B", "c")]),
+                "SETCONF: the option is not letters, digits and '_'",
+            ),
+            (Command::raw(""), "the keyword is empty"),
+            (Command::raw(" x"), "the keyword is empty"),
+            (
+                Command::raw("+HSPOST"),
+                "+HSPOST: the line begins with '+' but has no body",
+            ),
+            (Command::raw_with_body("", b"a"), "the keyword is empty"),
+            (
+                HsFetch::v2_descriptor(&ID.to_uppercase()).and_then(|fetch| Command::hs_fetch(&fetch)),
+                "HSFETCH: the descriptor ID is not 32 characters of lower-case base32",
+            ),
+        ];
+        for (result, message) in table {
+            let error = result.as_ref().unwrap_err().to_string();
+            assert!(error.ends_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_tor_cuts() {
+        let line = "x".repeat(Command::MAX_BYTES - 2);
+        assert_eq!(Command::raw(&line).unwrap().as_bytes().len(), Command::MAX_BYTES);
+        let error = Command::raw(&format!("{line}x")).unwrap_err();
+        assert!(matches!(error, Error::CommandTooLong { length, .. } if length == Command::MAX_BYTES + 1));
+
+        let overhead = "+HSPOST\r\n\r\n.\r\n".len();
+        let body = vec![b'x'; Command::MAX_BYTES - overhead];
+        assert_eq!(
+            Command::hs_post(&[], None, &body).unwrap().as_bytes().len(),
+            Command::MAX_BYTES
+        );
+        let body = vec![b'x'; Command::MAX_BYTES - overhead + 1];
+        assert!(matches!(
+            Command::hs_post(&[], None, &body),
+            Err(Error::CommandTooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let password = Password::new("swordfish").unwrap();
+        let command = Command::authenticate_password(&password);
+        let raw = Command::raw("authenticate \"swordfish\"").unwrap();
+        for shown in [format!("{password:?}"), format!("{command:?}"), format!("{raw:?}")] {
+            assert!(!shown.contains("swordfish"), "{shown}");
+        }
+        let shown = format!("{:?}", Command::hs_post(&[], None, b"a long body").unwrap());
+        assert_eq!(shown, "Command(+HSPOST, 25 bytes)");
+    }
 }

@@ -22,7 +22,8 @@ pub enum Error {
         problem: ArgumentProblem,
     },
 
-    /// A command is longer than Tor accepts (`MAX_COMMAND_LINE_LENGTH`, feature/control/control.c:280): nothing was sent.
+    /// A command is longer than Tor accepts (`MAX_COMMAND_LINE_LENGTH`,
+    /// feature/control/control.c:280): nothing was sent.
     #[error("{command}: the command has {length} bytes; Tor accepts at most {limit}")]
     #[non_exhaustive]
     CommandTooLong {
@@ -42,13 +43,15 @@ pub enum Error {
         command: String,
         /// Tor's status code, 400 to 599 (control-spec section 4).
         code: u16,
-        /// Tor's text without the code; the lines of a longer answer are joined by `; `. Bytes that are not UTF-8 are replaced.
+        /// Tor's text without the code; the lines of a longer answer are joined by `; `. Bytes that
+        /// are not UTF-8 are replaced.
         text: String,
     },
 
     /// Tor accepted the command, but the reply has not the form that this command's replies have.
     ///
-    /// As replies carry no identifier, this may be the reply to another command; the tokio client closes the connection.
+    /// As replies carry no identifier, this may be the reply to another command; the tokio client
+    /// closes the connection.
     #[error("{command}: unexpected reply: {problem}")]
     #[non_exhaustive]
     UnexpectedReply {
@@ -100,7 +103,8 @@ pub enum Error {
         lines: u64,
     },
 
-    /// A reply came while no command was waiting for one. Some commands of Tor give two final replies.
+    /// A reply came while no command was waiting for one. Some commands of Tor give two final
+    /// replies.
     #[error("Tor sent a reply that no command was waiting for: {code} {text}")]
     #[non_exhaustive]
     StrayReply {
@@ -136,7 +140,8 @@ pub enum Error {
         problem: String,
     },
 
-    /// A cookie has the wrong length: `AUTHENTICATION_COOKIE_LEN`, feature/control/control_auth.c:28.
+    /// A cookie has the wrong length: `AUTHENTICATION_COOKIE_LEN`,
+    /// feature/control/control_auth.c:28.
     #[error("an authentication cookie has 32 bytes, not {length}")]
     #[non_exhaustive]
     CookieLength {
@@ -174,7 +179,8 @@ pub enum Error {
         source: Arc<std::io::Error>,
     },
 
-    /// Connecting and authenticating took longer than allowed. A Tor that is stopped accepts connections and answers nothing.
+    /// Connecting and authenticating took longer than allowed. A Tor that is stopped accepts
+    /// connections and answers nothing.
     #[error("the control port {endpoint} did not let us in within {after:?}")]
     #[non_exhaustive]
     ConnectDeadline {
@@ -194,16 +200,19 @@ pub enum Error {
         after: Duration,
     },
 
-    /// The connection is closed, so no reply will come. The command may or may not have been carried out.
+    /// The connection is closed, so no reply will come. The command may or may not have been
+    /// carried out.
     #[error("the control connection is closed: {0}")]
     Closed(CloseReason),
 }
 
 impl Error {
-    /// Whether the same command, unchanged, may succeed later: after a reconnect where the connection is closed, or once Tor knows more.
+    /// Whether the same command, unchanged, may succeed later: after a reconnect where the
+    /// connection is closed, or once Tor knows more.
     ///
-    /// For what Tor answered, these are 451 (resources exhausted), 551 (an internal error, such as a descriptor that is not there
-    /// yet) and `552 Server "X" not found`, which a newer consensus may change.
+    /// For what Tor answered, these are 451 (resources exhausted), 551 (an internal error, such as
+    /// a descriptor that is not there yet) and `552 Server "X" not found`, which a newer consensus
+    /// may change.
     ///
     /// ```
     /// use onionweave_control::{Reply, Error};
@@ -262,7 +271,8 @@ pub enum ArgumentProblem {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Tor closed the connection between two replies: it exited, was killed, or refused to authenticate.
+    /// Tor closed the connection between two replies: it exited, was killed, or refused to
+    /// authenticate.
     #[error("Tor closed it")]
     Eof,
     /// A command's deadline passed without a reply.
@@ -274,7 +284,8 @@ pub enum CloseReason {
         /// The time that was allowed.
         after: Duration,
     },
-    /// What came was not the control protocol, passed a limit, or could not be matched to a command.
+    /// What came was not the control protocol, passed a limit, or could not be matched to a
+    /// command.
     #[error("{0}")]
     Protocol(Arc<Error>),
     /// The socket failed.

@@ -1,7 +1,7 @@
 //! What Tor reports by itself: the asynchronous replies of control-spec section 4.1.
 //!
-//! Interpreting never fails and never loses anything: an event that is not known, or has not the form it is known to have, is
-//! [`Event::Unknown`] with its lines as they came.
+//! Interpreting never fails and never loses anything: an event that is not known, or has not the
+//! form it is known to have, is [`Event::Unknown`] with its lines as they came.
 
 use std::str;
 
@@ -40,7 +40,8 @@ pub enum Event {
     NetworkLiveness(NetworkLiveness),
     /// Any other event.
     Unknown(RawEvent),
-    /// This many events were dropped here, because nobody read them in time. Only the tokio client makes this one.
+    /// This many events were dropped here, because nobody read them in time. Only the tokio client
+    /// makes this one.
     Lagged(u64),
 }
 
@@ -69,7 +70,8 @@ impl Event {
     }
 }
 
-/// A new consensus: the list of relays that Tor uses from now on (feature/control/control_events.c:1540-1591).
+/// A new consensus: the list of relays that Tor uses from now on
+/// (feature/control/control_events.c:1540-1591).
 ///
 /// Tor loads its cached consensus at start without this event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,5 +125,100 @@ impl NetworkLiveness {
             b"DOWN" => Some(NetworkLiveness::Down),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXUPPER;
+
+    use super::*;
+
+    /// An event in one line; what is absent is left out.
+    fn describe(event: &Event) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        let mut add = |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name}={value}")));
+        match event {
+            Event::HsDesc(event) => {
+                add("address", event.address().map(str::to_owned));
+                add("auth", event.auth().map(|auth| format!("{auth:?}")));
+                add("hsdir", event.hsdir().map(ToString::to_string));
+                add("id", event.descriptor_id().map(str::to_owned));
+                add("reason", event.reason().map(|reason| format!("{reason:?}")));
+                add("replica", event.replica().map(|replica| replica.to_string()));
+                add("index", event.hsdir_index().map(|index| HEXUPPER.encode(index)));
+                add("extra", (!event.extra().is_empty()).then(|| event.extra().join(",")));
+                parts.insert(0, format!("HS_DESC {:?}", event.action()));
+            }
+            Event::HsDescContent(event) => {
+                add("address", event.address().map(str::to_owned));
+                add("id", Some(event.descriptor_id().to_owned()));
+                add("hsdir", event.hsdir().map(ToString::to_string));
+                add("content", Some(format!("\"{}\"", event.content().escape_ascii())));
+                parts.insert(0, "HS_DESC_CONTENT".to_owned());
+            }
+            Event::StatusClient(event) => {
+                for (key, value) in event.arguments() {
+                    add(key, Some(format!("{value:?}")));
+                }
+                add(
+                    "progress",
+                    event.bootstrap_progress().map(|progress| progress.to_string()),
+                );
+                parts.insert(0, format!("STATUS_CLIENT {:?} {}", event.severity(), event.action()));
+            }
+            Event::NewConsensus(event) => parts.push(format!("NEWCONSENSUS {:?}", event.text().unwrap())),
+            Event::NetworkLiveness(liveness) => parts.push(format!("NETWORK_LIVENESS {liveness:?}")),
+            Event::Unknown(raw) => parts.push(format!("unknown \"{}\"", raw.keyword().escape_ascii())),
+            Event::Lagged(lost) => parts.push(format!("lagged {lost}")),
+        }
+        parts.join(" ")
+    }
+
+    #[test]
+    fn named_vectors() {
+        let mut driven = 0;
+        for block in include_str!("../testdata/events.txt").split("\n\n") {
+            let mut wire = String::new();
+            let (mut name, mut expected) = ("", "");
+            for line in block.lines() {
+                match line.split_once(' ').unwrap_or((line, "")) {
+                    ("name", rest) => name = rest,
+                    (">", rest) => wire.extend([rest, "\r\n"]),
+                    ("=", rest) => expected = rest,
+                    _ => panic!("{name}: {line}"),
+                }
+            }
+            let event = Event::parse(wire.as_bytes()).expect(name);
+            assert_eq!(describe(&event), expected, "{name}");
+            if let Event::Unknown(raw) = event {
+                assert_eq!(
+                    raw,
+                    RawEvent::parse(wire.as_bytes()).unwrap(),
+                    "{name}: nothing is lost"
+                );
+            }
+            driven += 1;
+        }
+        assert_eq!(driven, 42);
+    }
+
+    #[test]
+    fn bytes_that_are_not_text() {
+        let event = Event::parse(b"650 HS_DESC UPLOADED \xff UNKNOWN UNKNOWN\r\n").unwrap();
+        assert!(matches!(event, Event::Unknown(_)));
+
+        let event = Event::parse(b"650 STATUS_CLIENT NOTICE X A=\xff\r\n").unwrap();
+        let Event::StatusClient(status) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(status.argument("A"), Some("\u{fffd}"));
+
+        let event = Event::parse(b"650+NEWCONSENSUS\r\n\xff\r\n.\r\n650 OK\r\n").unwrap();
+        let Event::NewConsensus(consensus) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(consensus.body(), b"\xff\n");
+        assert!(consensus.text().is_err());
     }
 }

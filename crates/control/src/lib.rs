@@ -4,12 +4,13 @@
 //!
 //! From the bytes up:
 //! - [`codec`]: lines, dot-stuffing, whole replies and events, limits.
-//! - [`command`] writes commands; [`event`], [`relay_name`], [`protocol_info`] interpret what comes back.
+//! - [`command`] writes commands; [`event`], [`relay_name`], [`protocol_info`] interpret what comes
+//!   back.
 //! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
-//! - [`client`] (feature `tokio`) is the only part that does IO.
+//! - `client` (feature `tokio`) is the only part that does IO.
 //!
-//! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below `src/`; sections are those of
-//! Tor's control-spec.
+//! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below
+//! `src/`; sections are those of Tor's control-spec.
 
 pub mod auth;
 #[cfg(feature = "tokio")]
@@ -18,6 +19,8 @@ pub mod codec;
 pub mod command;
 mod error;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod protocol_info;
 pub mod relay_name;
 pub mod session;

@@ -25,11 +25,12 @@ pub struct ProtocolInfo {
 }
 
 impl ProtocolInfo {
-    /// Reads the reply to `PROTOCOLINFO 1`. Lines and keywords that are not known are ignored, as the specification demands.
+    /// Reads the reply to `PROTOCOLINFO 1`. Lines and keywords that are not known are ignored, as
+    /// the specification demands.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if it is negative; [`Error::UnexpectedReply`] if it is no reply to PROTOCOLINFO, has no methods, or is
-    /// quoted wrongly.
+    /// [`Error::Rejected`] if it is negative; [`Error::UnexpectedReply`] if it is no reply to
+    /// PROTOCOLINFO, has no methods, or is quoted wrongly.
     pub fn from_reply(reply: Reply) -> Result<Self, Error> {
         let reply = reply.into_result("PROTOCOLINFO")?;
         let unexpected = |problem: String| Error::UnexpectedReply {
@@ -82,7 +83,8 @@ impl ProtocolInfo {
         }
     }
 
-    /// The methods that Tor offers, in its order. Never empty in what [`from_reply`](Self::from_reply) gives.
+    /// The methods that Tor offers, in its order. Never empty in what
+    /// [`from_reply`](Self::from_reply) gives.
     pub fn methods(&self) -> impl Iterator<Item = &AuthMethod> {
         self.methods.iter()
     }
@@ -152,4 +154,66 @@ fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
 #[cfg(not(unix))]
 fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &[&str]) -> Result<ProtocolInfo, Error> {
+        let wire = lines.join("\r\n") + "\r\n";
+        ProtocolInfo::from_reply(Reply::parse(wire.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn escaped_paths() {
+        let info = parse(&[
+            "250-PROTOCOLINFO 1",
+            r#"250-AUTH METHODS=COOKIE,SAFECOOKIE,HASHEDPASSWORD,NEW COOKIEFILE="/a \"b\" \\c/\303\244" SOMETHING=else"#,
+            "250-NOISE x=\"",
+            r#"250-VERSION Tor="0.4.5.9 (git-\tabc)" More"#,
+            "250 OK",
+        ])
+        .unwrap();
+        assert_eq!(info.cookie_file(), Some(Path::new("/a \"b\" \\c/ä")));
+        assert_eq!(info.tor_version(), Some("0.4.5.9 (git-\tabc)"));
+        let methods: Vec<_> = info.methods().map(AuthMethod::as_str).collect();
+        assert_eq!(methods, ["COOKIE", "SAFECOOKIE", "HASHEDPASSWORD", "NEW"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_are_not_utf8() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let info = parse(&[
+            "250-PROTOCOLINFO 1",
+            r#"250-AUTH METHODS=COOKIE COOKIEFILE="/\377""#,
+            "250 OK",
+        ])
+        .unwrap();
+        assert_eq!(info.cookie_file().unwrap().as_os_str().as_bytes(), b"/\xff");
+    }
+
+    #[test]
+    fn other_replies() {
+        let table: &[(&[&str], &str)] = &[
+            (&["250 OK"], "expected the line PROTOCOLINFO first, got \"OK\""),
+            (&["250-PROTOCOLINFO 1", "250 OK"], "no method"),
+            (&["250-PROTOCOLINFO 1", "250-AUTH METHODS=", "250 OK"], "no method"),
+            (
+                &[
+                    "250-PROTOCOLINFO 1",
+                    "250-AUTH METHODS=COOKIE COOKIEFILE=\"/a",
+                    "250 OK",
+                ],
+                "bad quoting in \"AUTH",
+            ),
+            (&["514 Authentication required."], "Tor answered 514"),
+        ];
+        for (lines, message) in table {
+            let error = parse(lines).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
 }

@@ -7,8 +7,8 @@ use data_encoding::{HEXUPPER, HEXUPPER_PERMISSIVE};
 
 use crate::Error;
 
-/// A relay's name in an event, the `LongName` of control-spec section 2.4: `$FINGERPRINT~nickname`, or `$FINGERPRINT` where Tor does
-/// not know the relay.
+/// A relay's name in an event, the `LongName` of control-spec section 2.4: `$FINGERPRINT~nickname`,
+/// or `$FINGERPRINT` where Tor does not know the relay.
 ///
 /// ```
 /// use onionweave_control::RelayName;
@@ -52,7 +52,8 @@ impl RelayName {
 impl FromStr for RelayName {
     type Err = Error;
 
-    /// Reads 40 hexadecimal digits of either case, with or without `$` before and `~nickname` or `=nickname` after.
+    /// Reads 40 hexadecimal digits of either case, with or without `$` before and `~nickname` or
+    /// `=nickname` after.
     fn from_str(text: &str) -> Result<Self, Error> {
         let refuse = |problem| Error::RelayName {
             text: text.chars().take(100).collect(),
@@ -64,7 +65,8 @@ impl FromStr for RelayName {
             Some((hex, nickname)) => (hex, Some(nickname)),
             None => (rest, None),
         };
-        // MAX_NICKNAME_LEN and LEGAL_NICKNAME_CHARACTERS, core/or/or.h:111 and feature/nodelist/nickname.c:21.
+        // MAX_NICKNAME_LEN and LEGAL_NICKNAME_CHARACTERS, core/or/or.h:111 and
+        // feature/nodelist/nickname.c:21.
         if nickname.is_some_and(|name| {
             name.is_empty() || name.len() > 19 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric())
         }) {
@@ -95,5 +97,51 @@ impl fmt::Display for RelayName {
 impl fmt::Debug for RelayName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RelayName({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0102030405060708090A0B0C0D0E0F10111213FF";
+
+    #[test]
+    fn every_form() {
+        for (text, nickname) in [
+            (format!("${HEX}~relay1"), Some("relay1")),
+            (format!("${HEX}=relay1"), Some("relay1")),
+            (format!("{HEX}~relay1"), Some("relay1")),
+            (format!("${}", HEX.to_lowercase()), None),
+        ] {
+            let name: RelayName = text.parse().unwrap();
+            assert_eq!(name.nickname(), nickname, "{text}");
+            assert_eq!(name.fingerprint()[19], 0xff, "{text}");
+            assert_eq!(name.to_string().parse::<RelayName>().unwrap(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_other_form() {
+        let long = format!("${HEX}~{}", "a".repeat(20));
+        for text in [
+            "",
+            "$",
+            "UNKNOWN",
+            "$0102",
+            &format!("${HEX}00"),
+            &format!("$${HEX}"),
+            &format!("${HEX}~"),
+            &long,
+            &format!("${HEX}~a b"),
+        ] {
+            assert!(text.parse::<RelayName>().is_err(), "{text}");
+        }
+        // No slicing inside characters.
+        assert!(
+            "$ééééééééééééééééééééééééééééééééééééééééé~é"
+                .parse::<RelayName>()
+                .is_err()
+        );
     }
 }

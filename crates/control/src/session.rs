@@ -1,12 +1,15 @@
 //! A control connection without IO: which reply belongs to which command.
 //!
-//! Replies carry no identifier: they come in the order of the commands, and nothing else tells them apart. But some commands of Tor
-//! give no final reply and some give two. So:
+//! Replies carry no identifier: they come in the order of the commands, and nothing else tells them
+//! apart. But some commands of Tor give no final reply and some give two. So:
 //!
-//! - A reply that comes when no command waits is an error that ends the session ([`Error::StrayReply`]).
-//! - A reply too many that comes while another command waits is taken for that command's; its own then is the stray one. Nothing
-//!   can notice it earlier but the reply's form, which the typed calls of the tokio client check.
-//! - A missing reply can only be noticed by a deadline, which is the driver's business, and after which the session must be ended.
+//! - A reply that comes when no command waits is an error that ends the session
+//!   ([`Error::StrayReply`]).
+//! - A reply too many that comes while another command waits is taken for that command's; its own
+//!   then is the stray one. Nothing can notice it earlier but the reply's form, which the typed
+//!   calls of the tokio client check.
+//! - A missing reply can only be noticed by a deadline, which is the driver's business, and after
+//!   which the session must be ended.
 
 use std::collections::VecDeque;
 
@@ -58,7 +61,8 @@ pub enum Incoming {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 ///
-/// To authenticate, send the commands of a [`Handshake`](crate::auth::Handshake) and give it the replies.
+/// To authenticate, send the commands of a [`Handshake`](crate::auth::Handshake) and give it the
+/// replies.
 #[derive(Debug, Default)]
 pub struct Session {
     decoder: Decoder,
@@ -77,7 +81,8 @@ impl Session {
         }
     }
 
-    /// Notes that `command` is being sent now. Its bytes must be written in the order of these calls.
+    /// Notes that `command` is being sent now. Its bytes must be written in the order of these
+    /// calls.
     pub fn send(&mut self, command: &Command) -> Ticket {
         tracing::trace!(?command, "sent");
         let ticket = Ticket(self.next);
@@ -86,10 +91,12 @@ impl Session {
         ticket
     }
 
-    /// Takes bytes from the front of `input` until something is complete, or `input` is empty and `None` is returned.
+    /// Takes bytes from the front of `input` until something is complete, or `input` is empty and
+    /// `None` is returned.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`], and [`Error::StrayReply`]. The session is over then: every later call gives the same error.
+    /// Those of [`Decoder::decode`], and [`Error::StrayReply`]. The session is over then: every
+    /// later call gives the same error.
     pub fn receive(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Error> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -138,5 +145,83 @@ impl Session {
             },
         };
         Ok(Some(incoming))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays one transcript of `testdata/transcripts`.
+    fn play(name: &str, transcript: &str) {
+        let mut session = Session::default();
+        let mut results = VecDeque::new();
+        for (number, line) in transcript.lines().enumerate() {
+            let place = format!("{name}:{}", number + 1);
+            let (who, text) = line.split_at(line.len().min(3));
+            let text = text.trim_end_matches('\r');
+            match who.trim_end() {
+                "C:" => {
+                    let command = if text.starts_with('+') {
+                        Command::raw_with_body(text, b"body")
+                    } else {
+                        Command::raw(text)
+                    };
+                    session.send(&command.unwrap());
+                }
+                "S:" => {
+                    let wire = format!("{text}\r\n");
+                    let mut input = wire.as_bytes();
+                    loop {
+                        match session.receive(&mut input) {
+                            Ok(Some(Incoming::Reply { ticket, reply })) => {
+                                results.push_back(format!("reply {}: {} {}", ticket.0, reply.code(), reply.text()));
+                            }
+                            Ok(Some(Incoming::Event { event, .. })) => results.push_back(match event {
+                                Event::HsDesc(_) => "event HS_DESC".to_owned(),
+                                Event::HsDescContent(_) => "event HS_DESC_CONTENT".to_owned(),
+                                other => panic!("{place}: {other:?}"),
+                            }),
+                            Ok(None) => break,
+                            Err(error) => {
+                                results.push_back(format!("error {error}"));
+                                break;
+                            }
+                        }
+                    }
+                }
+                "=:" => assert_eq!(results.pop_front().as_deref(), Some(text), "{place}"),
+                _ => panic!("{place}: {line}"),
+            }
+        }
+        assert!(results.is_empty(), "{name}: {results:?}");
+    }
+
+    macro_rules! transcripts {
+        ($($name:literal)*) => {
+            #[test]
+            fn transcripts() {
+                $(play($name, include_str!(concat!("../testdata/transcripts/", $name, ".txt")));)*
+            }
+        };
+    }
+
+    transcripts! {
+        "getinfo"
+        "hspost-and-hsfetch"
+        "not-authenticated"
+        "safecookie"
+        "two-final-replies"
+        "two-final-replies-with-another-command"
+    }
+
+    #[test]
+    fn the_end_may_come_between_messages_only() {
+        let mut session = Session::default();
+        session.send(&Command::quit());
+        session.finish().unwrap();
+        assert!(session.receive(&mut &b"250-a"[..]).unwrap().is_none());
+        assert!(matches!(session.finish(), Err(Error::Truncated { .. })));
+        assert_eq!(session.pending(), 1);
     }
 }

@@ -18,8 +18,8 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
     text.get(start..).unwrap_or_default()
 }
 
-/// Appends `value` in double quotes with `"` and `\` escaped, which C Tor reads the same as a QuotedString
-/// (lib/encoding/qstring.c:64) and as a C string (lib/encoding/cstring.c:30).
+/// Appends `value` in double quotes with `"` and `\` escaped, which C Tor reads the same as a
+/// QuotedString (lib/encoding/qstring.c:64) and as a C string (lib/encoding/cstring.c:30).
 pub(crate) fn push_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for &byte in value {
@@ -33,8 +33,8 @@ pub(crate) fn push_quoted(out: &mut Vec<u8>, value: &[u8]) {
 
 /// Reads a C string in double quotes from the front of `text`; gives its content and what follows.
 ///
-/// The escapes are those of `unescape_string` (lib/encoding/cstring.c:30-138), which takes all that `esc_for_log` writes
-/// (lib/log/escape.c:30). `None` where C Tor would refuse it.
+/// The escapes are those of `unescape_string` (lib/encoding/cstring.c:30-138), which takes all that
+/// `esc_for_log` writes (lib/log/escape.c:30). `None` where C Tor would refuse it.
 pub(crate) fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut rest = text.strip_prefix(b"\"")?;
     let mut out = Vec::new();
@@ -88,7 +88,8 @@ pub(crate) struct Argument {
     pub(crate) value: Vec<u8>,
 }
 
-/// Reads `K=V`, `K="V"`, `V` and `"V"`, separated by spaces, as `kvline_parse` does (lib/encoding/kvline.c:211). `None` for bad quoting.
+/// Reads `K=V`, `K="V"`, `V` and `"V"`, separated by spaces, as `kvline_parse` does
+/// (lib/encoding/kvline.c:211). `None` for bad quoting.
 pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
     let mut found = Vec::new();
     loop {
@@ -122,4 +123,75 @@ pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
 
 fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A name, a text, and the string in it with what follows unless it is refused.
+    type Case<'a> = (&'a str, &'a [u8], Option<(&'a [u8], &'a [u8])>);
+
+    #[test]
+    fn c_strings() {
+        let table: &[Case<'_>] = &[
+            ("empty", br#""""#, Some((b"", b""))),
+            ("plain, with more behind", br#""abc" d"#, Some((b"abc", b" d"))),
+            ("letters", br#""\n\r\t\"\\\'""#, Some((b"\n\r\t\"\\'", b""))),
+            ("octal", br#""\0\12\1011\377""#, Some((b"\0\nA1\xff", b""))),
+            ("octal, a digit that is none", br#""\18""#, Some((b"\x018", b""))),
+            ("hexadecimal", br#""\x41\X4a""#, Some((b"AJ", b""))),
+            ("not UTF-8", b"\"\xff\"", Some((b"\xff", b""))),
+            ("octal over 255", br#""\400""#, None),
+            ("hexadecimal cut short", br#""\x4""#, None),
+            ("hexadecimal with another letter", br#""\x4g""#, None),
+            ("unknown letter", br#""\q""#, None),
+            ("no quote", b"abc", None),
+            ("no end", br#""abc"#, None),
+            ("escaped end", br#""abc\""#, None),
+            ("backslash at the end", b"\"abc\\", None),
+            ("line break", b"\"a\nb\"", None),
+            ("nothing", b"", None),
+        ];
+        for (name, text, expected) in table {
+            let expected = expected.map(|(value, rest)| (value.to_vec(), rest));
+            assert_eq!(unquote(text), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_every_form() {
+        let argument = |key: Option<&str>, value: &str| Argument {
+            key: key.map(|key| key.as_bytes().to_vec()),
+            value: value.as_bytes().to_vec(),
+        };
+        let found = arguments(br#" A=1  B="2 \"x\"" C= word "quoted word" D=e=f"#).unwrap();
+        let expected = [
+            argument(Some("A"), "1"),
+            argument(Some("B"), "2 \"x\""),
+            argument(Some("C"), ""),
+            argument(None, "word"),
+            argument(None, "quoted word"),
+            argument(Some("D"), "e=f"),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(arguments(b""), Some(vec![]));
+        assert_eq!(arguments(b"=1"), Some(vec![argument(None, "=1")]));
+        for bad in [&br#"A="1"#[..], br#"A="1"2"#, br#""a"b"#] {
+            assert_eq!(arguments(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quoting_comes_back(value in prop::collection::vec(any::<u8>().prop_filter("line", |byte| *byte != b'\n'), 0..80)) {
+            let mut quoted = Vec::new();
+            push_quoted(&mut quoted, &value);
+            let (back, rest) = unquote(&quoted).unwrap();
+            prop_assert_eq!(back, value);
+            prop_assert!(rest.is_empty());
+        }
+    }
 }

@@ -20,7 +20,8 @@ use crate::{CloseReason, Command, Credentials, Error, EventKind, HsFetch, Protoc
 /// How many commands wait in the channel to the task before callers wait themselves.
 const REQUESTS: usize = 64;
 
-/// A handle to an authenticated control connection. Clones share the connection; when the last is dropped, it is closed.
+/// A handle to an authenticated control connection. Clones share the connection; when the last is
+/// dropped, it is closed.
 ///
 /// ```no_run
 /// use onionweave_control::{Connection, Credentials, Endpoint, Options};
@@ -47,8 +48,9 @@ impl Connection {
     /// Must be called within a tokio runtime with IO and time enabled.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::ConnectDeadline`]; [`Error::CookieFile`] and those of [`Handshake`]; [`Error::Closed`] if the
-    /// other side closes or does not speak the control protocol.
+    /// [`Error::Connect`], [`Error::ConnectDeadline`]; [`Error::CookieFile`] and those of
+    /// [`Handshake`]; [`Error::Closed`] if the other side closes or does not speak the control
+    /// protocol.
     pub async fn connect(
         endpoint: &Endpoint,
         credentials: &Credentials,
@@ -137,19 +139,21 @@ impl Connection {
         }
     }
 
-    /// What Tor told about itself before authentication: its version, the ways to authenticate. Costs nothing.
+    /// What Tor told about itself before authentication: its version, the ways to authenticate.
+    /// Costs nothing.
     pub fn protocol_info(&self) -> &ProtocolInfo {
         &self.protocol_info
     }
 
-    /// The value of one `GETINFO` key. A value of several lines has them ended by LF, the last one too.
+    /// The value of one `GETINFO` key. A value of several lines has them ended by LF, the last one
+    /// too.
     ///
-    /// An empty value is no error: every `consensus/...` and `ns/...` key is empty while Tor has no consensus
-    /// (feature/nodelist/networkstatus.c:2631-2706).
+    /// An empty value is no error: every `consensus/...` and `ns/...` key is empty while Tor has no
+    /// consensus (feature/nodelist/networkstatus.c:2631-2706).
     ///
     /// # Errors
-    /// [`Error::Rejected`] (552 for a key that Tor does not know, 551 for what it does not have), [`Error::NotUtf8`], and those of
-    /// [`command`](Self::command).
+    /// [`Error::Rejected`] (552 for a key that Tor does not know, 551 for what it does not have),
+    /// [`Error::NotUtf8`], and those of [`command`](Self::command).
     pub async fn get_info(&self, key: &str) -> Result<String, Error> {
         into_text(key, self.get_info_bytes(key).await?)
     }
@@ -167,7 +171,8 @@ impl Connection {
     /// The values of several `GETINFO` keys at one moment, by key.
     ///
     /// # Errors
-    /// As [`get_info`](Self::get_info). One key that fails makes Tor drop all values (feature/control/control_getinfo.c:1775-1823).
+    /// As [`get_info`](Self::get_info). One key that fails makes Tor drop all values
+    /// (feature/control/control_getinfo.c:1775-1823).
     pub async fn get_infos(&self, keys: &[&str]) -> Result<BTreeMap<String, String>, Error> {
         let values = self.get_info_values(keys).await?;
         keys.iter()
@@ -186,25 +191,29 @@ impl Connection {
     /// Asks for exactly these events from now on.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays;
+    /// those of [`command`](Self::command).
     pub async fn set_events(&self, kinds: &[EventKind]) -> Result<(), Error> {
         self.simple(Command::set_events(kinds)?).await
     }
 
-    /// Asks directories for a descriptor. What they say comes as events; a directory that is down never gives one.
+    /// Asks directories for a descriptor. What they say comes as events; a directory that is down
+    /// never gives one.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for a server that Tor does not know, 512 without server for a descriptor ID, 513 from a Tor without v2;
-    /// those of [`command`](Self::command).
+    /// [`Error::Rejected`]: 552 for a server that Tor does not know, 512 without server for a
+    /// descriptor ID, 513 from a Tor without v2; those of [`command`](Self::command).
     pub async fn hs_fetch(&self, fetch: &HsFetch) -> Result<(), Error> {
         self.simple(Command::hs_fetch(fetch)?).await
     }
 
-    /// Uploads a descriptor, as [`Command::hs_post`] says. `Ok` means that Tor began; the result comes as events, or never.
+    /// Uploads a descriptor, as [`Command::hs_post`] says. `Ok` means that Tor began; the result
+    /// comes as events, or never.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 554 for an invalid descriptor, 552 for a server that Tor does not know, when nothing is sent to any;
-    /// [`Error::Deadline`] and a closed connection where Tor has no v2; those of [`command`](Self::command).
+    /// [`Error::Rejected`]: 554 for an invalid descriptor, 552 for a server that Tor does not know,
+    /// when nothing is sent to any; [`Error::Deadline`] and a closed connection where Tor has no
+    /// v2; those of [`command`](Self::command).
     pub async fn hs_post(&self, servers: &[[u8; 20]], hs_address: Option<&str>, body: &[u8]) -> Result<(), Error> {
         self.simple(Command::hs_post(servers, hs_address, body)?).await
     }
@@ -220,8 +229,8 @@ impl Connection {
     /// Sets options, all or none.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for an option that Tor does not know, 513 for a value, 553 where it can't be set while Tor runs; those of
-    /// [`command`](Self::command).
+    /// [`Error::Rejected`]: 552 for an option that Tor does not know, 513 for a value, 553 where it
+    /// can't be set while Tor runs; those of [`command`](Self::command).
     pub async fn set_conf(&self, options: &[(&str, &str)]) -> Result<(), Error> {
         self.simple(Command::set_conf(options)?).await
     }
@@ -255,7 +264,8 @@ impl Connection {
     /// Sends any command and gives its reply, which must come within `deadline` from now.
     ///
     /// # Errors
-    /// [`Error::Rejected`] for a negative reply; [`Error::Deadline`] after which the connection is closed; [`Error::Closed`].
+    /// [`Error::Rejected`] for a negative reply; [`Error::Deadline`] after which the connection is
+    /// closed; [`Error::Closed`].
     pub async fn command(&self, command: Command, deadline: Duration) -> Result<Reply, Error> {
         let name = command.name().to_owned();
         self.send(command, deadline).await?.into_result(&name)
@@ -326,7 +336,8 @@ impl Connection {
         match timeout_at(deadline, exchange).await {
             Ok(Some(result)) => result,
             Ok(None) => Err(Error::Closed(self.closed().await)),
-            // The task watches the commands that it has sent; this is for those that still wait to be, and to agree with it.
+            // The task watches the commands that it has sent; this is for those that still wait to
+            // be, and to agree with it.
             Err(_) => {
                 let _ = self.close.try_send(CloseReason::Deadline {
                     command: name.clone(),

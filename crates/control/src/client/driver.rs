@@ -95,11 +95,12 @@ impl Driver {
     {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            // No socket is touched by two branches at once, and each branch's future may be dropped without loss: `read` and `write`
-            // have moved bytes only if they are ready.
+            // No socket is touched by two branches at once, and each branch's future may be dropped
+            // without loss: `read` and `write` have moved bytes only if they are ready.
             let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
             tokio::select! {
-                // The order matters: what has come is looked at before a deadline is found to be missed.
+                // The order matters: what has come is looked at before a deadline is found to be
+                // missed.
                 biased;
                 // Without a sender left, no handle is left.
                 reason = inputs.close.recv() => return reason.unwrap_or(CloseReason::Local),
@@ -185,7 +186,8 @@ impl Driver {
         }
     }
 
-    /// Reads what is there already after a failure to write. Gives the reason if reading ends the connection by itself.
+    /// Reads what is there already after a failure to write. Gives the reason if reading ends the
+    /// connection by itself.
     async fn drain<R: AsyncRead + Unpin>(&mut self, reader: &mut R, buffer: &mut [u8]) -> Option<CloseReason> {
         const PATIENCE: Duration = Duration::from_millis(200);
         let deadline = Instant::now() + PATIENCE;

@@ -67,3 +67,40 @@ impl fmt::Display for Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form() {
+        for text in [
+            "unix:/a b/c",
+            "unix:relative",
+            "localhost:9051",
+            "127.0.0.1:1",
+            "[::1]:65535",
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn no_other_form() {
+        for text in [
+            "",
+            "unix:",
+            "9051",
+            ":9051",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+1x",
+            "::1:9051",
+            "/run/tor/control",
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("is no control endpoint"), "{text}: {error}");
+        }
+    }
+}

@@ -9,14 +9,16 @@ use crate::Event;
 
 /// Receives what Tor reports on one connection, in order.
 ///
-/// Which events come is up to [`Connection::set_events`](super::Connection::set_events); none do at first.
+/// Which events come is up to [`Connection::set_events`](super::Connection::set_events); none do at
+/// first.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
 }
 
 impl Events {
-    /// The next event; `None` when the connection is closed and all events before that have been received.
+    /// The next event; `None` when the connection is closed and all events before that have been
+    /// received.
     ///
     /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Event> {
@@ -145,5 +147,70 @@ impl Queue {
             return Some(event);
         }
         (self.lost > 0).then(|| Event::Lagged(std::mem::take(&mut self.lost)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: usize) -> Event {
+        Event::parse(format!("650 BW {number} 0\r\n").as_bytes()).unwrap()
+    }
+
+    fn drain(events: &mut Events) -> Vec<Event> {
+        std::iter::from_fn(|| events.try_recv()).collect()
+    }
+
+    #[test]
+    fn what_is_lost_is_told_where_it_is_missing() {
+        let (sender, mut events) = queue(2, 1000);
+        for number in 0..5 {
+            sender.push(event(number), 1);
+        }
+        assert_eq!(events.try_recv(), Some(event(0)));
+        // There is room again: the gap comes before what follows it.
+        sender.push(event(5), 1);
+        assert_eq!(drain(&mut events), [event(1), Event::Lagged(3), event(5)]);
+    }
+
+    #[test]
+    fn a_gap_at_the_end_is_told_too() {
+        let (sender, mut events) = queue(1, 1000);
+        sender.push(event(0), 1);
+        sender.push(event(1), 1);
+        drop(sender);
+        assert_eq!(drain(&mut events), [event(0), Event::Lagged(1)]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_event_always_fits() {
+        let (sender, mut events) = queue(100, 10);
+        sender.push(event(0), 1000);
+        sender.push(event(1), 1);
+        assert_eq!(drain(&mut events), [event(0), Event::Lagged(1)]);
+        sender.push(event(2), 5);
+        sender.push(event(3), 5);
+        sender.push(event(4), 1);
+        assert_eq!(drain(&mut events), [event(2), event(3), Event::Lagged(1)]);
+    }
+
+    #[test]
+    fn without_a_reader_nothing_is_kept() {
+        let (sender, events) = queue(100, 10);
+        drop(events);
+        sender.push(event(0), 1);
+        assert!(sender.shared.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn waiting_readers_are_woken() {
+        let (sender, mut events) = queue(100, 1000);
+        let reader = tokio::spawn(async move { (events.recv().await, events.recv().await) });
+        tokio::task::yield_now().await;
+        sender.push(event(0), 1);
+        tokio::task::yield_now().await;
+        drop(sender);
+        assert_eq!(reader.await.unwrap(), (Some(event(0)), None));
     }
 }

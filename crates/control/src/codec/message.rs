@@ -45,8 +45,9 @@ impl Line {
 
     /// The data of a line with `+`: dots un-stuffed, every line ended by LF alone.
     ///
-    /// Data always ends in LF. Tor adds one where there was none (feature/control/control_proto.c:111-114), so the two cases can't be
-    /// told apart; empty data comes as one empty line.
+    /// Data always ends in LF. Tor adds one where there was none
+    /// (feature/control/control_proto.c:111-114), so the two cases can't be told apart; empty data
+    /// comes as one empty line.
     pub fn data(&self) -> Option<&[u8]> {
         self.data.as_deref()
     }
@@ -89,7 +90,8 @@ impl Reply {
     /// Reads one reply from its bytes as they come over the wire.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`], and [`Error::Malformed`] if there is no reply, an event, or more than one message.
+    /// Those of [`Decoder::decode`], and [`Error::Malformed`] if there is no reply, an event, or
+    /// more than one message.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         match parse_one(bytes)? {
             Item::Reply(reply) => Ok(reply),
@@ -110,7 +112,8 @@ impl Reply {
         (200..300).contains(&self.code())
     }
 
-    /// The text of all lines, joined by `; `, with bytes that are not UTF-8 replaced. Data is left out.
+    /// The text of all lines, joined by `; `, with bytes that are not UTF-8 replaced. Data is left
+    /// out.
     pub fn text(&self) -> String {
         let texts: Vec<_> = self.lines.iter().map(Line::text_lossy).collect();
         texts.join("; ")
@@ -131,7 +134,8 @@ impl Reply {
     /// A value is what follows `key=` on its line or, where it has several lines, the data below.
     ///
     /// # Errors
-    /// [`Error::UnexpectedReply`] unless there is exactly one line for each key, in order, and an `OK` at the end.
+    /// [`Error::UnexpectedReply`] unless there is exactly one line for each key, in order, and an
+    /// `OK` at the end.
     ///
     /// ```
     /// use onionweave_control::Reply;
@@ -200,7 +204,8 @@ impl RawEvent {
     /// Reads one event from its bytes as they come over the wire.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`], and [`Error::Malformed`] if there is no event, a reply, or more than one message.
+    /// Those of [`Decoder::decode`], and [`Error::Malformed`] if there is no event, a reply, or
+    /// more than one message.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         match parse_one(bytes)? {
             Item::Event(event) => Ok(event),
@@ -247,5 +252,71 @@ fn parse_one(mut bytes: &[u8]) -> Result<Item, Error> {
             line: 1,
             problem: "no message".to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name, a reply, the keys asked for, and their values unless the reply is refused.
+    type Case<'a> = (&'a str, &'a [u8], &'a [&'a str], Option<&'a [&'a [u8]]>);
+
+    #[test]
+    fn values_must_be_those_asked_for() {
+        let table: &[Case<'_>] = &[
+            ("one", b"250-a=1\r\n250 OK\r\n", &["a"], Some(&[b"1"])),
+            ("empty", b"250-a=\r\n250 OK\r\n", &["a"], Some(&[b""])),
+            (
+                "the same twice",
+                b"250-a=1\r\n250-a=1\r\n250 OK\r\n",
+                &["a", "a"],
+                Some(&[b"1", b"1"]),
+            ),
+            ("a value with '='", b"250-a=b=c\r\n250 OK\r\n", &["a"], Some(&[b"b=c"])),
+            ("a key with '='", b"250-a=b=c\r\n250 OK\r\n", &["a=b"], Some(&[b"c"])),
+            (
+                "several lines",
+                b"250+a=\r\n1\r\n.\r\n250 OK\r\n",
+                &["a"],
+                Some(&[b"1\n"]),
+            ),
+            ("none asked for", b"250 OK\r\n", &[], Some(&[])),
+            ("another key", b"250-b=1\r\n250 OK\r\n", &["a"], None),
+            ("a longer key", b"250-ab=1\r\n250 OK\r\n", &["a"], None),
+            ("no value", b"250 OK\r\n", &["a"], None),
+            ("a value too many", b"250-a=1\r\n250-b=1\r\n250 OK\r\n", &["a"], None),
+            ("another order", b"250-b=1\r\n250-a=1\r\n250 OK\r\n", &["a", "b"], None),
+            ("data behind a value", b"250+a=1\r\n2\r\n.\r\n250 OK\r\n", &["a"], None),
+            ("no OK", b"250-a=1\r\n250 b=2\r\n", &["a"], None),
+        ];
+        for (name, wire, keys, expected) in table {
+            let values = Reply::parse(wire).unwrap().into_values(keys).ok();
+            let expected = expected.map(|values| values.iter().map(|value| value.to_vec()).collect::<Vec<_>>());
+            assert_eq!(values, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn parses_exactly_one_message() {
+        for wire in [
+            &b""[..],
+            b"250 OK",
+            b"250 OK\r\n250 OK\r\n",
+            b"250 OK\r\n2",
+            b"650 BW 0 0\r\n",
+        ] {
+            assert!(Reply::parse(wire).is_err(), "{wire:?}");
+        }
+        assert!(RawEvent::parse(b"250 OK\r\n").is_err());
+        assert_eq!(RawEvent::parse(b"650 \r\n").unwrap().keyword(), b"");
+    }
+
+    #[test]
+    fn the_last_line_decides() {
+        let reply = Reply::parse(b"250-a\r\n551 b\r\n").unwrap();
+        assert!(!reply.is_ok());
+        let error = reply.into_result("GETINFO").unwrap_err();
+        assert_eq!(error.to_string(), "GETINFO: Tor answered 551 a; b");
     }
 }

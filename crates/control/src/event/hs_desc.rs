@@ -1,12 +1,14 @@
-//! `HS_DESC` and `HS_DESC_CONTENT`, control-spec sections 4.1.25 and 4.1.26; feature/control/control_events.c:1984-2345.
+//! `HS_DESC` and `HS_DESC_CONTENT`, control-spec sections 4.1.25 and 4.1.26;
+//! feature/control/control_events.c:1984-2345.
 //!
 //! What the events don't tell, as it decides how they can be used:
 //!
-//! - The descriptor ID of a v2 `RECEIVED` or `FAILED` may be that of another replica, or one that exists nowhere
-//!   (`get_desc_id_from_query`, :2135-2171). That of `HS_DESC_CONTENT` is right.
+//! - The descriptor ID of a v2 `RECEIVED` or `FAILED` may be that of another replica, or one that
+//!   exists nowhere (`get_desc_id_from_query`, :2135-2171). That of `HS_DESC_CONTENT` is right.
 //! - `UPLOADED` names no descriptor, and a v2 directory that drops a descriptor answers it as well.
 //! - A v3 `+HSPOST` gives no `UPLOAD` (feature/hs/hs_control.c:239-242).
-//! - A transfer that fails below HTTP gives no event at all (feature/dirclient/dirclient.c:729-770).
+//! - A transfer that fails below HTTP gives no event at all
+//!   (feature/dirclient/dirclient.c:729-770).
 
 use std::str;
 
@@ -106,7 +108,8 @@ impl HsDesc {
         &self.action
     }
 
-    /// The service's address without `.onion`; `None` for `UNKNOWN`, as in a fetch by descriptor ID.
+    /// The service's address without `.onion`; `None` for `UNKNOWN`, as in a fetch by descriptor
+    /// ID.
     ///
     /// With stealth authorization, it is none of the service's client addresses.
     pub fn address(&self) -> Option<&str> {
@@ -123,7 +126,8 @@ impl HsDesc {
         self.hsdir.as_ref()
     }
 
-    /// The descriptor ID: 32 characters of base32 in v2, the blinded key in base64 in v3. In a v2 `RECEIVED` or `FAILED` it may be wrong.
+    /// The descriptor ID: 32 characters of base32 in v2, the blinded key in base64 in v3. In a v2
+    /// `RECEIVED` or `FAILED` it may be wrong.
     pub fn descriptor_id(&self) -> Option<&str> {
         self.descriptor_id.as_deref()
     }
@@ -183,7 +187,8 @@ impl HsDescAction {
     }
 }
 
-/// How a service's clients authorize themselves (`rend_auth_type_to_string`, feature/control/control_events.c:1908).
+/// How a service's clients authorize themselves (`rend_auth_type_to_string`,
+/// feature/control/control_events.c:1908).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HsAuth {
@@ -215,7 +220,8 @@ impl HsAuth {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HsDescReason {
-    /// What came is no usable descriptor; also one that needs authorization, or has no introduction points.
+    /// What came is no usable descriptor; also one that needs authorization, or has no introduction
+    /// points.
     BadDesc,
     /// The directory refused the request.
     QueryRejected,
@@ -248,7 +254,8 @@ impl HsDescReason {
     }
 }
 
-/// The end of a fetch (feature/control/control_events.c:2330-2338): what a directory handed out, or nothing if it failed.
+/// The end of a fetch (feature/control/control_events.c:2330-2338): what a directory handed out, or
+/// nothing if it failed.
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -304,7 +311,8 @@ impl HsDescContent {
         })
     }
 
-    /// The service's address without `.onion`; `None` for `UNKNOWN`, as in a fetch by descriptor ID.
+    /// The service's address without `.onion`; `None` for `UNKNOWN`, as in a fetch by descriptor
+    /// ID.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
@@ -321,7 +329,8 @@ impl HsDescContent {
 
     /// The descriptor with lines ended by LF; empty if the fetch failed.
     ///
-    /// Tor shows only what its own client accepts: a descriptor without introduction points, or with authorization, is not shown.
+    /// Tor shows only what its own client accepts: a descriptor without introduction points, or
+    /// with authorization, is not shown.
     pub fn content(&self) -> &[u8] {
         &self.content
     }
@@ -337,7 +346,8 @@ fn known(word: &str) -> Option<&str> {
     (word != "UNKNOWN").then_some(word)
 }
 
-/// A directory's name, `Some(None)` for `UNKNOWN` and for that word misread as a fingerprint; `None` for anything else.
+/// A directory's name, `Some(None)` for `UNKNOWN` and for that word misread as a fingerprint;
+/// `None` for anything else.
 fn parse_hsdir(word: &str) -> Option<Option<RelayName>> {
     match known(word) {
         None => Some(None),
@@ -348,7 +358,8 @@ fn parse_hsdir(word: &str) -> Option<Option<RelayName>> {
     }
 }
 
-/// Splits `KEY=value`. A v3 descriptor ID is base64, so only upper-case letters, digits and `_` make a key.
+/// Splits `KEY=value`. A v3 descriptor ID is base64, so only upper-case letters, digits and `_`
+/// make a key.
 fn keyword(word: &str) -> Option<(&str, &str)> {
     let (key, value) = word.split_once('=')?;
     let is_key = !key.is_empty()

@@ -7,9 +7,9 @@ use crate::text::{arguments, split_word};
 
 /// The state of Tor as a client changed.
 ///
-/// Actions that C Tor sends: `BOOTSTRAP`, `ENOUGH_DIR_INFO`, `NOT_ENOUGH_DIR_INFO`, `CIRCUIT_ESTABLISHED`,
-/// `CIRCUIT_NOT_ESTABLISHED`, `CONSENSUS_ARRIVED`, `DANGEROUS_PORT`, `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`,
-/// `SOCKS_UNKNOWN_PROTOCOL`.
+/// Actions that C Tor sends: `BOOTSTRAP`, `ENOUGH_DIR_INFO`, `NOT_ENOUGH_DIR_INFO`,
+/// `CIRCUIT_ESTABLISHED`, `CIRCUIT_NOT_ESTABLISHED`, `CONSENSUS_ARRIVED`, `DANGEROUS_PORT`,
+/// `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`, `SOCKS_UNKNOWN_PROTOCOL`.
 ///
 /// ```
 /// use onionweave_control::StatusClient;
@@ -27,8 +27,9 @@ pub struct StatusClient {
 }
 
 impl StatusClient {
-    /// Reads the text of the event after `STATUS_CLIENT `, which is also the value of `GETINFO status/bootstrap-phase`
-    /// (feature/control/control_bootstrap.c:149-172). `None` for any other text.
+    /// Reads the text of the event after `STATUS_CLIENT `, which is also the value of `GETINFO
+    /// status/bootstrap-phase` (feature/control/control_bootstrap.c:149-172). `None` for any other
+    /// text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (severity, rest) = split_word(text)?;
         let (action, rest) = split_word(rest)?;

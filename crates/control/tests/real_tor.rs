@@ -1,0 +1,548 @@
+//! The client against a real tor process, without a network.
+//!
+//! The binary is `ONIONWEAVE_TOR`, or else `tor` on the `PATH`; any version from 0.4.5 on will do.
+//! Without one, the tests fail.
+#![cfg(all(unix, feature = "tokio"))]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use onionweave_control::auth::Cookie;
+use onionweave_control::session::Incoming;
+use onionweave_control::{
+    AuthMethod, CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, HsFetch,
+    NetworkLiveness, Options, Password, Reply, Session, Signal, StatusClient,
+};
+
+const PASSWORD: &str = "correct \"horse\" \\ battery";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn binary() -> PathBuf {
+    std::env::var_os("ONIONWEAVE_TOR").map_or_else(|| "tor".into(), Into::into)
+}
+
+/// A tor process with both kinds of control port, ended when dropped.
+struct Tor {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Tor {
+    /// Starts one and waits until its ports are written down.
+    fn start(options: &[&str]) -> Self {
+        // Tor wants a unix socket's folder to be private, and the system its path to be short.
+        let private = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new()
+            .prefix("ow")
+            .permissions(private)
+            .tempdir()
+            .unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let torrc = format!(
+            "DisableNetwork 1\nSocksPort 0\nControlPort 127.0.0.1:auto\nControlSocket {}\n\
+             ControlPortWriteToFile {}\nDataDirectory {}\n__OwningControllerProcess {}\n",
+            path("control").display(),
+            path("ports").display(),
+            path("data").display(),
+            std::process::id(),
+        );
+        std::fs::write(path("torrc"), torrc).unwrap();
+        std::fs::write(path("defaults"), "").unwrap();
+        let log = std::fs::File::create(path("log")).unwrap();
+        let process = Process::new(binary())
+            .arg("-f")
+            .arg(path("torrc"))
+            .arg("--defaults-torrc")
+            .arg(path("defaults"))
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "these tests need a tor binary, in ONIONWEAVE_TOR or on the PATH; {} does not start: {error}",
+                    binary().display()
+                )
+            });
+        let mut tor = Self { process, folder };
+        tor.wait_for(|tor| {
+            let ports = std::fs::read_to_string(tor.path("ports")).unwrap_or_default();
+            ports.lines().count() == 2 && ports.ends_with('\n')
+        });
+        tor
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn unix(&self) -> Endpoint {
+        Endpoint::Unix(self.path("control"))
+    }
+
+    fn tcp(&self) -> Endpoint {
+        let ports = std::fs::read_to_string(self.path("ports")).unwrap();
+        let port = ports.lines().find_map(|line| line.strip_prefix("PORT=")).unwrap();
+        port.parse().unwrap()
+    }
+
+    fn wait_for(&mut self, condition: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !condition(self) {
+            let log = self.path("log");
+            let log = || std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("tor ended with {status}; its log:\n{}", log());
+            }
+            assert!(started.elapsed() < PATIENCE, "tor is not ready; its log:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    async fn connect(&self) -> (Connection, Events) {
+        connect(&self.unix(), &Credentials::auto()).await.unwrap()
+    }
+
+    /// Whether the process ends by itself. The client's task goes on meanwhile.
+    async fn ends(&mut self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.process.try_wait().unwrap().is_some() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+}
+
+impl Drop for Tor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn connect(endpoint: &Endpoint, credentials: &Credentials) -> Result<(Connection, Events), Error> {
+    Connection::connect(endpoint, credentials, &Options::default()).await
+}
+
+async fn next(events: &mut Events) -> Event {
+    tokio::time::timeout(PATIENCE, events.recv())
+        .await
+        .expect("no event")
+        .expect("the connection ended")
+}
+
+fn hash_password() -> String {
+    let output = Process::new(binary())
+        .args(["--hush", "--hash-password", PASSWORD])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .rfind(|line| line.starts_with("16:"))
+        .expect("tor hashes passwords")
+        .to_owned()
+}
+
+#[track_caller]
+fn rejected(error: &Error) -> (u16, &str) {
+    let Error::Rejected { code, text, .. } = error else {
+        panic!("{error}")
+    };
+    (*code, text)
+}
+
+#[tokio::test]
+async fn null() {
+    let tor = Tor::start(&[]);
+    for endpoint in [tor.tcp(), tor.unix()] {
+        for credentials in [
+            Credentials::auto(),
+            Credentials::null(),
+            Credentials::password("unused").unwrap(),
+        ] {
+            let (connection, _events) = connect(&endpoint, &credentials).await.unwrap();
+            assert!(connection.protocol_info().offers(&AuthMethod::Null));
+            assert!(connection.get_info("version").await.unwrap().starts_with("0."));
+        }
+    }
+}
+
+#[tokio::test]
+async fn password() {
+    let tor = Tor::start(&["--HashedControlPassword", &hash_password()]);
+    for endpoint in [tor.tcp(), tor.unix()] {
+        let credentials = Credentials::password(PASSWORD).unwrap();
+        let (connection, _events) = connect(&endpoint, &credentials).await.unwrap();
+        assert!(connection.protocol_info().offers(&AuthMethod::HashedPassword));
+        connection.get_info("version").await.unwrap();
+
+        let error = connect(&endpoint, &Credentials::password("wrong").unwrap())
+            .await
+            .unwrap_err();
+        let (code, text) = rejected(&error);
+        assert_eq!(code, 515, "{text}");
+        assert!(
+            text.starts_with("Authentication failed: Password did not match"),
+            "{text}"
+        );
+
+        let error = connect(&endpoint, &Credentials::auto()).await.unwrap_err();
+        assert!(matches!(error, Error::NoUsableMethod { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn safe_cookie() {
+    // A path that PROTOCOLINFO must escape.
+    let folder = tempfile::tempdir().unwrap();
+    let cookie = folder.path().join("a \"cookie\" \\ ä");
+    let tor = Tor::start(&[
+        "--CookieAuthentication",
+        "1",
+        "--CookieAuthFile",
+        cookie.to_str().unwrap(),
+    ]);
+    let wrong = folder.path().join("wrong");
+    std::fs::write(&wrong, [0; 32]).unwrap();
+    for endpoint in [tor.tcp(), tor.unix()] {
+        for credentials in [Credentials::auto(), Credentials::cookie_file(&cookie)] {
+            let (connection, _events) = connect(&endpoint, &credentials).await.unwrap();
+            assert_eq!(connection.protocol_info().cookie_file(), Some(&*cookie));
+            connection.get_info("version").await.unwrap();
+        }
+        // With another cookie we can't tell that Tor knows its own.
+        let error = connect(&endpoint, &Credentials::cookie_file(&wrong)).await.unwrap_err();
+        assert!(matches!(error, Error::WrongServerHash), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn cookie_or_password() {
+    let tor = Tor::start(&[
+        "--CookieAuthentication",
+        "1",
+        "--HashedControlPassword",
+        &hash_password(),
+    ]);
+    let both = Credentials::auto().with_password(Password::new(PASSWORD).unwrap());
+    for credentials in [Credentials::auto(), Credentials::password(PASSWORD).unwrap(), both] {
+        connect(&tor.unix(), &credentials).await.unwrap();
+    }
+}
+
+/// The session alone on a blocking socket, and the one method that the client never prefers.
+#[test]
+fn cookie_without_tokio() {
+    let tor = Tor::start(&["--CookieAuthentication", "1"]);
+    let content = std::fs::read(tor.path("data").join("control_auth_cookie")).unwrap();
+    let mut talk = Talk::open(&tor.path("control"));
+    assert_eq!(
+        talk.ask(&Command::authenticate_cookie(&Cookie::new(&content).unwrap()))
+            .code(),
+        250
+    );
+    let reply = talk.ask(&Command::get_info(["process/pid"]).unwrap());
+    assert_eq!(
+        reply.into_values(&["process/pid"]).unwrap(),
+        [tor.process.id().to_string().into_bytes()]
+    );
+
+    let mut talk = Talk::open(&tor.path("control"));
+    let refused = talk.ask(&Command::authenticate_cookie(&Cookie::new(&[0; 32]).unwrap()));
+    assert_eq!(refused.code(), 515, "{}", refused.text());
+}
+
+struct Talk {
+    stream: UnixStream,
+    session: Session,
+}
+
+impl Talk {
+    fn open(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            session: Session::default(),
+        }
+    }
+
+    fn ask(&mut self, command: &Command) -> Reply {
+        let ticket = self.session.send(command);
+        self.stream.write_all(command.as_bytes()).unwrap();
+        let mut buffer = [0; 100];
+        loop {
+            let length = self.stream.read(&mut buffer).unwrap();
+            assert_ne!(length, 0, "tor closed the connection");
+            let mut input = &buffer[..length];
+            if let Some(Incoming::Reply {
+                ticket: answered,
+                reply,
+                ..
+            }) = self.session.receive(&mut input).unwrap()
+            {
+                assert_eq!(answered, ticket);
+                assert!(input.is_empty());
+                return reply;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn get_info() {
+    let tor = Tor::start(&["--Nickname", "somebody"]);
+    let (connection, _events) = tor.connect().await;
+
+    let values = connection
+        .get_infos(&["process/pid", "config-text", "ns/all", "network-liveness"])
+        .await
+        .unwrap();
+    assert_eq!(values["process/pid"], tor.process.id().to_string());
+    // Several lines.
+    assert!(
+        values["config-text"].lines().any(|line| line == "Nickname somebody"),
+        "{}",
+        values["config-text"]
+    );
+    // Without a consensus: empty, and no error.
+    assert_eq!(values["ns/all"], "");
+    assert!(matches!(&*values["network-liveness"], "up" | "down"));
+    assert_eq!(connection.get_info("consensus/valid-after").await.unwrap(), "");
+
+    let phase = connection.get_info("status/bootstrap-phase").await.unwrap();
+    assert_eq!(
+        StatusClient::parse(phase.as_bytes()).unwrap().bootstrap_progress(),
+        Some(0)
+    );
+
+    for (keys, code, text) in [
+        (&["VERSION"][..], 552, "Unrecognized key \"VERSION\""),
+        (
+            &["version", "nothing", "more"],
+            552,
+            "Unrecognized key \"nothing\"; Unrecognized key \"more\"",
+        ),
+        (&["version", "hs/service/desc/id/short"], 551, "Invalid address"),
+        (
+            &["dir/status-vote/current/consensus"],
+            551,
+            "Could not open cached consensus",
+        ),
+    ] {
+        let error = connection.get_infos(keys).await.unwrap_err();
+        let found = rejected(&error);
+        assert!(found.0 == code && found.1.starts_with(text), "{keys:?}: {found:?}");
+        assert_eq!(error.is_retryable(), code == 551);
+    }
+    // A rejection harms nothing.
+    assert!(!connection.get_info("version").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn events_and_configuration() {
+    let tor = Tor::start(&[]);
+    let (connection, mut events) = tor.connect().await;
+    let kinds = [
+        EventKind::ConfChanged,
+        EventKind::HsDesc,
+        EventKind::HsDescContent,
+        EventKind::StatusClient,
+        EventKind::NewConsensus,
+        EventKind::NetworkLiveness,
+        EventKind::Circ,
+        EventKind::CircMinor,
+    ];
+    connection.set_events(&kinds).await.unwrap();
+
+    let table = [
+        ("plain", "ContactInfo=plain"),
+        // What GETCONF answers is quoted where it needs to be.
+        (
+            "with \"quotes\" and \\ and ä",
+            r#"ContactInfo="with \"quotes\" and \\ and \303\244""#,
+        ),
+        ("#no comment", "ContactInfo=\"#no comment\""),
+        ("", "ContactInfo"),
+    ];
+    let get_conf = Command::raw("GETCONF ContactInfo").unwrap();
+    for (value, expected) in table {
+        connection
+            .set_conf(&[("ContactInfo", value), ("MaxCircuitDirtiness", "700")])
+            .await
+            .unwrap();
+        let reply = connection.command(get_conf.clone(), PATIENCE).await.unwrap();
+        assert_eq!(reply.text(), expected);
+    }
+    let Event::Unknown(changed) = next(&mut events).await else {
+        panic!()
+    };
+    assert_eq!(changed.keyword(), b"CONF_CHANGED");
+    assert!(changed.lines().iter().any(|line| line.text() == b"ContactInfo=plain"));
+
+    connection.reset_conf(&["MaxCircuitDirtiness"]).await.unwrap();
+    for (option, value, code) in [
+        ("NoSuchOption", "1", 552),
+        ("MaxCircuitDirtiness", "soon", 513),
+        ("DataDirectory", "/elsewhere", 553),
+    ] {
+        let error = connection
+            .set_conf(&[("ContactInfo", "never"), (option, value)])
+            .await
+            .unwrap_err();
+        assert_eq!(rejected(&error).0, code, "{error}");
+    }
+    let reply = connection
+        .command(Command::raw("GETCONF ContactInfo").unwrap(), PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(reply.text(), "ContactInfo", "all or none");
+
+    let error = connection
+        .set_events(&[EventKind::Other("NO_SUCH_EVENT".to_owned())])
+        .await
+        .unwrap_err();
+    assert_eq!(rejected(&error), (552, "Unrecognized event \"NO_SUCH_EVENT\""));
+}
+
+#[tokio::test]
+async fn signals() {
+    let mut tor = Tor::start(&[]);
+    let (connection, mut events) = tor.connect().await;
+    connection
+        .set_events(&[EventKind::Other("SIGNAL".to_owned())])
+        .await
+        .unwrap();
+    for signal in [Signal::Heartbeat, Signal::Dump, Signal::ClearDnsCache, Signal::Active] {
+        connection.signal(signal).await.unwrap();
+        let Event::Unknown(event) = next(&mut events).await else {
+            panic!()
+        };
+        assert_eq!(
+            event.lines()[0].text(),
+            format!("SIGNAL {}", signal.as_str()).as_bytes()
+        );
+    }
+    connection.signal(Signal::Halt).await.unwrap();
+    let reason = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();
+    assert!(matches!(reason, CloseReason::Eof), "{reason}");
+    assert!(tor.ends().await);
+}
+
+#[tokio::test]
+async fn ownership() {
+    let mut tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    connection.take_ownership().await.unwrap();
+    drop(connection);
+    assert!(tor.ends().await);
+}
+
+#[tokio::test]
+async fn quitting() {
+    let mut tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    connection.quit().await.unwrap();
+    assert!(matches!(connection.closed().await, CloseReason::Eof));
+    assert!(tor.process.try_wait().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_death_of_tor_is_noticed_at_once() {
+    let mut tor = Tor::start(&[]);
+    let (connection, mut events) = tor.connect().await;
+    tor.process.kill().unwrap();
+    let started = Instant::now();
+    assert!(matches!(connection.closed().await, CloseReason::Eof));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(events.recv().await, None);
+}
+
+#[tokio::test]
+async fn descriptors_without_a_network() {
+    let tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    let v3 = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
+
+    let fetch = HsFetch::address(v3).unwrap().server([1; 20]);
+    let error = connection.hs_fetch(&fetch).await.unwrap_err();
+    assert_eq!(
+        rejected(&error),
+        (552, &*format!("Server \"${}\" not found", "01".repeat(20)))
+    );
+    assert!(error.is_retryable());
+
+    let error = connection
+        .hs_post(&[[1; 20]], Some(v3), b"anything\n")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        rejected(&error),
+        (552, &*format!("Server \"${}\" not found", "01".repeat(20)))
+    );
+    let error = connection
+        .hs_post(&[], Some(v3), b"anything\n.\n..\n")
+        .await
+        .unwrap_err();
+    assert_eq!(rejected(&error), (554, "Invalid descriptor"));
+}
+
+#[tokio::test]
+async fn v2_depends_on_the_version() {
+    let tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    let version = connection.get_info("version").await.unwrap();
+    let quick = connection.with_deadline(Duration::from_secs(1));
+    let error = quick.hs_post(&[], None, b"anything\n").await.unwrap_err();
+    if version.starts_with("0.4.5.") {
+        assert_eq!(rejected(&error), (554, "Invalid descriptor"));
+    } else {
+        // No reply at all.
+        assert!(matches!(error, Error::Deadline { .. }), "{error}");
+        assert!(connection.is_closed());
+    }
+}
+
+#[tokio::test]
+async fn the_longest_command() {
+    let tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    let longest = format!("GETINFO {}", "x".repeat(Command::MAX_BYTES - "GETINFO \r\n".len()));
+    let command = Command::raw(&longest).unwrap();
+    assert_eq!(command.as_bytes().len(), Command::MAX_BYTES);
+    let options = Options::default().limits(onionweave_control::Limits::default().line(2 << 20));
+    let (patient, _events) = Connection::connect(&tor.unix(), &Credentials::auto(), &options)
+        .await
+        .unwrap();
+    let error = patient.command(command, PATIENCE).await.unwrap_err();
+    assert_eq!(rejected(&error).0, 552);
+
+    // One byte more, past our own check.
+    let mut talk = Talk::open(&tor.path("control"));
+    assert_eq!(talk.ask(&Command::authenticate_null()).code(), 250);
+    talk.session.send(&Command::quit());
+    let _ = talk.stream.write_all(format!("{longest}x\r\n").as_bytes());
+    let mut answer = Vec::new();
+    let _ = talk.stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"552"), "{}", answer.escape_ascii());
+    assert!(!connection.is_closed());
+}
+
+#[tokio::test]
+async fn liveness_has_two_spellings() {
+    // The event is upper case, the value of GETINFO lower case.
+    let event = Event::parse(b"650 NETWORK_LIVENESS UP\r\n").unwrap();
+    assert_eq!(event, Event::NetworkLiveness(NetworkLiveness::Up));
+    let tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    assert_eq!(connection.get_info("network-liveness").await.unwrap(), "down");
+}
