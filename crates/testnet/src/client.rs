@@ -150,7 +150,7 @@ impl Client {
     ///
     /// [`Error::Control`], or [`Error::TimedOut`] when Tor does not do it.
     pub async fn new_identity(&self) -> Result<(), Error> {
-        let control_error = |source| self.tor.control_error(source);
+        let control_error = |source| self.control_error(source);
         let (connection, mut events) = self.connect().await?;
         connection
             .set_events(&[EventKind::Other("SIGNAL".to_owned())])
@@ -179,6 +179,12 @@ impl Client {
 }
 
 process_methods!(Client);
+
+impl Client {
+    pub(crate) fn control_error(&self, source: onionweave_control::Error) -> Error {
+        self.tor.control_error(source)
+    }
+}
 
 /// Sends a request and reads the whole answer.
 async fn exchange(mut stream: Socks5Stream<UnixStream>, host: &str) -> std::io::Result<String> {

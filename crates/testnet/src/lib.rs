@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! - [`tor`](mod@tor): finding, checking and building the tor binary.
-//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit them; [`Backend`]: what they find there.
+//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit them; [`Probe`]: one who only reads what directories hold; [`Backend`]: what they find there.
 //!
 //! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
 
@@ -15,6 +15,7 @@ mod instance;
 mod keys;
 mod network;
 mod ports;
+mod probe;
 mod process;
 mod relay;
 pub mod tor;
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use instance::{Instance, InstanceBuilder, SERVICE_PORT};
 pub use keys::ServiceKey;
 pub use network::{Network, NetworkBuilder, Progress};
+pub use probe::{Holding, Place, Probe};
 pub use process::LogExcerpt;
 pub use relay::Relay;
 pub use torrc::Role;
