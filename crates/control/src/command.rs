@@ -17,8 +17,8 @@ use crate::{ArgumentProblem, Error};
 
 /// One command with its body, ready to be sent.
 ///
-/// The bytes are wiped when it is dropped, as an `AUTHENTICATE` holds a secret; `Debug` never shows
-/// that one's argument.
+/// The bytes are wiped when it is dropped, as some hold secrets; `Debug` shows arguments only where
+/// they never are any.
 ///
 /// ```
 /// use onionweave_control::Command;
@@ -290,15 +290,13 @@ impl Command {
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.eq_ignore_ascii_case("AUTHENTICATE") {
-            return f.write_str("Command(AUTHENTICATE ...)");
+        // The arguments of others may be secrets: passwords, private keys, options.
+        const SHOWN: [&str; 6] = ["GETINFO", "SETEVENTS", "HSFETCH", "+HSPOST", "SIGNAL", "GETCONF"];
+        if SHOWN.contains(&&*self.name) {
+            let line = self.bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            return write!(f, "Command({}, {} bytes)", line.escape_ascii(), self.bytes.len());
         }
-        let mut lines = self.bytes.split(|&byte| byte == b'\r');
-        write!(f, "Command({}", lines.next().unwrap_or_default().escape_ascii())?;
-        if self.name.starts_with('+') {
-            write!(f, ", {} bytes", self.bytes.len())?;
-        }
-        f.write_str(")")
+        write!(f, "Command({} ..., {} bytes)", self.name, self.bytes.len())
     }
 }
 
@@ -776,7 +774,13 @@ mod tests {
         let password = Password::new("swordfish").unwrap();
         let command = Command::authenticate_password(&password);
         let raw = Command::raw("authenticate \"swordfish\"").unwrap();
-        for shown in [format!("{password:?}"), format!("{command:?}"), format!("{raw:?}")] {
+        let conf = Command::set_conf(&[("HashedControlPassword", "swordfish")]).unwrap();
+        for shown in [
+            format!("{conf:?}"),
+            format!("{password:?}"),
+            format!("{command:?}"),
+            format!("{raw:?}"),
+        ] {
             assert!(!shown.contains("swordfish"), "{shown}");
         }
         let shown = format!("{:?}", Command::hs_post(&[], None, b"a long body").unwrap());

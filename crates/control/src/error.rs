@@ -227,6 +227,8 @@ impl Error {
         match self {
             Error::Connect { .. } | Error::ConnectDeadline { .. } | Error::Deadline { .. } => true,
             Error::Truncated { .. } => true,
+            // On another connection, replies and commands agree again.
+            Error::StrayReply { .. } | Error::UnexpectedReply { .. } => true,
             Error::Closed(reason) => match reason {
                 CloseReason::Protocol(error) => error.is_retryable(),
                 _ => true,

@@ -115,6 +115,8 @@ fn weight(item: &Item) -> usize {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     /// Runs a function over its committed corpus.
     fn run(target: &str, function: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -126,6 +128,54 @@ mod tests {
             inputs += 1;
         }
         assert!(inputs > 0, "{} is empty", folder.display());
+    }
+
+    /// Bytes that often mean something in this protocol.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let pieces: Vec<&'static [u8]> = vec![
+            b"250 OK\r\n",
+            b"250-",
+            b"250+",
+            b"650 ",
+            b"650+",
+            b"650-",
+            b".\r\n",
+            b"\r\n",
+            b"\n",
+            b"..",
+            b" ",
+            b"=",
+            b"\"",
+            b"\\",
+            b"HS_DESC ",
+            b"HS_DESC_CONTENT ",
+            b"STATUS_CLIENT NOTICE ",
+            b"FAILED ",
+            b"UNKNOWN ",
+            b"REASON=",
+            b"REPLICA=",
+            b"$0102030405060708090A0B0C0D0E0F1011121314~a ",
+            b"PROTOCOLINFO 1\r\n",
+            b"AUTH METHODS=COOKIE ",
+            b"COOKIEFILE=",
+            b"version=",
+            b"\\377",
+            b"\\x41",
+        ];
+        let piece = prop_oneof![
+            6 => prop::sample::select(pieces).prop_map(<[u8]>::to_vec),
+            1 => prop::collection::vec(any::<u8>(), 0..8),
+        ];
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn invariants_hold_for_any_bytes(input in bytes()) {
+            super::codec(&input);
+            super::events(&input);
+            super::replies(&input);
+        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ async fn a_second_final_reply_is_confusion() {
     );
     let error = tor.get_info("version").await.unwrap_err();
     assert!(matches!(error, Error::Closed(CloseReason::Protocol(_))));
-    assert!(!error.is_retryable());
+    assert!(error.is_retryable(), "on another connection");
 }
 
 #[tokio::test]
@@ -477,6 +477,49 @@ async fn a_flood_of_events_holds_up_no_reply() {
     }
     assert_eq!(received, 16);
     assert_eq!(received + lost, FLOOD + 1);
+}
+
+#[tokio::test]
+async fn events_without_end_hold_up_no_command() {
+    let endpoint = listen(async |mut tor: FakeTor| {
+        tor.let_in().await;
+        let line = tor.line_under_flood(&b"650 BW 1 2\r\n".repeat(1000)).await;
+        assert_eq!(line, "GETINFO version");
+        tor.send(b"250-version=1\r\n250 OK\r\n").await;
+        // This one is not answered.
+        tor.line_under_flood(&b"650 BW 1 2\r\n".repeat(1000)).await;
+        loop {
+            tor.send(&b"650 BW 1 2\r\n".repeat(1000)).await;
+        }
+    })
+    .await;
+    let options = options().event_queue(16);
+    let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
+        .await
+        .unwrap();
+    tokio::time::sleep(SHORT).await;
+    assert_eq!(tor.get_info("version").await.unwrap(), "1");
+
+    let error = tor.with_deadline(SHORT).get_info("version").await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn events_without_end_outlast_no_deadline() {
+    let endpoint = listen(async |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.line().await;
+        loop {
+            tor.send(&b"650 BW 1 2\r\n".repeat(1000)).await;
+        }
+    })
+    .await;
+    let (tor, _events) = connect(&endpoint).await;
+    // The call is given up, so that only the task watches its deadline.
+    let call = tor.with_deadline(2 * SHORT);
+    assert!(tokio::time::timeout(SHORT, call.get_info("version")).await.is_err());
+    let reason = tokio::time::timeout(LONG, tor.closed()).await.unwrap();
+    assert!(matches!(reason, CloseReason::Deadline { .. }), "{reason}");
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ use crate::{CloseReason, Command, Error, Reply};
 const READ_BYTES: usize = 64 << 10;
 /// How many commands may wait for their reply. More wait in the channel, and then in their callers.
 const MAX_PENDING: usize = 1024;
+/// How long reading goes on after the connection should have ended, where Tor may have said something already.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A socket of either family.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
@@ -49,6 +51,15 @@ struct Waiting {
     allowed: Duration,
     /// Its receiver may be gone; the reply is awaited all the same.
     answer: oneshot::Sender<Result<Reply, Error>>,
+}
+
+impl Waiting {
+    fn missed(&self) -> CloseReason {
+        CloseReason::Deadline {
+            command: self.name.clone(),
+            after: self.allowed,
+        }
+    }
 }
 
 /// Moves commands, replies and events until the connection ends; then says why.
@@ -99,21 +110,11 @@ impl Driver {
             // without loss: `read` and `write` have moved bytes only if they are ready.
             let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
             tokio::select! {
-                // The order matters: what has come is looked at before a deadline is found to be
-                // missed.
+                // Reading comes after writing, or events without end would hold up commands; and before deadlines, so
+                // that what has come is looked at before a deadline is found to be missed.
                 biased;
                 // Without a sender left, no handle is left.
                 reason = inputs.close.recv() => return reason.unwrap_or(CloseReason::Local),
-                read = reader.read(&mut buffer) => match read {
-                    Ok(0) => return self.end_of_input(),
-                    Ok(length) => {
-                        if let Err(error) = self.receive(buffer.get(..length).unwrap_or_default()) {
-                            return CloseReason::Protocol(Arc::new(error));
-                        }
-                    }
-                    Err(error) => return self.io_reason(error),
-                },
-                reason = missed_deadline(&self.waiting) => return reason,
                 written = write_some(&mut writer, &mut self.outgoing) => {
                     if let Err(error) = written {
                         // Tor may have closed after telling why: what it said is still to be read.
@@ -125,6 +126,19 @@ impl Driver {
                     Some(request) => self.accept(request),
                     None => return CloseReason::Local,
                 },
+                read = reader.read(&mut buffer) => match read {
+                    Ok(0) => return self.end_of_input(),
+                    Ok(length) => {
+                        if let Err(error) = self.receive(buffer.get(..length).unwrap_or_default()) {
+                            return CloseReason::Protocol(Arc::new(error));
+                        }
+                        if let Some(reason) = self.long_overdue() {
+                            return reason;
+                        }
+                    }
+                    Err(error) => return self.io_reason(error),
+                },
+                reason = missed_deadline(&self.waiting) => return reason,
             }
         }
     }
@@ -171,6 +185,12 @@ impl Driver {
         Ok(())
     }
 
+    /// The deadline that was missed while events kept coming, when the reply can't be expected to be among them any more.
+    fn long_overdue(&self) -> Option<CloseReason> {
+        let overdue = earliest(&self.waiting)?;
+        (overdue.deadline + PATIENCE < Instant::now()).then(|| overdue.missed())
+    }
+
     fn end_of_input(&self) -> CloseReason {
         match self.session.finish() {
             Ok(()) => CloseReason::Eof,
@@ -189,7 +209,6 @@ impl Driver {
     /// Reads what is there already after a failure to write. Gives the reason if reading ends the
     /// connection by itself.
     async fn drain<R: AsyncRead + Unpin>(&mut self, reader: &mut R, buffer: &mut [u8]) -> Option<CloseReason> {
-        const PATIENCE: Duration = Duration::from_millis(200);
         let deadline = Instant::now() + PATIENCE;
         loop {
             match tokio::time::timeout_at(deadline, reader.read(buffer)).await {
@@ -224,16 +243,17 @@ impl Driver {
 
 /// Resolves when the earliest deadline has passed.
 async fn missed_deadline(waiting: &VecDeque<Waiting>) -> CloseReason {
-    match waiting.iter().min_by_key(|waiting| waiting.deadline) {
+    match earliest(waiting) {
         Some(earliest) => {
             sleep_until(earliest.deadline).await;
-            CloseReason::Deadline {
-                command: earliest.name.clone(),
-                after: earliest.allowed,
-            }
+            earliest.missed()
         }
         None => pending().await,
     }
+}
+
+fn earliest(waiting: &VecDeque<Waiting>) -> Option<&Waiting> {
+    waiting.iter().min_by_key(|waiting| waiting.deadline)
 }
 
 /// Writes a piece of the outgoing command; waits for ever if there is none.

@@ -59,6 +59,19 @@ impl FakeTor {
         }
     }
 
+    /// Sends `bytes` again and again until a line comes, which must come in one piece.
+    pub(crate) async fn line_under_flood(&mut self, bytes: &[u8]) -> String {
+        loop {
+            let mut line = String::new();
+            tokio::select! {
+                biased;
+                _ = self.stream.read_line(&mut line) => return line.trim_end_matches("\r\n").to_owned(),
+                () = std::future::ready(()) => {}
+            }
+            self.send(bytes).await;
+        }
+    }
+
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // The controller may have closed by then, which its own assertions are about.
