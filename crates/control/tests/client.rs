@@ -479,7 +479,8 @@ async fn a_flood_of_events_holds_up_no_reply() {
     assert_eq!(received + lost, FLOOD + 1);
 }
 
-#[tokio::test]
+// The flood needs a thread of its own, or the socket runs dry whenever the client reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_without_end_hold_up_no_command() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -504,7 +505,8 @@ async fn events_without_end_hold_up_no_command() {
     assert!(matches!(error, Error::Deadline { .. }), "{error}");
 }
 
-#[tokio::test]
+// The flood needs a thread of its own, or the socket runs dry whenever the client reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_without_end_outlast_no_deadline() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
