@@ -44,7 +44,7 @@ if pid=$(cat "$2/pid") && runs; then
     kill -9 "$pid"
     while runs; do sleep 0.05; done
 fi 2>/dev/null
-exec "$tor" -f "$torrc" RunAsDaemon 1
+exec "$tor" -f "$torrc" RunAsDaemon 1 >>"$2/output.log" 2>&1
 "#;
 
 /// One tor process of a network, with a folder of its own.

@@ -1,4 +1,5 @@
 //! Binaries that are named by `ONIONWEAVE_TOR` and cannot serve: each is refused with the reason, before anything is started.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
 //! Private networks of real tor processes. Each test prints what it measured.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::collections::HashSet;
 use std::fs;
@@ -121,17 +122,23 @@ async fn two_networks_live_side_by_side() {
         assert!(one.directory(&relay.fingerprint()).is_some() && two.directory(&relay.fingerprint()).is_none());
     }
 
-    // A loud service is found on its own network and unknown on the other; a quiet one is found nowhere.
+    // A loud service is found on its own network and unknown on the other; a quiet one is found nowhere. In a testing network
+    // clients go on asking until they give up (`SocksTimeout`, two minutes by default).
+    let impatient = "SocksTimeout 10 seconds";
     let (loud, quiet) = tokio::join!(one.instance("loud").start(), one.instance("quiet").quiet(true).start());
     let (loud, quiet) = (loud.unwrap(), quiet.unwrap());
-    let (here, there) = tokio::join!(one.client("here").start(), two.client("there").start());
+    let (here, there) = tokio::join!(
+        one.client("here").torrc(impatient).start(),
+        two.client("there").torrc(impatient).start()
+    );
     let (here, there) = (here.unwrap(), there.unwrap());
     loud.wait_for_descriptor().await.unwrap();
     quiet.wait_for_descriptor().await.unwrap();
     assert_eq!(here.fetch(&loud.onion(), 80).await.unwrap(), "loud");
     assert_eq!(loud.own_backend().unwrap().requests(), 1);
-    for (client, onion) in [(&there, loud.onion()), (&here, quiet.onion())] {
-        let error = client.fetch(&onion, 80).await.unwrap_err();
+    let (loud_onion, quiet_onion) = (loud.onion(), quiet.onion());
+    let (elsewhere, hidden) = tokio::join!(there.fetch(&loud_onion, 80), here.fetch(&quiet_onion, 80));
+    for error in [elsewhere.unwrap_err(), hidden.unwrap_err()] {
         println!("{error}");
         assert!(matches!(error, Error::Connect { .. }), "{error:?}");
     }
