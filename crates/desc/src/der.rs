@@ -123,3 +123,112 @@ fn write_length(length: usize, out: &mut Vec<u8>) {
     out.push(0x80 | bytes.len() as u8);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The numbers 0x85 and 65537.
+    const CANONICAL: &[u8] = b"\x30\x09\x02\x02\x00\x85\x02\x03\x01\x00\x01";
+
+    #[test]
+    fn reads_what_openssl_reads() {
+        // (form, DER, whether d2i_RSAPublicKey of OpenSSL 3.0 accepts it)
+        let table: &[(&str, &[u8], bool)] = &[
+            ("canonical", CANONICAL, true),
+            (
+                "bytes after the sequence",
+                b"\x30\x09\x02\x02\x00\x85\x02\x03\x01\x00\x01\xff",
+                true,
+            ),
+            ("negative modulus", b"\x30\x08\x02\x01\x85\x02\x03\x01\x00\x01", true),
+            (
+                "leading zeros",
+                b"\x30\x0b\x02\x03\x00\x00\x85\x02\x04\x00\x01\x00\x01",
+                true,
+            ),
+            (
+                "length in two bytes",
+                b"\x30\x81\x09\x02\x02\x00\x85\x02\x03\x01\x00\x01",
+                true,
+            ),
+            (
+                "length with zeros",
+                b"\x30\x83\x00\x00\x09\x02\x02\x00\x85\x02\x03\x01\x00\x01",
+                true,
+            ),
+            (
+                "indefinite",
+                b"\x30\x80\x02\x02\x00\x85\x02\x03\x01\x00\x01\x00\x00",
+                true,
+            ),
+            (
+                "indefinite without end",
+                b"\x30\x80\x02\x02\x00\x85\x02\x03\x01\x00\x01",
+                false,
+            ),
+            (
+                "indefinite integer",
+                b"\x30\x0b\x02\x80\x85\x00\x00\x02\x03\x01\x00\x01",
+                false,
+            ),
+            (
+                "third field",
+                b"\x30\x0a\x02\x01\x85\x02\x03\x01\x00\x01\x05\x00",
+                false,
+            ),
+            ("no exponent", b"\x30\x04\x02\x02\x00\x85", false),
+            (
+                "sequence too long",
+                b"\x30\x0a\x02\x02\x00\x85\x02\x03\x01\x00\x01",
+                false,
+            ),
+            (
+                "integer too long",
+                b"\x30\x09\x02\x02\x00\x85\x02\x04\x01\x00\x01",
+                false,
+            ),
+            ("a set", b"\x31\x09\x02\x02\x00\x85\x02\x03\x01\x00\x01", false),
+            ("a bit string", b"\x30\x09\x02\x02\x00\x85\x03\x03\x01\x00\x01", false),
+            (
+                "length of nine bytes",
+                b"\x30\x89\x01\x00\x00\x00\x00\x00\x00\x00\x09",
+                false,
+            ),
+            ("nothing", b"", false),
+            ("tag alone", b"\x30", false),
+        ];
+        for (form, der, accepted) in table {
+            let parts = PublicParts::from_der(der);
+            assert_eq!(parts.is_some(), *accepted, "{form}");
+            if let Some(parts) = parts {
+                assert_eq!(parts.to_der(), CANONICAL, "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn zero_has_no_bits() {
+        let zeros = PublicParts::from_der(b"\x30\x05\x02\x01\x00\x02\x00").unwrap();
+        assert_eq!(zeros.bits(), 0);
+        assert_eq!(zeros.to_der(), b"\x30\x06\x02\x01\x00\x02\x01\x00");
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(modulus: Vec<u8>, exponent: Vec<u8>) {
+            let modulus = without_leading_zeros(&modulus);
+            let exponent = without_leading_zeros(&exponent);
+            let parts = PublicParts { modulus, exponent };
+            let der = parts.to_der();
+            prop_assert_eq!(PublicParts::from_der(&der), Some(parts));
+        }
+
+        #[test]
+        fn never_panics(der: Vec<u8>) {
+            let _ = PublicParts::from_der(&der);
+        }
+    }
+}

@@ -46,3 +46,29 @@ fn rewrite(points: &[IntroductionPoint]) {
     let text: String = points.iter().map(ToString::to_string).collect();
     assert_eq!(IntroductionPoint::parse_list(text.as_bytes()).as_deref(), Ok(points));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn run_corpus(name: &str, target: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("testdata/fuzz-corpus")
+            .join(name);
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+        assert!(!files.is_empty(), "{}", folder.display());
+        for file in files {
+            target(&fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+
+    #[test]
+    fn corpora_pass() {
+        run_corpus("descriptor", descriptor);
+        run_corpus("introduction_points", introduction_points);
+        run_corpus("service_key", service_key);
+    }
+}

@@ -11,8 +11,8 @@
 //! refuses or hashes differently. A publisher must know what directories and clients do with a text, so this module follows
 //! `feature/dirparse/parsecommon.c` and `feature/rend/rendparse.c` instead, verdict for verdict. The tests hold the table.
 //!
-//! Where C Tor differs: it hashes up to the first line that begins with `signature` even if that line belongs to the *next*
-//! descriptor of the same upload. Such a text is refused here, as no client that is handed the first descriptor alone could verify it.
+//! Two differences are known, neither of which makes a text mean something else: OpenSSL also reads DER tags in their long form, and
+//! tests the primes of a private key, should an unknown item have one as its object.
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 

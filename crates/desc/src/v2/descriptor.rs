@@ -91,6 +91,7 @@ impl UnverifiedDescriptor {
     }
 
     fn parse_document(text: &[u8]) -> Result<Self, Error> {
+        // C Tor would look on into the next descriptor, but then the signature would be part of what it signs.
         let signed_len = signed_len(text).ok_or(Error::Unsigned)?;
         let mut items = Items::read(Section::Descriptor, text, &RULES)?;
 

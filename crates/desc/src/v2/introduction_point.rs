@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use data_encoding::BASE32_NOPAD_NOCASE;
+use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use onionweave_ring::Fingerprint;
 
 use super::{MAX_INTRODUCTION_POINTS, PublicKey};
@@ -131,6 +131,13 @@ impl IntroductionPoint {
         self.identity
     }
 
+    /// The identity of the relay as introduction points are written with it: 32 characters of lower-case base32.
+    pub fn base32_identity(&self) -> String {
+        let mut identity = BASE32_NOPAD.encode(self.identity.as_bytes());
+        identity.make_ascii_lowercase();
+        identity
+    }
+
     /// The relay's address.
     pub fn address(&self) -> Ipv4Addr {
         self.address
@@ -154,8 +161,7 @@ impl IntroductionPoint {
 
 impl fmt::Display for IntroductionPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut identity = data_encoding::BASE32_NOPAD.encode(self.identity.as_bytes());
-        identity.make_ascii_lowercase();
+        let identity = self.base32_identity();
         let Self {
             address,
             port,

@@ -193,3 +193,89 @@ fn read_pem(pem: &str) -> Result<rsa::PrivateKey, KeyProblem> {
         .ok_or(KeyProblem::Pem)?;
     read(&der)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = include_str!("../../testdata/plain/private_key");
+    const PKCS8: &str = include_str!("../../testdata/keys/pkcs8.pem");
+    const PUBLIC: &str = include_str!("../../testdata/keys/public.pem");
+    const DAMAGED: &str = include_str!("../../testdata/keys/damaged.pem");
+    const TRUNCATED: &str = include_str!("../../testdata/keys/truncated.pem");
+    const PKCS1_ENCRYPTED: &str = include_str!("../../testdata/keys/pkcs1-encrypted.pem");
+    const PKCS8_ENCRYPTED: &str = include_str!("../../testdata/keys/pkcs8-encrypted.pem");
+    const EC: &str = include_str!("../../testdata/keys/ec.pem");
+    const EC_PKCS8: &str = include_str!("../../testdata/keys/ec-pkcs8.pem");
+    const RSA_512: &str = include_str!("../../testdata/keys/rsa-512.pem");
+    const RSA_2048: &str = include_str!("../../testdata/keys/rsa-2048.pem");
+    const ODD_EXPONENT: &str = include_str!("../../testdata/keys/exponent-799154905.pem");
+    const LARGE_EXPONENT: &str = include_str!("../../testdata/keys/exponent-8589934593.pem");
+
+    #[test]
+    fn reads_both_forms() {
+        for pem in [PLAIN, PKCS8, &format!("a comment\r\n{}", PLAIN.replace('\n', "\r\n"))] {
+            let key = ServiceKey::from_pem(pem).unwrap();
+            assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else_with_its_reason() {
+        let label = |label: &str| KeyProblem::Label(label.to_owned());
+        let table = [
+            ("empty", "", KeyProblem::NotPem),
+            ("no PEM", "rf75jzdtba4wnd6v.onion\n", KeyProblem::NotPem),
+            ("label not closed", "-----BEGIN RSA PRIVATE KEY\n", KeyProblem::Pem),
+            ("cut short", TRUNCATED, KeyProblem::Pem),
+            ("one bit of d flipped", DAMAGED, KeyProblem::Damaged),
+            ("encrypted PKCS#1", PKCS1_ENCRYPTED, KeyProblem::Encrypted),
+            ("encrypted PKCS#8", PKCS8_ENCRYPTED, KeyProblem::Encrypted),
+            ("public key", PUBLIC, label("RSA PUBLIC KEY")),
+            ("elliptic curve", EC, label("EC PRIVATE KEY")),
+            ("elliptic curve in PKCS#8", EC_PKCS8, KeyProblem::Damaged),
+            ("512 bits", RSA_512, KeyProblem::Size { bits: 512 }),
+            ("2048 bits", RSA_2048, KeyProblem::Size { bits: 2048 }),
+            ("exponent 2^33 + 1", LARGE_EXPONENT, KeyProblem::LargeExponent),
+        ];
+        for (name, pem, problem) in table {
+            let error = ServiceKey::from_pem(pem).unwrap_err();
+            assert_eq!(error, Error::PrivateKey(problem), "{name}");
+            assert!(!error.to_string().contains('\n'), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn signs_what_the_public_half_verifies() {
+        for pem in [PLAIN, ODD_EXPONENT] {
+            let key = ServiceKey::from_pem(pem).unwrap();
+            let signature = key.sign_digest(&[7; 20]).unwrap();
+            assert_eq!(key.public_key().verify(&[7; 20], &signature), Ok(()));
+            let other = key.public_key().verify(&[8; 20], &signature);
+            assert_eq!(other, Err(Error::WrongSignature));
+            assert_eq!(key.sign_digest(&[7; 20]), Ok(signature), "signing has no randomness");
+        }
+    }
+
+    #[test]
+    fn generated_keys_can_be_written_and_read() {
+        let key = ServiceKey::generate(&mut rand::rng()).unwrap();
+        assert!(key.public_key().exponent_is_65537());
+        let again = ServiceKey::from_pem(&key.to_pem().unwrap()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+    }
+
+    #[test]
+    fn writes_the_file_that_tor_wrote() {
+        let key = ServiceKey::from_pem(PLAIN).unwrap();
+        assert_eq!(*key.to_pem().unwrap(), PLAIN);
+        assert_eq!(key.public_key().to_string(), PUBLIC);
+    }
+
+    #[test]
+    fn debug_shows_the_service_alone() {
+        let key = ServiceKey::from_pem(PLAIN).unwrap();
+        assert_eq!(format!("{key:?}"), format!("ServiceKey({:?})", key.service_id()));
+        assert!(format!("{key:#?}").len() < 80);
+    }
+}

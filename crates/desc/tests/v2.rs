@@ -1,0 +1,14 @@
+//! Descriptors of version 2, by their public interface.
+
+#![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
+
+#[path = "v2/bad_input.rs"]
+mod bad_input;
+#[path = "v2/properties.rs"]
+mod properties;
+#[path = "v2/recordings.rs"]
+mod recordings;
+#[path = "v2/strictness.rs"]
+mod strictness;
+#[path = "v2/support.rs"]
+mod support;
