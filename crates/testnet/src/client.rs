@@ -22,7 +22,7 @@ use crate::torrc::{Role, Torrc};
 const FETCH_LIMIT: Duration = Duration::from_secs(150);
 /// How long an answer may be, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024;
-/// How long Tor may put off a new identity: ten seconds (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1317`), and some for a busy machine.
+/// How long Tor may put off a new identity: ten seconds (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`), and some for a busy machine.
 const NEW_IDENTITY_LIMIT: Duration = Duration::from_secs(20);
 
 /// Describes a client to start; made by [`Network::client`].

@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 
 use crate::error::Error;
 
-/// Bits of a v2 service's key and of a relay's identity key. Tor takes no others (PK_BYTES, `lib/crypt_ops/crypto_rsa.h`).
+/// Bits of a v2 service's key and of a relay's identity key. Tor takes no others (PK_BYTES, `lib/crypt_ops/crypto_rsa.h:24`).
 const BITS: usize = 1024;
 
 /// The private key of a v2 onion service, as Tor keeps it in the file `private_key`.
@@ -121,9 +121,9 @@ pub(crate) struct AuthorityKey {
 }
 
 impl AuthorityKey {
-    /// Makes keys, and a certificate as `tor-gencert` does (dir-spec, section 3.1; `tools/tor-gencert.c:449`).
+    /// Makes keys, and a certificate as `tor-gencert` does (dir-spec, section 3.1; `tools/tor-gencert.c:446`).
     ///
-    /// Tor sets no least size of these keys (`feature/dirparse/authcert_parse.c:20`), and they guard nothing here, so they are small.
+    /// Tor sets no least size of these keys (`feature/dirparse/authcert_parse.c:34`), and they guard nothing here, so they are small.
     pub(crate) fn generate(validity: &Validity) -> Result<Self, Error> {
         let identity = generate(BITS)?;
         let signing = generate(BITS)?;
@@ -193,5 +193,77 @@ fn signature(key: &RsaPrivateKey, digest: &[u8], label: &str) -> Result<String, 
 fn key_error(reason: impl fmt::Display) -> Error {
     Error::Key {
         reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rsa::RsaPublicKey;
+    use rsa::pkcs1::DecodeRsaPublicKey;
+
+    use super::*;
+
+    /// See `testdata/README.md`.
+    const WRITTEN_BY_TOR: &str = include_str!("../testdata/private_key");
+
+    #[test]
+    fn a_key_that_tor_wrote_has_the_service_id_that_tor_wrote() {
+        let key = ServiceKey::from_pem(WRITTEN_BY_TOR).unwrap();
+        assert_eq!(key.service_id(), "rf75jzdtba4wnd6v");
+        assert_eq!(key.pem(), WRITTEN_BY_TOR);
+        assert_eq!(
+            format!("{key:?}"),
+            "ServiceKey { service_id: \"rf75jzdtba4wnd6v\", .. }"
+        );
+    }
+
+    #[test]
+    fn what_is_no_such_key_is_refused() {
+        let short = private_pem(&generate(512).unwrap()).unwrap();
+        let truncated: String = WRITTEN_BY_TOR.lines().take(5).collect();
+        for (text, reason) in [(short.as_str(), "512 bits"), (&truncated, "PEM"), ("", "PEM")] {
+            let error = ServiceKey::from_pem(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    /// The public key, or the signature, that follows a keyword in a certificate.
+    fn object(certificate: &str, keyword: &str) -> String {
+        let (_, rest) = certificate.split_once(&format!("\n{keyword}\n")).unwrap();
+        let end = rest.match_indices("-----\n").nth(1).unwrap();
+        rest.get(..end.0 + end.1.len()).unwrap().to_owned()
+    }
+
+    /// The checks of `feature/dirparse/authcert_parse.c:131`.
+    #[test]
+    fn a_certificate_is_signed_by_both_keys() {
+        let validity = Validity {
+            from: "2020-01-01 00:00:00".into(),
+            until: "2030-01-01 00:00:00".into(),
+        };
+        let authority = AuthorityKey::generate(&validity).unwrap();
+        let certificate = &authority.certificate;
+        let key = |keyword| RsaPublicKey::from_pkcs1_pem(&object(certificate, keyword)).unwrap();
+        let signature = |keyword| {
+            let text = object(certificate, keyword);
+            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            BASE64.decode(base64.as_bytes()).unwrap()
+        };
+        let verify = |key: &RsaPublicKey, digest: &[u8], signature: &[u8]| {
+            key.verify(Pkcs1v15Sign::new_unprefixed(), digest, signature).unwrap();
+        };
+        let identity = key("dir-identity-key");
+        let signing = key("dir-signing-key");
+
+        let identity_digest = Sha1::digest(identity.to_pkcs1_der().unwrap().as_bytes());
+        assert_eq!(HEXUPPER.encode(&identity_digest), authority.identity);
+        assert!(certificate.contains(&format!("\nfingerprint {}\n", authority.identity)));
+        verify(&signing, &identity_digest, &signature("dir-key-crosscert"));
+
+        let (signed, _) = certificate.split_once("-----BEGIN SIGNATURE-----").unwrap();
+        verify(&identity, &Sha1::digest(signed), &signature("dir-key-certification"));
+
+        let private = RsaPrivateKey::from_pkcs1_pem(&authority.signing_pem).unwrap();
+        assert_eq!(private.to_public_key(), signing);
     }
 }

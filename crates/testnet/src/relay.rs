@@ -13,7 +13,7 @@ use crate::process::Tor;
 /// A relay, or a directory authority, which is a relay too. All of them are directories of onion services.
 ///
 /// The consensus goes on naming a relay that was killed or stopped; authorities drop it after 45 minutes at the earliest
-/// (`REACHABLE_TIMEOUT`, `feature/dirauth/authmode.h`).
+/// (`REACHABLE_TIMEOUT`, `feature/dirauth/voteflags.c:472`).
 #[derive(Debug)]
 pub struct Relay {
     tor: Tor,

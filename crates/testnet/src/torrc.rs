@@ -122,7 +122,7 @@ impl Torrc {
             .line("TestingDirAuthVoteHSDir *")
     }
 
-    /// A path as a quoted value, as Tor unescapes it (`lib/encoding/cstring.c:36`).
+    /// A path as a quoted value, as Tor unescapes it (`lib/encoding/cstring.c:30`).
     pub(crate) fn quoted(path: &Path) -> String {
         let escaped = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
         format!("\"{escaped}\"")

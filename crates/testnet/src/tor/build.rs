@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -81,15 +81,13 @@ pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorB
     }
     progress(Progress::Fetching);
     let source = source_folder()?;
-    let workshop = tempfile::Builder::new()
-        .prefix("build-")
-        .tempdir_in(&cache)
-        .doing("create a folder in", &cache)?;
-    let tree = workshop.path().join("tor-src");
-    copy_tree(&source, &tree, SystemTime::now())?;
-    let log = cache.join(format!("{name}.log"));
-    compile(&tree, &log, &mut progress)?;
-    install(&tree.join(TARGET), workshop.path(), &installed)?;
+    // Nobody else works here while we hold the lock: what lies here is left from a build that was cut short.
+    let workshop = cache.join(format!("{name}.build"));
+    remove_tree(&workshop)?;
+    let built = build(&source, &workshop, &cache.join(format!("{name}.log")), &mut progress)
+        .and_then(|staged| install(&staged, &installed));
+    remove_tree(&workshop)?;
+    built?;
     info!(tor = %binary.display(), "tor is built");
     TorBinary::at(binary)
 }
@@ -171,6 +169,18 @@ fn source_folder() -> Result<PathBuf, Error> {
                 "`cargo metadata` names no {PACKAGE} with version {version} and a folder tor-src"
             ))
         })
+}
+
+/// Builds tor in `workshop`, and returns the folder there that is to be installed.
+fn build(source: &Path, workshop: &Path, log: &Path, progress: &mut impl FnMut(Progress)) -> Result<PathBuf, Error> {
+    let tree = workshop.join("tor-src");
+    let staged = workshop.join("installed");
+    fs::create_dir_all(&staged).doing("create", &staged)?;
+    copy_tree(source, &tree, SystemTime::now())?;
+    compile(&tree, log, progress)?;
+    let binary = tree.join(TARGET);
+    fs::rename(&binary, staged.join("tor")).doing("move", &binary)?;
+    Ok(staged)
 }
 
 /// Copies a folder with everything in it, and gives every file the same time.
@@ -277,14 +287,17 @@ fn tail(log: &Path) -> String {
     Vec::from(last).join("\n")
 }
 
-/// Puts the binary into its place in one step, so that no reader ever sees half of it.
-fn install(binary: &Path, workshop: &Path, installed: &Path) -> Result<(), Error> {
-    let staged = workshop.join("installed");
-    fs::create_dir(&staged).doing("create", &staged)?;
-    fs::rename(binary, staged.join("tor")).doing("move", binary)?;
+/// Puts the folder into its place in one step, so that no reader ever sees half of it.
+fn install(staged: &Path, installed: &Path) -> Result<(), Error> {
     // Only a folder whose tor does not run can stand here: it was looked at under the lock.
-    if installed.exists() {
-        fs::remove_dir_all(installed).doing("remove", installed)?;
+    remove_tree(installed)?;
+    fs::rename(staged, installed).doing("create", installed)
+}
+
+/// Removes a folder with everything in it, if there is one.
+fn remove_tree(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.doing("remove", folder),
     }
-    fs::rename(&staged, installed).doing("create", installed)
 }
