@@ -1,0 +1,430 @@
+//! The publisher against real Tor on private networks. Every figure that the documentation quotes is printed here.
+//!
+//! Run with `--test-threads=1 --nocapture`: two networks at once on a small machine disturb each other's times.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use onionweave_publish::{Cause, Report};
+use onionweave_testnet::{Holding, Network};
+
+mod harness;
+
+use harness::{Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The thesis's chapter 5, from two to six instances: what each directory hands out is what the plan says, and clients follow it.
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_instances_share_the_directories_and_the_clients() {
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 6, true, &[]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+
+    // One publisher; its instances come by reloading.
+    let mut running = Running::start(&fleet, &NAMES[..2], "", false);
+    running.round(10 * SECOND, |round| round.missing.is_empty()).await;
+    for (instances, expected) in [
+        (2, &[3, 3][..]),
+        (3, &[2, 2, 2]),
+        (6, &[1; 6]),
+        (4, &[1, 1, 2, 2]),
+        (5, &[1, 1, 1, 1, 2]),
+    ] {
+        if instances != 2 {
+            let folder = running.folder.clone();
+            let config = harness::config(&fleet, &NAMES[..instances], "", false, &folder);
+            running.publisher.reload(&config).await.unwrap();
+        }
+        // The instances join one by one, so there may be several rounds.
+        let mut points = fleet.points().await;
+        points.retain(|name, _| NAMES[..instances].contains(&name.as_str()));
+        let deadline = Instant::now() + 10 * SECOND;
+        let holders = loop {
+            let holders = reader.holders(&points).await;
+            let mut counts: Vec<_> = count(holders.values()).into_values().collect();
+            counts.sort();
+            if counts == expected && holders.values().all(Option::is_some) {
+                break holders;
+            }
+            assert!(Instant::now() < deadline, "{instances} instances: {holders:?}");
+        };
+        println!("{instances} instances: {:?}", count(holders.values()));
+
+        // Each directory has bytes of its own, and all carry one publication time, which is the hour.
+        let held: Vec<_> = reader
+            .read()
+            .await
+            .into_values()
+            .map(|holding| harness::verified(holding.text().unwrap()))
+            .collect();
+        let texts: BTreeSet<_> = held.iter().map(|descriptor| descriptor.text().to_vec()).collect();
+        let times: BTreeSet<_> = held.iter().map(|descriptor| descriptor.publication_time()).collect();
+        assert_eq!(texts.len(), held.len());
+        assert_eq!(times.len(), 1);
+        assert!(times.iter().all(|time| *time == time.start_of_hour()));
+        for descriptor in &held {
+            let points = descriptor.introduction_points().unwrap();
+            let relays: BTreeSet<_> = points.iter().map(|point| point.identity()).collect();
+            assert_eq!(relays.len(), points.len());
+        }
+        // Every instance with two or more slots stands on both replicas.
+        for name in &NAMES[..instances] {
+            let theirs: Vec<_> = holders
+                .iter()
+                .filter(|(_, holder)| holder.as_deref() == Some(name))
+                .collect();
+            let replicas: BTreeSet<_> = theirs.iter().map(|(slot, _)| slot.replica).collect();
+            assert_eq!(replicas.len(), theirs.len().min(2), "{name}: {holders:?}");
+        }
+    }
+
+    // Real clients with fresh identities follow the plan.
+    let folder = running.folder.clone();
+    let config = harness::config(&fleet, &NAMES[..3], "", false, &folder);
+    running.publisher.reload(&config).await.unwrap();
+    running.round(10 * SECOND, |round| round.missing.is_empty()).await;
+    let clients = clients(&network, 10).await;
+    let before = fleet.requests();
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        renew(&clients).await;
+        times.extend(visit(&clients, &fleet.key.onion()).await);
+    }
+    let failures: Vec<_> = times.iter().filter_map(|time| time.as_ref().err()).collect();
+    assert!(failures.is_empty(), "{failures:?}");
+    let counts: Vec<_> = fleet
+        .requests()
+        .iter()
+        .zip(&before)
+        .map(|(now, before)| now - before)
+        .collect();
+    let p = chi_square_p(&counts[..3], &[1.0 / 3.0; 3]);
+    println!(
+        "70 fresh clients over three instances: {:?}, chi-square p = {p:.3}",
+        &counts[..3]
+    );
+    print_times("a fresh client's request", times.into_iter().flatten().collect());
+    assert_eq!(&counts[3..], [0, 0, 0], "instances that left get nobody");
+    assert!(p > 0.01, "{counts:?} is not even: p = {p}");
+    running.publisher.stop().await;
+}
+
+/// An instance dies, hangs, and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_and_hung_instances_leave_every_directory_and_return() {
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 3, true, &[]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+    let mut running = Running::start(&fleet, &NAMES[..3], "", false);
+    running.round(10 * SECOND, |round| round.missing.is_empty()).await;
+    let clients = clients(&network, 4).await;
+    let onion = fleet.key.onion();
+
+    let mut proved = Vec::new();
+    let mut read = Vec::new();
+    let mut regained = Vec::new();
+    let mut visits = Vec::new();
+    for name in ["a", "b", "c", "a", "b", "c"] {
+        let others: BTreeMap<_, _> = fleet
+            .points()
+            .await
+            .into_iter()
+            .filter(|(other, _)| other != name)
+            .collect();
+        renew(&clients).await;
+        running.drain();
+        let killed = Instant::now();
+        fleet.instance(name).kill().unwrap();
+        let (clean, visited, round) = tokio::join!(
+            reader.clean_after(killed, &others, 10 * SECOND),
+            // New clients that come while the dead one may still be named.
+            visit(&clients, &onion),
+            running.round(10 * SECOND, |round| round.causes.contains(&Cause::Left(name.into()))),
+        );
+        assert!(round.1.missing.is_empty(), "{}", round.1);
+        proved.push(round.0 - killed);
+        read.push(clean);
+        visits.extend(visited);
+
+        // It comes back, and regains its slots as soon as it offers points.
+        fleet.instance(name).restart().await.unwrap();
+        let (offered, _) = running
+            .report(
+                60 * SECOND,
+                |report| matches!(report, Report::Offers(other, 1..) if &**other == name),
+            )
+            .await
+            .unwrap();
+        let (settled, _) = running
+            .round(10 * SECOND, |round| round.causes.contains(&Cause::Joined(name.into())))
+            .await;
+        regained.push(settled - offered);
+        let points = fleet.points().await;
+        let holders = reader.holders(&points).await;
+        assert_eq!(
+            count(holders.values()),
+            BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), 2)))
+        );
+    }
+    let (median, max) = print_times("kill -9 to every directory proved clean by the publisher", proved);
+    print_times("kill -9 to a reading of every directory by an independent Tor", read);
+    let (_, max_regained) = print_times("points offered to slots regained and proved", regained);
+    assert!(median < 2 * SECOND && max < 5 * SECOND);
+    assert!(max_regained < 3 * SECOND);
+
+    // SIGSTOP: the connection stays, nothing answers.
+    let mut hung = Vec::new();
+    for name in ["a", "b", "c"] {
+        let others: BTreeMap<_, _> = fleet
+            .points()
+            .await
+            .into_iter()
+            .filter(|(other, _)| other != name)
+            .collect();
+        running.drain();
+        let stopped = Instant::now();
+        fleet.instance(name).stop().unwrap();
+        let (at, _) = running
+            .round(10 * SECOND, |round| round.causes.contains(&Cause::Left(name.into())))
+            .await;
+        hung.push(at - stopped);
+        let holders = reader.holders(&others).await;
+        assert!(holders.values().all(Option::is_some), "{holders:?}");
+        let before: BTreeMap<_, _> = reader.read().await;
+        renew(&clients).await;
+        visits.extend(visit(&clients, &onion).await);
+
+        // It goes on where it was: the same points, and yet other bytes than ever before.
+        fleet.instance(name).cont().unwrap();
+        running
+            .round(20 * SECOND, |round| round.causes.contains(&Cause::Joined(name.into())))
+            .await;
+        let after = reader.read().await;
+        let changed = after
+            .iter()
+            .filter(|(slot, holding)| before.get(slot) != Some(holding))
+            .count();
+        assert!(changed >= 2, "{changed} slots changed");
+    }
+    // The default heartbeat is two seconds.
+    let (_, max) = print_times("SIGSTOP to every directory proved clean", hung);
+    assert!(max < 5 * SECOND);
+
+    let total = visits.len();
+    let failed: Vec<_> = visits.iter().filter_map(|visit| visit.as_ref().err()).collect();
+    println!(
+        "{} of {total} fresh clients were served throughout; failures: {failed:?}",
+        total - failed.len()
+    );
+    assert!(failed.is_empty());
+    print_times(
+        "a fresh client's request meanwhile",
+        visits.into_iter().flatten().collect(),
+    );
+    running.publisher.stop().await;
+}
+
+/// Loud instances, as in the thesis: each publishes by itself over the mix.
+#[tokio::test(flavor = "multi_thread")]
+async fn mix_stands_again_after_loud_instances_publish() {
+    let network = Network::builder().start().await.unwrap();
+    // The shortest period that Tor allows in a testing network, times four (`feature/rend/rendservice.c:3885-3893`).
+    let fleet = Fleet::start(&network, 3, false, &["RendPostPeriod 20 seconds"]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+    let mut running = Running::start(&fleet, &NAMES[..3], "quiet = false", false);
+    running.round(20 * SECOND, |round| round.missing.is_empty()).await;
+
+    let mut mended = Vec::new();
+    let start = Instant::now();
+    while mended.len() < 12 && start.elapsed() < 150 * SECOND {
+        let published = |cause: &Cause| matches!(cause, Cause::Published(_));
+        let (_, round) = running
+            .round(60 * SECOND, |round| round.causes.iter().any(published))
+            .await;
+        assert!(round.missing.is_empty(), "{round}");
+        mended.push(round.took);
+    }
+    print_times(
+        "HS_DESC UPLOAD of an instance to the last directory proved clean",
+        mended,
+    );
+    // Between two of their uploads, the mix stands.
+    let deadline = Instant::now() + 60 * SECOND;
+    loop {
+        let points = fleet.points().await;
+        let holders = reader.holders(&points).await;
+        if count(holders.values()) == BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), 2))) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{holders:?}");
+    }
+    running.publisher.stop().await;
+}
+
+/// Two publishers that don't know of each other: both go on, neither storms the directories.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_publishers_at_once_keep_the_service_up() {
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 2, true, &[]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+    let mut first = Running::start(&fleet, &NAMES[..2], "seed = 1", false);
+    first.round(10 * SECOND, |_| true).await;
+    let mut second = Running::start(&fleet, &NAMES[..2], "seed = 2", false);
+    second.round(10 * SECOND, |_| true).await;
+    let points = fleet.points().await;
+    let start = Instant::now();
+    let mut readings = 0;
+    while start.elapsed() < 20 * SECOND {
+        let holders = reader.holders(&points).await;
+        assert!(holders.values().all(Option::is_some), "{holders:?}");
+        readings += 1;
+    }
+    first.drain();
+    second.drain();
+    let rounds = |running: &Running| {
+        running
+            .seen
+            .iter()
+            .filter(|(_, report)| matches!(report, Report::Proved(_)))
+            .count()
+    };
+    println!(
+        "two publishers: {readings} readings, rounds {} and {}",
+        rounds(&first),
+        rounds(&second)
+    );
+    assert!(rounds(&first) + rounds(&second) < 40);
+    first.publisher.stop().await;
+    second.publisher.stop().await;
+}
+
+/// The responsible directories are those to which Tor itself uploads.
+#[tokio::test(flavor = "multi_thread")]
+async fn ring_is_the_one_that_tor_uploads_to() {
+    use onionweave_control::{Event, EventKind, HsDescAction};
+    use onionweave_ring::UnixTime;
+    use onionweave_ring::relays::RelayList;
+    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, published_periods};
+
+    let network = Network::builder().start().await.unwrap();
+    let mut checked = 0;
+    for name in ["a", "b", "c", "d"] {
+        let instance = network
+            .instance(name)
+            .quiet(false)
+            .torrc("RendPostPeriod 10 seconds")
+            .start()
+            .await
+            .unwrap();
+        let service: ServiceId = instance.service_key().service_id().parse().unwrap();
+        let (control, mut events) = instance.connect().await.unwrap();
+        control.set_events(&[EventKind::HsDesc]).await.unwrap();
+        // Two whole rounds of uploads: the first may have been told before we listened.
+        let mut uploads: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+        let deadline = tokio::time::Instant::now() + 40 * SECOND;
+        while uploads.values().map(BTreeSet::len).sum::<usize>() < 6 {
+            let event = tokio::time::timeout_at(deadline, events.recv()).await.unwrap().unwrap();
+            if let Event::HsDesc(event) = event
+                && *event.action() == HsDescAction::Upload
+            {
+                let id = event.descriptor_id().unwrap().to_owned();
+                uploads
+                    .entry(id)
+                    .or_default()
+                    .insert(harness::fingerprint(event.hsdir().unwrap().fingerprint()));
+            }
+        }
+        let now = UnixTime::from(std::time::SystemTime::now());
+        let ns_all = RelayList::from_ns_all(&control.get_info("ns/all").await.unwrap()).unwrap();
+        let key = "dir/status-vote/current/consensus-microdesc";
+        let microdesc = RelayList::from_microdesc_consensus(&control.get_info(key).await.unwrap()).unwrap();
+        let (relay, _events) = network.directories()[0].connect().await.unwrap();
+        let plain = relay.get_info("dir/status-vote/current/consensus").await.unwrap();
+        let plain = RelayList::from_consensus(&plain).unwrap();
+        for list in [&ns_all, &microdesc, &plain] {
+            let ring = list.hash_ring();
+            for period in published_periods(&service, now) {
+                for replica in Replica::ALL {
+                    let id = DescriptorId::of(&service, period, replica);
+                    let ours: BTreeSet<_> = id.responsible(&ring).collect();
+                    if let Some(theirs) = uploads.get(&id.to_string()) {
+                        assert_eq!(&ours, theirs, "{service} {id}");
+                        checked += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{checked} sets of responsible directories are those that Tor uploaded to");
+    assert!(checked >= 4 * 2 * 3);
+}
+
+/// What a directory holds after our upload is, byte for byte, what was signed; and C Tor drops what is older.
+#[tokio::test(flavor = "multi_thread")]
+async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
+    use onionweave_desc::v2::{Draft, ServiceKey};
+    use onionweave_ring::UnixTime;
+
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 2, true, &[]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+    let key = ServiceKey::from_pem(fleet.key.pem()).unwrap();
+    let points = fleet.points().await;
+
+    // Somebody has signed all slots with the present second, naming a point of the first instance only.
+    let now = UnixTime::from(std::time::SystemTime::now());
+    let (control, _events) = fleet.instances[0].connect().await.unwrap();
+    let point = points["a"].iter().next().unwrap().clone();
+    for (turn, slot) in reader.slots().into_iter().enumerate() {
+        let text = Draft::new(vec![point.clone()])
+            .trailing_blank_lines(turn)
+            .sign(&key, slot.period, slot.replica, now)
+            .unwrap();
+        control
+            .hs_post(&[*slot.directory.as_bytes()], None, text.text())
+            .await
+            .unwrap();
+    }
+    let deadline = Instant::now() + 10 * SECOND;
+    while !reader
+        .read()
+        .await
+        .values()
+        .all(|holding| matches!(holding, Holding::Text(_)))
+    {
+        assert!(Instant::now() < deadline);
+    }
+
+    for seed in ["seed = 1", "seed = 2"] {
+        let mut running = Running::start(&fleet, &NAMES[..2], seed, false);
+        let (_, round) = running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
+        println!("{round}");
+        let held = reader.read().await;
+        for holding in held.values() {
+            let descriptor = harness::verified(holding.text().unwrap());
+            assert_eq!(
+                descriptor.publication_time(),
+                now,
+                "all slots take the newest time that is not ahead"
+            );
+        }
+        let holders = reader.holders(&points).await;
+        assert_eq!(
+            count(holders.values()),
+            BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 3)])
+        );
+        running.drain();
+        assert!(
+            !running
+                .seen
+                .iter()
+                .any(|(_, report)| matches!(report, Report::Trouble { .. })),
+            "{:?}",
+            running.shown()
+        );
+        // The next one finds the ring as this one left it, whether it was stopped or died.
+        drop(running);
+    }
+}
