@@ -920,10 +920,17 @@ impl Machine {
             .filter(|id| self.slots.contains_key(id))
             .partition(|id| self.slots.get(id).is_some_and(Slot::is_proved));
         self.missing.extend(&missing);
+        let plan = self
+            .plans
+            .values()
+            .flat_map(|plan| plan.slots())
+            .map(|(&slot, points)| (slot, points.clone()))
+            .collect();
         self.report(Report::Proved(Round {
             causes: batch.causes,
             proved,
             missing,
+            plan,
             took: now.uptime().saturating_sub(batch.began),
         }));
     }

@@ -1,6 +1,6 @@
 //! What the machine tells the operator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -192,6 +192,9 @@ pub struct Round {
     pub proved: BTreeSet<SlotId>,
     /// The slots whose directories do not answer. They are tried on, and reported as a round of their own once proved.
     pub missing: BTreeSet<SlotId>,
+    /// What the plan gives every slot at the end of the round, whether the round wrote it or not: how many introduction points
+    /// of which instance.
+    pub plan: BTreeMap<SlotId, BTreeMap<InstanceName, u32>>,
     /// From the first difference to the last proof.
     pub took: Duration,
 }
