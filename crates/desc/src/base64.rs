@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 /// Bytes that fill one line of 64 characters.
 const BYTES_PER_LINE: usize = 48;
 
-/// Decodes as `base64_decode` does (lib/encoding/binascii.c:384): white space counts for nothing, the first `=` ends the
+/// Decodes as `base64_decode` does (lib/encoding/binascii.c:396): white space counts for nothing, the first `=` ends the
 /// data whatever follows it, padding may be missing, and left-over bits may be anything. `None` for any other character
 /// and for a last group of a single character.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
@@ -13,35 +13,55 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut group: u32 = 0;
     let mut filled = 0;
     for &character in text {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            // Not the form feed, which the table of C Tor leaves out (binascii.c:345).
-            b' ' | b'\t' | b'\n' | b'\x0b' | b'\r' => continue,
-            b'=' => break,
-            _ => return None,
-        };
-        group = group << 6 | u32::from(value);
-        filled += 1;
-        if filled == 4 {
-            let [_, a, b, c] = group.to_be_bytes();
-            out.extend([a, b, c]);
-            (group, filled) = (0, 0);
+        match VALUES[usize::from(character)] {
+            SPACE => {}
+            PADDING => break,
+            INVALID => return None,
+            value => {
+                group = group << 6 | u32::from(value);
+                filled += 1;
+                if filled == 4 {
+                    let [_, a, b, c] = group.to_be_bytes();
+                    out.extend_from_slice(&[a, b, c]);
+                    (group, filled) = (0, 0);
+                }
+            }
         }
     }
     match filled {
         0 => {}
-        2 => out.extend([(group >> 4) as u8]),
-        3 => out.extend([(group >> 10) as u8, (group >> 2) as u8]),
+        2 => out.push((group >> 4) as u8),
+        3 => out.extend_from_slice(&[(group >> 10) as u8, (group >> 2) as u8]),
         _ => return None,
     }
     Some(out)
 }
 
-/// Appends `bytes` as `BASE64_ENCODE_MULTILINE` writes them (binascii.c:216): lines of 64 characters, each ended by LF.
+const SPACE: u8 = 64;
+const PADDING: u8 = 65;
+const INVALID: u8 = 255;
+
+/// What each byte stands for: 0 to 63, or one of the above (`base64_decode_table`, binascii.c:364).
+static VALUES: [u8; 256] = {
+    let mut values = [INVALID; 256];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    while value < alphabet.len() {
+        values[alphabet[value] as usize] = value as u8;
+        value += 1;
+    }
+    // Not the form feed, though it is white space.
+    let spaces = b" \t\n\x0b\r";
+    let mut index = 0;
+    while index < spaces.len() {
+        values[spaces[index] as usize] = SPACE;
+        index += 1;
+    }
+    values[b'=' as usize] = PADDING;
+    values
+};
+
+/// Appends `bytes` as `BASE64_ENCODE_MULTILINE` writes them (binascii.c:215): lines of 64 characters, each ended by LF.
 pub(crate) fn encode_lines(bytes: &[u8], out: &mut String) {
     for line in bytes.chunks(BYTES_PER_LINE) {
         BASE64.encode_append(line, out);
@@ -49,7 +69,7 @@ pub(crate) fn encode_lines(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Appends a PEM object as `pem_encode` writes it (lib/encoding/pem.c:50).
+/// Appends a PEM object as `pem_encode` writes it (lib/encoding/pem.c:49).
 pub(crate) fn encode_object(label: &str, bytes: &[u8], out: &mut String) {
     out.push_str("-----BEGIN ");
     out.push_str(label);
@@ -68,7 +88,7 @@ mod tests {
 
     #[test]
     fn reads_what_c_tor_reads() {
-        // (text, what binascii.c:384 makes of it)
+        // (text, what `base64_decode` makes of it)
         let table: &[(&[u8], Option<&[u8]>)] = &[
             (b"", Some(b"")),
             (b"b25pb24=", Some(b"onion")),

@@ -24,7 +24,7 @@ pub(crate) fn split_at(text: &[u8], middle: usize) -> (&[u8], &[u8]) {
     text.split_at_checked(middle).unwrap_or((text, &[]))
 }
 
-/// A number as `tor_parse_long` reads it in base 10 (lib/string/parse_int.c:65, that is `strtol`): white space and a sign may come
+/// A number as `tor_parse_long` reads it in base 10 (lib/string/parse_int.c:59, that is `strtol`): white space and a sign may come
 /// first, then nothing but digits. `None` outside `min..=max`.
 pub(crate) fn parse_number(text: &[u8], min: i64, max: i64) -> Option<i64> {
     let spaces = text.iter().take_while(|byte| is_c_space(**byte)).count();

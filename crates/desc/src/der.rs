@@ -1,7 +1,7 @@
 //! PKCS#1 public keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and written canonically.
 //!
 //! C Tor decodes a key with that function and, whenever it needs bytes again, be it to hash a key into a service ID or to
-//! write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:268, crypto_rsa_openssl.c:480). So the canonical
+//! write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:356, crypto_rsa_openssl.c:501). So the canonical
 //! form is the identity of a key, whatever form it was received in.
 
 /// Length of the modulus of every key in a v2 descriptor, in bits (`PK_BYTES`).

@@ -81,7 +81,7 @@ impl PrivateKey {
 }
 
 /// What the holder of the private key padded and signed, which C Tor gets from `crypto_pk_public_checksig`
-/// (lib/crypt_ops/crypto_rsa_openssl.c:414, that is OpenSSL's `RSA_public_decrypt`). `None` if there is no such thing.
+/// (lib/crypt_ops/crypto_rsa_openssl.c:444, that is OpenSSL's `RSA_public_decrypt`). `None` if there is no such thing.
 pub(crate) fn recover(key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
     let modulus = BigUint::from_bytes_be(key.modulus);
     let exponent = BigUint::from_bytes_be(key.exponent);

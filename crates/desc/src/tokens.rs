@@ -118,8 +118,8 @@ impl<'a, const N: usize> Items<'a, N> {
             text,
             rest: text,
         };
-        if let Some(nul) = find_byte(0, text) {
-            return Err(reader.error(nul, Malformed::Nul));
+        if text.contains(&0) {
+            return Err(reader.error(find_byte(0, text).unwrap_or(0), Malformed::Nul));
         }
         let mut items = [const { None }; N];
         let mut count = 0;
@@ -201,7 +201,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `get_next_token` (parsecommon.c:264), for a `rest` that begins with a keyword. `None` for an unknown keyword.
+    /// `get_next_token` (parsecommon.c:269), for a `rest` that begins with a keyword. `None` for an unknown keyword.
     fn next_item<const N: usize>(&mut self, rules: &'static [Rule; N]) -> Result<Option<(usize, Item<'a>)>, Error> {
         let offset = self.offset();
         let line = self.take_line();
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
         Ok(first.unwrap_or_default())
     }
 
-    /// Reads the object that follows a known item and checks it as `token_check_object` does (parsecommon.c:180).
+    /// Reads the object that follows a known item and checks it as `token_check_object` does (parsecommon.c:195).
     fn read_object(&mut self, rule: &Rule, offset: usize) -> Result<Vec<u8>, Error> {
         let keyword = rule.keyword;
         let object = self.take_object()?;
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
         Ok(object.body)
     }
 
-    /// An unknown item may have any object, but a key must be one (parsecommon.c:397-416).
+    /// An unknown item may have any object, but a key must be one (parsecommon.c:405-420).
     fn check_unknown(&self, object: &Object<'_>) -> Result<(), Error> {
         let valid = match object.label {
             b"RSA PUBLIC KEY" => PublicParts::from_der(&object.body).is_some(),
@@ -291,7 +291,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The object that follows, if one does (parsecommon.c:353-395).
+    /// The object that follows, if one does (parsecommon.c:359-402).
     fn take_object(&mut self) -> Result<Option<Object<'a>>, Error> {
         self.skip_blank();
         let offset = self.offset();
@@ -360,7 +360,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// `get_token_arguments` (parsecommon.c:146), one argument at a time. The byte that ends an argument goes with it, so that a
+/// `get_token_arguments` (parsecommon.c:164), one argument at a time. The byte that ends an argument goes with it, so that a
 /// `#` directly after one does not begin a comment.
 fn next_argument<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     if rest.is_empty() {

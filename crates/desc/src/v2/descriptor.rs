@@ -12,14 +12,14 @@ use crate::bytes::{find, find_byte, is_c_space, parse_number, split_at};
 use crate::error::{ClientAuthorization, Error, Section};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
-/// Every descriptor begins with this, up to the last byte (rendparse.c:98).
+/// Every descriptor begins with this, up to the last byte (rendparse.c:97).
 const START: &[u8] = b"rendezvous-service-descriptor ";
-/// Where the next descriptor begins (rendparse.c:110).
+/// Where the next descriptor begins (rendparse.c:109).
 const NEXT: &[u8] = b"\nrendezvous-service-descriptor ";
-/// What is signed ends with the first line that begins like this (rendparse.c:105).
+/// What is signed ends with the first line that begins like this (rendparse.c:104).
 const SIGNATURE_LINE: &[u8] = b"\nsignature";
 
-/// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor asks for besides (rendparse.c:135).
+/// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor asks for besides (rendparse.c:134).
 static RULES: [Rule; 8] = [
     Rule::once("rendezvous-service-descriptor", Arguments::One, ObjectRule::None).first(),
     Rule::once("version", Arguments::One, ObjectRule::None),
@@ -127,7 +127,7 @@ impl UnverifiedDescriptor {
     }
 
     /// Proves that the holder of the permanent key signed the text, and that the descriptor ID belongs to that key
-    /// (rendparse.c:221-240).
+    /// (rendparse.c:228-242).
     ///
     /// Whose descriptor it is remains for the caller to compare: anyone can sign a valid descriptor for a key of their own.
     ///
@@ -225,7 +225,7 @@ impl Descriptor {
         &self.protocol_versions
     }
 
-    /// The introduction points, by the rules of clients (rendcache.c:910-955).
+    /// The introduction points, by the rules of clients (rendcache.c:909-949).
     ///
     /// # Errors
     /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`] unless there are 1 to 10, and
@@ -243,7 +243,7 @@ impl Descriptor {
         }
     }
 
-    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-683, 957-968).
+    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-682, 954-964).
     pub fn age_verdict(&self, now: UnixTime) -> AgeVerdict {
         if self.publication_time.saturating_add(MAX_AGE) < now {
             AgeVerdict::TooOld
@@ -267,7 +267,7 @@ impl fmt::Debug for Descriptor {
 
 /// What directories and clients make of the age of a descriptor.
 ///
-/// A directory answers an upload of the wrong age with success all the same, and drops it (rendcache.c:736).
+/// A directory answers an upload of the wrong age with success all the same, and drops it (rendcache.c:736-742).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgeVerdict {
@@ -286,13 +286,13 @@ fn signed_len(text: &[u8]) -> Option<usize> {
     Some(keyword + find_byte(b'\n', text.get(keyword..)?)? + 1)
 }
 
-/// An ID of 20 bytes: `rend_valid_descriptor_id` (rendcommon.c:748), which takes lower case only.
+/// An ID of 20 bytes: `rend_valid_descriptor_id` (rendcommon.c:741), which takes lower case only.
 fn parse_base32<T: std::str::FromStr>(argument: &[u8]) -> Option<T> {
     let valid = argument.len() == 32 && argument.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
     std::str::from_utf8(argument).ok().filter(|_| valid)?.parse().ok()
 }
 
-/// The bits that C Tor sets for `protocol-versions` (rendparse.c:193-208): what is no number, or too large a one, counts for nothing.
+/// The bits that C Tor sets for `protocol-versions` (rendparse.c:195-209): what is no number, or too large a one, counts for nothing.
 fn parse_versions(argument: &[u8]) -> Vec<u8> {
     let number = |part: &[u8]| {
         let blank_end = part.iter().rev().take_while(|byte| is_c_space(**byte)).count();
@@ -305,7 +305,7 @@ fn parse_versions(argument: &[u8]) -> Vec<u8> {
     versions
 }
 
-/// Which authorization an object with introduction points was encrypted for (`rend_decrypt_introduction_points`, rendparse.c:263).
+/// Which authorization an object with introduction points was encrypted for (`rend_decrypt_introduction_points`, rendparse.c:268).
 fn authorization(object: &[u8]) -> Option<ClientAuthorization> {
     match object.first() {
         _ if object.starts_with(introduction_point::START) => None,

@@ -13,14 +13,14 @@ use super::{
 use crate::base64;
 use crate::error::Error;
 
-/// The versions of the introduction protocol that every service of tor 0.4.5 offers (feature/rend/rendservice.c:1084).
+/// The versions of the introduction protocol that every service of tor 0.4.5 offers (feature/rend/rendservice.c:1079).
 const PROTOCOL_VERSIONS: [u8; 2] = [2, 3];
-/// The greatest version that C Tor writes (rendcommon.c:618).
+/// The greatest version that C Tor writes (rendcommon.c:607).
 const MAX_PROTOCOL_VERSION: u8 = 7;
 
 /// A descriptor that is yet to be signed.
 ///
-/// Signing gives exactly the bytes that C Tor writes (`rend_encode_v2_descriptors`, feature/rend/rendcommon.c:484) for the same
+/// Signing gives exactly the bytes that C Tor writes (`rend_encode_v2_descriptors`, feature/rend/rendcommon.c:480) for the same
 /// points, key and time.
 ///
 /// ```
@@ -67,7 +67,7 @@ impl Draft {
     /// Adds this many empty lines after the introduction points, by default none.
     ///
     /// Clients skip them, but the bytes differ. Clients that fetch a text which they hold already, byte for byte, keep the list from
-    /// which they struck the points that failed (rendcache.c:972), so each directory should get bytes of its own.
+    /// which they struck the points that failed (rendcache.c:966), so each directory should get bytes of its own.
     #[must_use]
     pub fn trailing_blank_lines(mut self, lines: usize) -> Self {
         self.trailing_blank_lines = lines;
@@ -108,7 +108,7 @@ impl Draft {
         let signature = key.sign_digest(&Sha1::digest(text.as_bytes()).into())?;
         base64::encode_object("SIGNATURE", &signature, &mut text);
 
-        // C Tor too reads what it wrote before it publishes it (rendcommon.c:676).
+        // C Tor too reads what it wrote before it publishes it (rendcommon.c:678).
         UnverifiedDescriptor::parse(text.as_bytes())?.verify()
     }
 
@@ -149,7 +149,7 @@ impl Draft {
             // Writing to a string cannot fail.
             let _ = write!(text, "{point}");
         }
-        // One newline ends the list (rendcommon.c:270).
+        // One newline ends the list (rendcommon.c:271).
         text.extend(std::iter::repeat_n('\n', 1 + self.trailing_blank_lines));
         text
     }

@@ -1,4 +1,4 @@
-//! Introduction points in their written form (rend-spec-v2.txt, section 1.3; feature/rend/rendparse.c:359).
+//! Introduction points in their written form (rend-spec-v2.txt, section 1.3; feature/rend/rendparse.c:379).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -76,7 +76,7 @@ impl IntroductionPoint {
         })
     }
 
-    /// Reads a list of introduction points by the rules of clients (`rend_parse_introduction_points`, rendparse.c:359).
+    /// Reads a list of introduction points by the rules of clients (`rend_parse_introduction_points`, rendparse.c:379).
     ///
     /// # Errors
     /// [`Error::IntroductionPointCount`] unless there are 1 to 10, and [`Error::Malformed`] with a line of `text` if one of them is
@@ -177,7 +177,7 @@ impl fmt::Display for IntroductionPoint {
     }
 }
 
-/// `base32_decode` of the first 32 characters (rendparse.c:418): either case, and whatever follows them is not looked at.
+/// `base32_decode` of the first 32 characters (rendparse.c:436): either case, and whatever follows them is not looked at.
 fn parse_identity(argument: &[u8]) -> Option<Fingerprint> {
     let digest = BASE32_NOPAD_NOCASE.decode(argument.get(..IDENTITY_LEN)?).ok()?;
     <[u8; 20]>::try_from(digest).ok().map(Fingerprint::from)

@@ -26,7 +26,7 @@ pub struct PublicKey {
 
 impl PublicKey {
     /// Reads the `RSAPublicKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
-    /// (lib/crypt_ops/crypto_rsa_openssl.c:503).
+    /// (lib/crypt_ops/crypto_rsa_openssl.c:526).
     ///
     /// # Errors
     /// [`Error::PublicKey`] if it cannot be decoded or the modulus does not have 1024 bits.
@@ -58,7 +58,7 @@ impl PublicKey {
 
     /// Checks a signature over a SHA-1 digest: PKCS#1 v1.5 padding, without the DigestInfo.
     ///
-    /// As in C Tor (feature/dirparse/sigcommon.c:142), what was signed must *begin* with the digest.
+    /// As in C Tor (feature/dirparse/sigcommon.c:143), what was signed must *begin* with the digest.
     ///
     /// # Errors
     /// [`Error::WrongSignature`].
@@ -158,7 +158,7 @@ impl ServiceKey {
     }
 
     /// Signs a SHA-1 digest as Tor does: PKCS#1 v1.5 padding, without the DigestInfo
-    /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:444). The same digest always gives the same signature.
+    /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always gives the same signature.
     ///
     /// # Errors
     /// [`Error::SigningFailed`] if the result does not verify: the machine computed wrongly.

@@ -116,7 +116,7 @@ fn lists_of_points_are_written_as_read() {
 
 #[test]
 fn age_is_judged_as_directories_do() {
-    // (seconds from publication to now, rendcache.c:672-683)
+    // (seconds from publication to now, rendcache.c:672-682)
     let table = [
         (-24 * 3600 - 1, AgeVerdict::TooNew),
         (-24 * 3600, AgeVerdict::Accepted),
