@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tracing::{debug, warn};
 
@@ -23,6 +25,9 @@ pub(crate) const KEEP: &str = "ONIONWEAVE_KEEP";
 
 /// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end (`sun_path`, unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
+
+/// How long the kernel may take to end a process that was killed.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Waits for the end of its standard input, which comes when the process that holds the other end dies, however it dies.
 /// Then it kills every tor of the network: stopped ones too, and ones that somebody else started.
@@ -109,8 +114,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        for pid in tors_below(&self.tor, &self.path) {
-            let _ = kill_process(pid, Signal::KILL);
+        if let Err(error) = end_tors_below(&self.tor, &self.path) {
+            warn!(folder = %self.path.display(), %error, "a tor process of the network may still run");
         }
         let _ = self.guard.kill();
         let _ = self.guard.wait();
@@ -164,6 +169,32 @@ pub(crate) fn tors_below(tor: &TorBinary, folder: &Path) -> Vec<Pid> {
             arguments.starts_with(&start).then(|| Pid::from_raw(pid)).flatten()
         })
         .collect()
+}
+
+/// Kills the processes that run this tor with a configuration below `folder`, and waits until they are gone.
+pub(crate) fn end_tors_below(tor: &TorBinary, folder: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + END_LIMIT;
+    loop {
+        let tors = tors_below(tor, folder);
+        if tors.is_empty() {
+            return Ok(());
+        }
+        for pid in tors {
+            signal(pid, Signal::KILL)?;
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends a signal to a process, which may have ended by itself in between.
+pub(crate) fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
+    match kill_process(pid, signal) {
+        Err(Errno::SRCH) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn start_guard(folder: &Path, tor: &TorBinary, keep: bool) -> Result<Child, Error> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use onionweave_control::{Connection, Credentials, Endpoint, Events, Options};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::error::{Error, IoContext};
-use crate::home::{Home, create_private, socket_path, tors_below};
+use crate::home::{self, Home, create_private, end_tors_below, socket_path, tors_below};
 use crate::torrc::Torrc;
 
 /// How long a tor may take to open its control socket. It takes a quarter of a second; a busy machine takes longer.
@@ -253,11 +253,9 @@ impl Tor {
 
     /// Ends the process with SIGKILL, and waits until it is gone. Does nothing if it is not running.
     pub(crate) fn kill(&self) -> Result<(), Error> {
-        for pid in self.running() {
-            self.send(pid, Signal::KILL)?;
-        }
+        let ended = end_tors_below(self.home.tor(), &self.folder);
         self.reap();
-        Ok(())
+        ended.map_err(|source| self.signal_error(source))
     }
 
     /// Sends a signal to the running process.
@@ -269,7 +267,10 @@ impl Tor {
                 log: self.log_excerpt(),
             });
         }
-        running.into_iter().try_for_each(|pid| self.send(pid, signal))
+        running
+            .into_iter()
+            .try_for_each(|pid| home::signal(pid, signal))
+            .map_err(|source| self.signal_error(source))
     }
 
     /// Ends the process if it runs, starts it again, and waits until it answers on its control socket.
@@ -326,14 +327,10 @@ impl Tor {
         tors_below(self.home.tor(), &self.folder)
     }
 
-    fn send(&self, pid: Pid, signal: Signal) -> Result<(), Error> {
-        match kill_process(pid, signal) {
-            // It ended by itself in between.
-            Err(rustix::io::Errno::SRCH) => Ok(()),
-            result => result.map_err(|errno| Error::Signal {
-                name: self.name.clone(),
-                source: errno.into(),
-            }),
+    fn signal_error(&self, source: io::Error) -> Error {
+        Error::Signal {
+            name: self.name.clone(),
+            source,
         }
     }
 
@@ -360,7 +357,6 @@ impl Drop for Tor {
         if let Err(error) = self.kill() {
             debug!(name = self.name, %error, "tor may still run");
         }
-        self.reap();
     }
 }
 
@@ -414,7 +410,7 @@ impl fmt::Display for LogExcerpt {
 
 /// The end of a file, or nothing if it cannot be read.
 fn read_end(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
+    let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = fs::metadata(path)?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(EXCERPT_BYTES)))?;
