@@ -1,8 +1,6 @@
 //! Binaries that are named by `ONIONWEAVE_TOR` and cannot serve: each is refused with the reason, before anything is started.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,8 +11,14 @@ fn refusal(version: &str, modules: &str) -> String {
     let script = format!(
         "#!/bin/sh\ncase $1 in\n--version) printf '{version}' ;;\n--list-modules) printf '{modules}' ;;\nesac\n"
     );
-    fs::write(&tor, script).unwrap();
-    fs::set_permissions(&tor, fs::Permissions::from_mode(0o700)).unwrap();
+    // Written by another process: a file that a fork of this one still holds open for writing cannot be executed.
+    let write = r#"printf %s "$2" >"$1" && chmod 700 "$1""#;
+    let status = Command::new("/bin/sh")
+        .args(["-c", write, "sh"])
+        .args([tor.as_os_str(), script.as_ref()])
+        .status()
+        .unwrap();
+    assert!(status.success());
     refusal_of(&tor)
 }
 
