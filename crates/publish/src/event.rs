@@ -95,10 +95,13 @@ pub enum Event {
         /// Which instance.
         instance: InstanceName,
     },
-    /// An instance began to upload its own descriptor (`HS_DESC UPLOAD`): it is loud, and about to overwrite the mix.
+    /// An instance's Tor began to upload a descriptor of the service (`HS_DESC UPLOAD`) that this publisher did not give it.
     InstanceUploads {
         /// Which instance.
         instance: InstanceName,
+        /// Whether it is the instance's own: it built it just before (`HS_DESC CREATED`), so it is loud. If not, another
+        /// controller, perhaps a second publisher, posts through this Tor.
+        own: bool,
         /// To which directory.
         directory: Fingerprint,
         /// Under which descriptor ID.

@@ -48,7 +48,7 @@ use slot::{Need, Seen, Slot, Work};
 const POINTS_PER_DESCRIPTOR: usize = 10;
 /// How long the first look at the ring may take. A dead directory never answers, and must not hold up the living.
 const SURVEY_WITHIN: Duration = Duration::from_secs(3);
-/// How long an upload of a loud instance is waited for. Tor says nothing when a directory does not answer.
+/// How long an upload of others is waited for. Tor says nothing when a directory does not answer.
 const HOLD_FOR_OTHERS: Duration = Duration::from_secs(2);
 /// A clock that is further behind the consensus than this is reported.
 const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
@@ -103,8 +103,8 @@ pub struct Machine {
     survey: Option<BTreeSet<SlotId>>,
     /// The uploads that are on their way, at most one to a directory, and when each is given up.
     uploading: BTreeMap<Fingerprint, (Ticket, Duration)>,
-    /// The uploads of loud instances that are on their way.
-    loud: BTreeMap<Fingerprint, Loud>,
+    /// The uploads of others that are on their way.
+    others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
     next_ticket: u64,
 
@@ -125,13 +125,14 @@ struct Batch {
     slots: BTreeSet<SlotId>,
 }
 
-/// Uploads of loud instances on their way to one directory. Tor does not say which descriptor ID an `UPLOADED` answers, so all
+/// Uploads of others on their way to one directory. Tor does not say which descriptor ID an `UPLOADED` answers, so all
 /// slots there wait until the last one is answered.
 #[derive(Debug)]
-struct Loud {
+struct Others {
     pending: u32,
     until: Duration,
     slots: BTreeSet<SlotId>,
+    cause: Cause,
 }
 
 /// What was reported and still holds, so that it is reported once.
@@ -169,7 +170,7 @@ impl Machine {
             fresh_bytes: BTreeSet::new(),
             survey: None,
             uploading: BTreeMap::new(),
-            loud: BTreeMap::new(),
+            others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             causes: BTreeSet::from([Cause::Started]),
@@ -201,12 +202,11 @@ impl Machine {
             Event::InstanceOffersNothing { instance } => self.set_points(&instance, Vec::new()),
             Event::InstanceUploads {
                 instance,
+                own,
                 directory,
                 descriptor_id,
-            } => self.instance_uploads(&instance, directory, descriptor_id, now),
-            Event::InstanceUploadEnded { instance, directory } => {
-                self.instance_upload_ended(&instance, directory, now);
-            }
+            } => self.instance_uploads(&instance, own, directory, descriptor_id, now),
+            Event::InstanceUploadEnded { directory, .. } => self.upload_of_others_ended(directory, now),
             Event::UploadAnswered { ticket, answer } => self.upload_answered(ticket, answer, now),
             Event::Audited { ticket, found } => self.audited(ticket, found, now),
             Event::Configured(settings) => self.configured(settings),
@@ -405,64 +405,75 @@ impl Machine {
     fn instance_uploads(
         &mut self,
         name: &InstanceName,
+        own: bool,
         directory: Fingerprint,
         descriptor_id: DescriptorId,
         now: Moment,
     ) {
-        let quiet = self.settings.quiet;
+        let unexpected = own && self.settings.quiet;
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        if quiet && !instance.reported_loud {
+        if unexpected && !instance.reported_loud {
             instance.reported_loud = true;
             self.report(Report::Loud(name.clone()));
         }
         let until = now.uptime().saturating_add(HOLD_FOR_OTHERS);
+        let cause = if own {
+            Cause::Published(name.clone())
+        } else {
+            Cause::Overwritten
+        };
         for (id, slot) in &mut self.slots {
             if id.directory != directory || slot.descriptor_id != descriptor_id {
                 continue;
             }
-            let loud = self.loud.entry(directory).or_insert_with(|| Loud {
+            let others = self.others.entry(directory).or_insert_with(|| Others {
                 pending: 0,
                 until,
                 slots: BTreeSet::new(),
+                cause: cause.clone(),
             });
-            loud.pending = loud.pending.saturating_add(1);
-            loud.until = until;
-            loud.slots.insert(*id);
+            others.pending = others.pending.saturating_add(1);
+            others.until = until;
+            others.slots.insert(*id);
             slot.held_until = until;
             slot.seen = Seen::Other;
-            note(&mut self.batch, now, *id, [Cause::Published(name.clone())]);
+            note(&mut self.batch, now, *id, [cause.clone()]);
         }
     }
 
-    fn instance_upload_ended(&mut self, name: &InstanceName, directory: Fingerprint, now: Moment) {
-        let Some(loud) = self.loud.get_mut(&directory) else {
+    fn upload_of_others_ended(&mut self, directory: Fingerprint, now: Moment) {
+        let Some(others) = self.others.get_mut(&directory) else {
             return;
         };
-        loud.pending = loud.pending.saturating_sub(1);
-        if loud.pending == 0 {
-            self.release(directory, &Cause::Published(name.clone()), now);
+        others.pending = others.pending.saturating_sub(1);
+        if others.pending == 0 {
+            self.release(directory, now);
         }
     }
 
-    /// A directory now holds what loud instances wrote: it is our turn.
-    fn release(&mut self, directory: Fingerprint, cause: &Cause, now: Moment) {
-        let Some(loud) = self.loud.remove(&directory) else {
+    /// A directory now holds what others wrote: it is our turn.
+    fn release(&mut self, directory: Fingerprint, now: Moment) {
+        let Some(others) = self.others.remove(&directory) else {
             return;
         };
-        for id in loud.slots {
+        for id in others.slots {
             let Some(slot) = self.slots.get_mut(&id) else {
                 continue;
             };
             slot.held_until = Duration::ZERO;
+            slot.seen = Seen::Other;
             // An audit under way may have read the text of before.
             if let Work::Auditing { ticket, .. } = slot.work {
                 self.tickets.remove(&ticket);
                 slot.work = Work::Idle;
             }
-            note(&mut self.batch, now, id, [cause.clone()]);
-            if let Some(pause) = slot.contest(now.uptime()) {
+            note(&mut self.batch, now, id, [others.cause.clone()]);
+            // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
+            if others.cause == Cause::Overwritten
+                && let Some(pause) = slot.contest(now.uptime())
+            {
                 self.report(Report::Contested { slot: id, pause });
             }
         }
@@ -624,13 +635,13 @@ impl Machine {
         }
         self.uploading.retain(|_, (_, give_up)| *give_up > up);
         let silent: Vec<_> = self
-            .loud
+            .others
             .iter()
-            .filter(|(_, loud)| loud.until <= up)
+            .filter(|(_, others)| others.until <= up)
             .map(|(&directory, _)| directory)
             .collect();
         for directory in silent {
-            self.release(directory, &Cause::Overwritten, now);
+            self.release(directory, now);
         }
     }
 

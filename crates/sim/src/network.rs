@@ -294,6 +294,7 @@ impl Network {
             for directory in descriptor_id.responsible(&ring).collect::<Vec<_>>() {
                 self.tell(Event::InstanceUploads {
                     instance: name.clone(),
+                    own: true,
                     directory,
                     descriptor_id,
                 });

@@ -5,6 +5,7 @@
 //! directory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescContent, HsDescReason};
 use onionweave_ring::Fingerprint;
@@ -12,6 +13,9 @@ use onionweave_ring::v2::{DescriptorId, ServiceId};
 
 use super::link::LinkName;
 use crate::{Event, Found, SlotId, Ticket, UploadAnswer};
+
+/// Tor announces that it built a descriptor and that it uploads it in the same moment.
+const BUILT_JUST_BEFORE: Duration = Duration::from_secs(1);
 
 /// An upload on its way.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +38,10 @@ pub(super) struct Carriers {
     audits: BTreeMap<Audit, Ticket>,
     /// Why a fetch failed, until the empty content that follows.
     failures: BTreeMap<Audit, HsDescReason>,
-    /// Uploads of instances by themselves.
-    loud: BTreeMap<(LinkName, Fingerprint), u32>,
+    /// When an instance last built a descriptor of its own.
+    built: BTreeMap<(LinkName, DescriptorId), Instant>,
+    /// Uploads that this publisher did not ask for.
+    others: BTreeMap<(LinkName, Fingerprint), u32>,
 }
 
 impl Carriers {
@@ -47,7 +53,8 @@ impl Carriers {
     pub(super) fn down(&mut self, name: &LinkName) -> Vec<Event> {
         self.standing.remove(name);
         self.offering.remove(name);
-        self.loud.retain(|(link, _), _| link != name);
+        self.others.retain(|(link, _), _| link != name);
+        self.built.retain(|(link, _), _| link != name);
         self.failures.retain(|(link, ..), _| link != name);
         let mut events = Vec::new();
         self.uploads.retain(|(link, _), upload| {
@@ -149,8 +156,12 @@ impl Carriers {
 
     /// What an `HS_DESC` event on a link means for the machine.
     pub(super) fn hs_desc(&mut self, link: &LinkName, service: &ServiceId, event: &HsDesc) -> Option<Event> {
-        let directory = Fingerprint::from(event.hsdir()?.fingerprint());
         let ours = event.address() == Some(service.to_string().as_str());
+        if ours && *event.action() == HsDescAction::Created {
+            self.built.retain(|_, at| at.elapsed() < BUILT_JUST_BEFORE);
+            self.built.insert((link.clone(), descriptor_id(event)?), Instant::now());
+        }
+        let directory = Fingerprint::from(event.hsdir()?.fingerprint());
         match event.action() {
             HsDescAction::Upload if ours => self.announced(link, directory, descriptor_id(event)?),
             HsDescAction::Uploaded if ours => self.upload_ended(link, directory, UploadAnswer::Accepted),
@@ -199,23 +210,26 @@ impl Carriers {
         let LinkName::Instance(instance) = link else {
             return None;
         };
-        let pending = self.loud.entry(key).or_default();
+        let built = self.built.get(&(link.clone(), descriptor_id));
+        let own = built.is_some_and(|at| at.elapsed() < BUILT_JUST_BEFORE);
+        let pending = self.others.entry(key).or_default();
         *pending = pending.saturating_add(1);
         Some(Event::InstanceUploads {
             instance: instance.clone(),
+            own,
             directory,
             descriptor_id,
         })
     }
 
-    /// An upload to `directory` ended: ours or the instance's own. Where both are on their way, the first answer is taken for
-    /// the instance's; the audit that follows ours tells the truth.
+    /// An upload to `directory` ended: ours or somebody else's. Where both are on their way, the first answer is taken for
+    /// theirs; the audit that follows ours tells the truth.
     fn upload_ended(&mut self, link: &LinkName, directory: Fingerprint, answer: UploadAnswer) -> Option<Event> {
         let key = (link.clone(), directory);
-        if let (Some(pending), LinkName::Instance(instance)) = (self.loud.get_mut(&key), link) {
+        if let (Some(pending), LinkName::Instance(instance)) = (self.others.get_mut(&key), link) {
             *pending -= 1;
             if *pending == 0 {
-                self.loud.remove(&key);
+                self.others.remove(&key);
             }
             return Some(Event::InstanceUploadEnded {
                 instance: instance.clone(),

@@ -190,10 +190,13 @@ impl Link {
     /// Passes an event on. Returns whether the instance built its descriptor anew.
     async fn take(&self, event: Event) -> Result<bool, Unheard> {
         match event {
-            Event::HsDesc(ref desc) if *desc.action() == HsDescAction::Created => {
-                Ok(desc.address() == Some(self.service.to_string().as_str()))
+            Event::HsDesc(desc) => {
+                let created = *desc.action() == HsDescAction::Created;
+                let rebuilt = created && desc.address() == Some(self.service.to_string().as_str());
+                self.tell(LinkInput::Event(Event::HsDesc(desc))).await?;
+                Ok(rebuilt)
             }
-            Event::HsDesc(_) | Event::HsDescContent(_) | Event::Lagged(_) => {
+            Event::HsDescContent(_) | Event::Lagged(_) => {
                 self.tell(LinkInput::Event(event)).await?;
                 Ok(false)
             }

@@ -14,8 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// So many failures in a row make a slot ailing: a round no longer waits for it.
 const AILING: u32 = 3;
-/// So many times within [`PEACE`] a slot may be written over before it is left alone for a while. A loud instance writes over a
-/// slot once or twice; two publishers do it for ever.
+/// So many times within [`PEACE`] a slot may be written over before it is left alone for a while: two publishers would answer each
+/// other for ever.
 const CONTEST: u32 = 4;
 /// After so long without being written over, a slot is at peace again.
 const PEACE: Duration = Duration::from_secs(300);
@@ -85,7 +85,7 @@ pub(super) struct Slot {
     pub(super) not_before: Duration,
     /// When a proved slot is proved again.
     pub(super) next_audit: Duration,
-    /// Until when uploads of loud instances are waited for that are on their way to this slot: an upload of ours that arrives
+    /// Until when uploads of others are waited for that are on their way to this slot: an upload of ours that arrives
     /// before theirs is overwritten at once (`rendcache.c:693`: among equal times the last one wins).
     pub(super) held_until: Duration,
     /// How often this slot was written over, and when last.
