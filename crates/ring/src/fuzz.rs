@@ -56,6 +56,9 @@ pub fn names(data: &[u8]) {
     round_trip::<SecretIdPart>(text);
     round_trip::<Fingerprint>(text);
     match UnixTime::from_iso(text) {
+        // The second after a leap second may be one that C Tor does not read: of a year that is too late for it, or of
+        // 29 February 2000.
+        Ok(time) if text.ends_with(":60") => assert!(time.as_secs().is_multiple_of(60)),
         Ok(time) => assert_eq!(UnixTime::from_iso(&time.to_string()), Ok(time)),
         Err(error) => assert_one_line(&error),
     }
