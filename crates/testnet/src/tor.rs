@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, IoContext};
 
-pub use build::Progress;
+pub use build::{Progress, cache_folder};
 pub use packages::missing_packages;
 
 /// The environment variable that names the tor binary to use instead of building one.

@@ -92,8 +92,12 @@ pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorB
     TorBinary::at(binary)
 }
 
-/// `onionweave` below the user's cache folder (XDG base directory specification).
-fn cache_folder() -> Result<PathBuf, Error> {
+/// Where tor is kept: `onionweave` below the user's cache folder (XDG base directory specification). It may not be there yet.
+///
+/// # Errors
+///
+/// [`Error::NoCacheFolder`] if the environment names none.
+pub fn cache_folder() -> Result<PathBuf, Error> {
     let absolute = |variable: &str| {
         std::env::var_os(variable)
             .map(PathBuf::from)
