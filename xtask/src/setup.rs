@@ -1,6 +1,245 @@
-//! What the commands need of the machine.
+//! What the commands need of the machine: Debian packages, Cargo's tools, and a Tor of today.
+//!
+//! Only [`ensure_packages`] changes anything outside the project's cache folder.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use onionweave_testnet::tor::cache_folder;
+
+/// The environment variable that names a Tor of today, which has no v2 onion services any more.
+pub(crate) const TOR_WITHOUT_V2: &str = "ONIONWEAVE_DEBIAN_TOR";
 
 /// Installs those of the Debian `packages` that are missing.
-pub(crate) fn ensure_packages(_packages: &[&str]) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// If they cannot be installed here: one message that lists exactly what to install.
+pub(crate) fn ensure_packages(packages: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|package| !is_installed(package))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let Some(install) = Apt::find() else {
+        bail!("these Debian packages are missing; install them and start again: {list}");
+    };
+    eprintln!("installing {list}");
+    install
+        .install(&missing)
+        .with_context(|| format!("these Debian packages could not be installed: {list}"))
+}
+
+/// Whether dpkg has a package in working order. Where there is no dpkg, nothing counts as installed.
+fn is_installed(package: &str) -> bool {
+    let status = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Abbrev}", package])
+        .stderr(Stdio::null())
+        .output();
+    status.is_ok_and(|output| output.stdout.starts_with(b"ii"))
+}
+
+/// The way to call `apt-get` with the rights to install.
+struct Apt {
+    /// `sudo -n`, if it takes that.
+    prefix: &'static [&'static str],
+}
+
+impl Apt {
+    fn find() -> Option<Self> {
+        if !on_path("apt-get") {
+            return None;
+        }
+        if succeeds("sh", &["-c", "test $(id -u) = 0"]) {
+            return Some(Self { prefix: &[] });
+        }
+        // Without a password, or not at all: nobody may sit at the keyboard.
+        succeeds("sudo", &["-n", "true"]).then_some(Self {
+            prefix: &["sudo", "-n"],
+        })
+    }
+
+    fn install(&self, packages: &[&str]) -> anyhow::Result<()> {
+        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+        arguments.extend(packages);
+        // The lists of a fresh machine are empty or old.
+        if self.run(&arguments).is_err() {
+            self.update()?;
+            self.run(&arguments)?;
+        }
+        Ok(())
+    }
+
+    fn update(&self) -> anyhow::Result<()> {
+        self.run(&["update"])
+    }
+
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let settings = [
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "--quiet=2",
+            "-oDPkg::Lock::Timeout=300",
+        ];
+        let mut words = self.prefix.iter().chain(&settings).chain(arguments);
+        let mut command = Command::new(words.next().unwrap_or(&"env"));
+        run(command.args(words))
+    }
+}
+
+/// One of Cargo's tools, in the version that the project is checked with.
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Tool {
+    /// Licences, bans, sources and advisories of the dependencies.
+    pub(crate) const DENY: Self = Self {
+        name: "cargo-deny",
+        version: "0.20.2",
+    };
+    /// Builds and runs the fuzz targets.
+    pub(crate) const FUZZ: Self = Self {
+        name: "cargo-fuzz",
+        version: "0.13.2",
+    };
+
+    /// The tool's program, which is built into the cache folder first if it is not there.
+    pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {
+        let root = cache_folder()?
+            .join("tools")
+            .join(format!("{}-{}", self.name, self.version));
+        let program = root.join("bin").join(self.name);
+        if !program.is_file() {
+            let mut install = cargo();
+            install
+                .args(["install", "--locked", "--quiet", "--version", self.version, "--root"])
+                .arg(&root)
+                .arg(self.name)
+                // What is built here is no part of the project's target folder.
+                .env_remove("CARGO_TARGET_DIR");
+            run(&mut install)?;
+        }
+        Ok(program)
+    }
+}
+
+/// Debian's tor, as `ONIONWEAVE_DEBIAN_TOR` names it, or as it is installed, or else unpacked into the cache folder.
+///
+/// It is not installed, since its package would start a service.
+pub(crate) fn tor_without_v2() -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os(TOR_WITHOUT_V2).filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    let installed = ["/usr/sbin/tor", "/usr/bin/tor"].map(PathBuf::from);
+    if let Some(tor) = installed.into_iter().find(|tor| runs(tor)) {
+        return Ok(tor);
+    }
+    let folder = cache_folder()?.join("debian-tor");
+    let unpacked = ["usr/sbin/tor", "usr/bin/tor"].map(|path| folder.join(path));
+    if let Some(tor) = unpacked.iter().find(|tor| runs(tor)) {
+        return Ok(tor.clone());
+    }
+    ensure!(
+        on_path("apt-get") && on_path("dpkg-deb"),
+        "a Tor of today is needed: install Debian's package tor, or name one in {TOR_WITHOUT_V2}"
+    );
+    let package = download_tor(&folder)?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&folder))?;
+    let libraries = libraries_of(&package)?;
+    ensure_packages(&libraries.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let tor = unpacked.into_iter().find(|tor| runs(tor));
+    tor.with_context(|| format!("Debian's tor does not run from {}", folder.display()))
+}
+
+/// Downloads the package without installing it, into a folder that held nothing but what this left there.
+fn download_tor(folder: &Path) -> anyhow::Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let download = || {
+        run(Command::new("apt-get")
+            .args(["--quiet=2", "download", "tor"])
+            .current_dir(folder))
+    };
+    if download().is_err() {
+        if let Some(apt) = Apt::find() {
+            apt.update()?;
+        }
+        download().context("`apt-get download tor` failed; `apt-get update` may be needed first")?;
+    }
+    let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let package = files.find(|path| path.extension() == Some(OsStr::new("deb")));
+    package.with_context(|| format!("`apt-get download tor` left no package in {}", folder.display()))
+}
+
+/// The libraries among what a package depends on; the rest is for running it as a service.
+fn libraries_of(package: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new("dpkg-deb")
+        .arg("--field")
+        .arg(package)
+        .arg("Depends")
+        .output()?;
+    ensure!(output.status.success(), "{} is no Debian package", package.display());
+    let depends = String::from_utf8(output.stdout)?;
+    let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
+    let libraries = names.filter(|name| name.starts_with("lib") || name.starts_with("zlib"));
+    Ok(libraries.map(str::to_owned).collect())
+}
+
+fn runs(tor: &Path) -> bool {
+    Command::new(tor)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The Cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command to its end; its output is seen.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.with_context(|| format!("`{}` does not start", words(command)))?;
+    ensure!(status.success(), "`{}` ended with {status}", words(command));
     Ok(())
+}
+
+/// A command as one would type it.
+pub(crate) fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
+    let words: Vec<_> = std::iter::once(program).chain(command.get_args()).collect();
+    words.join(OsStr::new(" ")).to_string_lossy().into_owned()
+}
+
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }

@@ -1,9 +1,317 @@
-//! `cargo xtask test`: everything that can be checked.
+//! `cargo xtask test`: everything that can be checked, step by step.
 
-/// Check everything that can be checked.
+mod report;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use onionweave_testnet::tor::{self, Progress, TorBinary};
+use serde::Deserialize;
+
+use crate::setup::{self, Tool, cargo};
+use report::Report;
+
+pub(crate) use report::Failed;
+
+/// How long each fuzz target is run, in seconds.
+const FUZZ_SECONDS: u32 = 8;
+
+/// Check everything that can be checked
+///
+/// Every step is run, also after one has failed. The last line counts tests and checks together.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Leave out what takes long: tests on real tor processes, the audit of dependencies, and fuzzing
+    #[arg(long)]
+    quick: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> anyhow::Result<()> {
-    crate::setup::ensure_packages(&[])
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let workspace = Workspace::read()?;
+    let mut report = Report::start();
+    check_code(&workspace, &mut report);
+    if !args.quick {
+        check_dependencies(&workspace, &mut report);
+        test_on_real_tor(&workspace, &mut report);
+        fuzz(&workspace, &mut report);
+    }
+    report.finish()
+}
+
+/// What needs no network, no Tor and no other tools than Rust's own.
+fn check_code(workspace: &Workspace, report: &mut Report) {
+    report.check("formatting", || {
+        setup::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+        setup::run(
+            workspace
+                .cargo()
+                .args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]),
+        )
+    });
+    report.check("lints", || {
+        setup::run(
+            workspace
+                .cargo()
+                .args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-Dwarnings"]),
+        )
+    });
+    report.check("lints without features", || {
+        for package in ["onionweave-control", "onionweave-publish"] {
+            let mut clippy = workspace.cargo();
+            clippy.args([
+                "clippy",
+                "--quiet",
+                "--no-default-features",
+                "--package",
+                package,
+                "--",
+                "-Dwarnings",
+            ]);
+            setup::run(&mut clippy)?;
+        }
+        Ok(())
+    });
+    report.tests("unit, property, simulation and example tests", || {
+        let mut tests = workspace.cargo();
+        tests.args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--examples",
+        ]);
+        for target in workspace.offline_tests() {
+            tests.args(["--test", target]);
+        }
+        Ok(tests)
+    });
+    report.tests("documentation tests", || {
+        let mut tests = workspace.cargo();
+        tests.args(["test", "--quiet", "--workspace", "--no-fail-fast", "--doc"]);
+        Ok(tests)
+    });
+    report.check("documentation", || {
+        let mut doc = workspace.cargo();
+        doc.args(["doc", "--quiet", "--workspace", "--no-deps"]);
+        setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+    });
+}
+
+/// Licences, bans, sources, and known faults of the dependencies.
+fn check_dependencies(workspace: &Workspace, report: &mut Report) {
+    let deny = report.check("cargo-deny", || Tool::DENY.ensure());
+    let deny = |arguments: &[&str]| {
+        let program = deny.as_ref().context("cargo-deny is not there")?;
+        setup::run(workspace.command(program).args(arguments))
+    };
+    report.check("licences, bans and sources of dependencies", || {
+        deny(&["check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+    });
+    report.step("advisories on dependencies", |tally| {
+        // Machines without the internet are legal; they must not pass for having looked.
+        if deny(&["fetch", "db"]).is_err() {
+            tally.remark("NOT CHECKED, the database of advisories could not be fetched");
+            return Ok(());
+        }
+        deny(&["check", "--disable-fetch", "advisories"])?;
+        tally.passed += 1;
+        Ok(())
+    });
+}
+
+/// The tests that start tor processes, and whole networks of them.
+fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
+    let built = report.check("tor with v2 onion services", || {
+        setup::ensure_packages(&tor::missing_packages())?;
+        Ok(tor::binary_with(show_progress())?)
+    });
+    let without_v2 = report.check("tor without v2 onion services", setup::tor_without_v2);
+
+    report.check("a tor without v2 onion services is refused", || {
+        let tor = without_v2.as_deref().context("there is none")?;
+        match TorBinary::at(tor) {
+            Err(error) if error.to_string().contains("no v2 onion services") => Ok(()),
+            Err(error) => bail!("{} is refused for another reason: {error}", tor.display()),
+            Ok(_) => bail!("{} is accepted", tor.display()),
+        }
+    });
+    for test in workspace.real_tests() {
+        let run = |tor: Option<&Path>| {
+            let mut command = workspace.cargo();
+            command.args(["test", "--package", test.package, "--test", test.target]);
+            // One network at a time: these tests measure.
+            command.args(["--", "--test-threads=1", "--nocapture"]);
+            command.env(tor::VARIABLE, tor.context("there is no tor to test with")?);
+            Ok(command)
+        };
+        let path = built.as_ref().map(TorBinary::path);
+        report.tests(&format!("{} {} on tor with v2", test.package, test.target), || {
+            run(path)
+        });
+        // The control protocol is that of every Tor; the rest needs v2.
+        if test.package == "onionweave-control" {
+            let path = without_v2.as_deref();
+            report.tests(&format!("{} {} on tor of today", test.package, test.target), || {
+                run(path)
+            });
+        }
+    }
+}
+
+/// Prints how far the building of tor is: every kind of work, and every tenth file.
+fn show_progress() -> impl FnMut(Progress) {
+    |progress| match progress {
+        Progress::Waiting => eprintln!("another process builds tor; waiting for it"),
+        Progress::Fetching => eprintln!("fetching the source of tor"),
+        Progress::Configuring => eprintln!("configuring tor"),
+        Progress::Compiling { done, total } if done % 40 == 0 => eprintln!("compiling tor: {done} of {total} files"),
+        _ => {}
+    }
+}
+
+/// Every fuzz target for some seconds, from its committed seeds.
+fn fuzz(workspace: &Workspace, report: &mut Report) {
+    let tool = report.check("cargo-fuzz", || Tool::FUZZ.ensure());
+    let fuzzer = || anyhow::Ok(workspace.command(tool.as_deref().context("cargo-fuzz is not there")?));
+    let targets = report.check("fuzz targets", || {
+        // libFuzzer is C++.
+        if !setup::on_path("c++") {
+            setup::ensure_packages(&["g++"])?;
+        }
+        // Safe code needs no sanitizer, and without one a stable compiler will do.
+        setup::run(fuzzer()?.args(["build", "--sanitizer", "none"]))?;
+        let list = fuzzer()?.arg("list").output()?;
+        ensure!(list.status.success(), "`cargo fuzz list` failed");
+        let names: Vec<String> = String::from_utf8(list.stdout)?.lines().map(str::to_owned).collect();
+        ensure!(!names.is_empty(), "there is no fuzz target");
+        Ok(names)
+    });
+    for target in targets.iter().flatten() {
+        report.step(&format!("fuzzing {target}"), |tally| {
+            let runs = fuzz_target(workspace, fuzzer()?, target)?;
+            tally.passed += 1;
+            tally.remark(format!("{runs} inputs"));
+            Ok(())
+        });
+    }
+}
+
+/// Runs one target; how many inputs it was given.
+fn fuzz_target(workspace: &Workspace, mut fuzzer: Command, target: &str) -> anyhow::Result<u64> {
+    let (folder, function) = target
+        .split_once('-')
+        .context("a target is called <crate>-<function>")?;
+    let seeds = workspace
+        .root
+        .join("crates")
+        .join(folder)
+        .join("testdata/fuzz-corpus")
+        .join(function);
+    ensure!(seeds.is_dir(), "{} is missing", seeds.display());
+    let found = workspace.target_directory.join("fuzz-corpus").join(target);
+    fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
+    // What is found goes into the first folder.
+    fuzzer
+        .args(["run", "--sanitizer", "none", target])
+        .args([&found, &seeds]);
+    fuzzer
+        .args(["--", "-print_final_stats=1", "-verbosity=0"])
+        .arg(format!("-max_total_time={FUZZ_SECONDS}"));
+    let output = fuzzer.stdin(Stdio::null()).output()?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{words}");
+        bail!("{target} failed; what it failed on is below fuzz/artifacts/{target}");
+    }
+    let stat = words
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    stat.and_then(|number| number.trim().parse().ok())
+        .with_context(|| format!("{target} did not say how many inputs it was given:\n{words}"))
+}
+
+/// What `cargo metadata` says of the workspace.
+#[derive(Deserialize)]
+struct Workspace {
+    #[serde(rename = "workspace_root")]
+    root: PathBuf,
+    target_directory: PathBuf,
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+/// A file of tests, as Cargo names it.
+struct TestTarget<'a> {
+    package: &'a str,
+    target: &'a str,
+}
+
+impl TestTarget<'_> {
+    /// Whether it starts tor processes: such files are called `real_…`.
+    fn is_real(&self) -> bool {
+        self.target.starts_with("real_")
+    }
+}
+
+impl Workspace {
+    fn read() -> anyhow::Result<Self> {
+        let output = cargo()
+            .args(["metadata", "--format-version=1", "--no-deps", "--locked"])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo does not start")?;
+        ensure!(output.status.success(), "`cargo metadata` ended with {}", output.status);
+        serde_json::from_slice(&output.stdout).context("`cargo metadata` is not understood")
+    }
+
+    /// A command that is run at the root of the workspace.
+    fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(&self.root);
+        // Set by the `cargo run` around us, for this package alone.
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn cargo(&self) -> Command {
+        self.command(cargo().get_program())
+    }
+
+    fn tests(&self) -> impl Iterator<Item = TestTarget<'_>> {
+        self.packages.iter().flat_map(|package| {
+            let tests = package.targets.iter().filter(|target| target.kind == ["test"]);
+            tests.map(|target| TestTarget {
+                package: &package.name,
+                target: &target.name,
+            })
+        })
+    }
+
+    fn real_tests(&self) -> impl Iterator<Item = TestTarget<'_>> {
+        self.tests().filter(TestTarget::is_real)
+    }
+
+    fn offline_tests(&self) -> impl Iterator<Item = &str> {
+        self.tests().filter(|test| !test.is_real()).map(|test| test.target)
+    }
 }
