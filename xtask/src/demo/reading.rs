@@ -1,0 +1,211 @@
+//! What the directories really hold, read back by a Tor that has nothing to do with the publisher.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
+use onionweave_ring::v2::ServiceId;
+use onionweave_testnet::{Holding, Place, Probe};
+
+use super::service::{NAMES, Plan, Service, Slot};
+
+/// How long a directory may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the directories may take until they hold what the newest plan says.
+const SETTLED_WITHIN: Duration = Duration::from_secs(15);
+
+/// What one directory was found to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// A descriptor that is genuine.
+    Genuine {
+        /// How many introduction points of which instance it names.
+        points: BTreeMap<usize, u32>,
+        /// Introduction points of nobody known.
+        strangers: u32,
+    },
+    /// Anything else.
+    Nothing(String),
+}
+
+impl Held {
+    /// The instances that it sends clients to.
+    pub(crate) fn instances(&self) -> Vec<usize> {
+        match self {
+            Self::Genuine { points, .. } => points.keys().copied().collect(),
+            Self::Nothing(_) => Vec::new(),
+        }
+    }
+
+    /// Whether it is a descriptor that names no point of `instance`.
+    fn is_clean_of(&self, instance: usize) -> bool {
+        matches!(self, Self::Genuine { points, .. } if !points.contains_key(&instance))
+    }
+}
+
+/// The Tor that reads, and what it knows of the instances.
+pub(crate) struct Reader {
+    probe: Probe,
+    service: ServiceId,
+    slots: Vec<Slot>,
+    /// Every introduction point that an instance ever named, and whose it is.
+    owners: BTreeMap<IntroductionPoint, usize>,
+}
+
+impl Reader {
+    pub(crate) fn new(probe: Probe, service: ServiceId, slots: Vec<Slot>) -> Self {
+        Self {
+            probe,
+            service,
+            slots,
+            owners: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Asks every instance for its own descriptor (`GETINFO hs/service/desc/id/…`), which says whose introduction points are whose.
+    pub(crate) async fn learn(&mut self, service: &Service) -> anyhow::Result<()> {
+        for (i, instance) in service.instances.iter().enumerate() {
+            let descriptor = verified(instance.wait_for_descriptor().await?.as_bytes())?;
+            for point in descriptor.introduction_points()? {
+                self.owners.insert(point, i);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all directories once.
+    pub(crate) async fn read(&mut self) -> anyhow::Result<Vec<Held>> {
+        let places: Vec<_> = self.slots.iter().map(place).collect();
+        let found = self.probe.read(&places, ANSWER_WITHIN).await?;
+        let held = self.slots.iter().zip(&places);
+        Ok(held.map(|(slot, place)| self.judge(slot, found.get(place))).collect())
+    }
+
+    /// Reads until every directory holds what the newest plan gives it, or until that has taken too long.
+    pub(crate) async fn read_settled(
+        &mut self,
+        service: &Service,
+        plan: impl Fn() -> Plan,
+    ) -> anyhow::Result<(Plan, Vec<Held>)> {
+        let start = Instant::now();
+        loop {
+            self.learn(service).await?;
+            let held = self.read().await?;
+            let plan = plan();
+            let settled = self
+                .slots
+                .iter()
+                .zip(&held)
+                .all(|(slot, held)| difference(&plan, slot, held).is_none());
+            if settled || start.elapsed() > SETTLED_WITHIN {
+                return Ok((plan, held));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Reads all directories, again and again, until none names a point of `dead`; returns what they held then, if that was `within` a time.
+    pub(crate) async fn read_clean_of(
+        &mut self,
+        dead: usize,
+        within: Duration,
+    ) -> anyhow::Result<Option<(Instant, Vec<Held>)>> {
+        let start = Instant::now();
+        while start.elapsed() < within {
+            let held = self.read().await?;
+            if held.iter().all(|held| held.is_clean_of(dead)) {
+                return Ok(Some((Instant::now(), held)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn judge(&self, slot: &Slot, holding: Option<&Holding>) -> Held {
+        let text = match holding {
+            Some(Holding::Text(text)) => text,
+            Some(Holding::Nothing) => return Held::Nothing("nothing".to_owned()),
+            Some(Holding::Unusable(why)) => return Held::Nothing(format!("something unusable: {why}")),
+            _ => return Held::Nothing("no answer".to_owned()),
+        };
+        let points = verified(text).and_then(|descriptor| {
+            anyhow::ensure!(
+                descriptor.service_id() == self.service,
+                "a descriptor of another service"
+            );
+            anyhow::ensure!(
+                descriptor.descriptor_id() == slot.descriptor_id,
+                "a descriptor with another ID"
+            );
+            Ok(descriptor.introduction_points()?)
+        });
+        match points {
+            Err(error) => Held::Nothing(error.to_string()),
+            Ok(named) => {
+                let (mut points, mut strangers) = (BTreeMap::new(), 0);
+                for point in named {
+                    match self.owners.get(&point) {
+                        Some(&owner) => *points.entry(owner).or_default() += 1,
+                        None => strangers += 1,
+                    }
+                }
+                Held::Genuine { points, strangers }
+            }
+        }
+    }
+}
+
+/// What of `held` is not as planned; `None` if the plan is proved.
+pub(crate) fn difference(plan: &Plan, slot: &Slot, held: &Held) -> Option<String> {
+    let (points, strangers) = match held {
+        Held::Nothing(what) => return Some(what.clone()),
+        Held::Genuine { points, strangers } => (points, *strangers),
+    };
+    if strangers > 0 {
+        return Some(format!("{strangers} points of nobody"));
+    }
+    let planned = planned(plan, slot);
+    (planned != *points).then(|| format!("not as planned, which is {}", words(&planned)))
+}
+
+/// How many introduction points of which instance a slot shall hold.
+pub(crate) fn planned(plan: &Plan, slot: &Slot) -> BTreeMap<usize, u32> {
+    let planned = plan.get(&slot.id).into_iter().flatten();
+    planned
+        .filter_map(|(name, &count)| Some((NAMES.iter().position(|&other| *other == **name)?, count)))
+        .collect()
+}
+
+/// The part of all clients that each instance shall get: every slot is read equally often, every point in it as well.
+pub(crate) fn shares(plan: &Plan, slots: &[Slot]) -> [f64; NAMES.len()] {
+    let mut shares = [0.0; NAMES.len()];
+    for slot in slots {
+        let planned = planned(plan, slot);
+        let points: u32 = planned.values().sum();
+        for (instance, count) in planned {
+            if let Some(share) = shares.get_mut(instance) {
+                *share += f64::from(count) / f64::from(points) / slots.len() as f64;
+            }
+        }
+    }
+    shares
+}
+
+/// Points of instances in words: `3 of a`.
+pub(crate) fn words(points: &BTreeMap<usize, u32>) -> String {
+    let words = points
+        .iter()
+        .filter_map(|(&i, count)| Some(format!("{count} of {}", NAMES.get(i)?)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn place(slot: &Slot) -> Place {
+    (slot.descriptor_id.to_string(), *slot.id.directory.as_bytes())
+}
+
+fn verified(text: &[u8]) -> anyhow::Result<Descriptor> {
+    Ok(UnverifiedDescriptor::parse(text)?.verify()?)
+}
