@@ -87,7 +87,7 @@ pub enum Event {
         /// The instance built its descriptor anew (`HS_DESC CREATED`), which Tor also does after its introduction circuits
         /// broke and came back. Then the published bytes must change even if the points did not: a client that tried
         /// meanwhile has given up all points of the old text and takes the same bytes for the same hopeless descriptor
-        /// (`rendcache.c:929-936`).
+        /// (`rendcache.c:966-973`).
         rebuilt: bool,
     },
     /// An instance answered that it has no descriptor (yet).

@@ -2,6 +2,7 @@
 //!
 //! Run with `--test-threads=1 --nocapture`: two networks at once on a small machine disturb each other's times.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::print_stdout, reason = "the figures are for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     let mut proved = Vec::new();
     let mut read = Vec::new();
     let mut regained = Vec::new();
-    let mut visits = Vec::new();
+    let (mut meanwhile, mut afterwards) = (Vec::new(), Vec::new());
     for name in ["a", "b", "c", "a", "b", "c"] {
         let others: BTreeMap<_, _> = fleet
             .points()
@@ -146,7 +147,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         assert!(round.1.missing.is_empty(), "{}", round.1);
         proved.push(round.0 - killed);
         read.push(clean);
-        visits.extend(visited);
+        meanwhile.extend(visited);
 
         // It comes back, and regains its slots as soon as it offers points.
         fleet.instance(name).restart().await.unwrap();
@@ -194,7 +195,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         assert!(holders.values().all(Option::is_some), "{holders:?}");
         let before: BTreeMap<_, _> = reader.read().await;
         renew(&clients).await;
-        visits.extend(visit(&clients, &onion).await);
+        afterwards.extend(visit(&clients, &onion).await);
 
         // It goes on where it was: the same points, and yet other bytes than ever before.
         fleet.instance(name).cont().unwrap();
@@ -212,17 +213,21 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     let (_, max) = print_times("SIGSTOP to every directory proved clean", hung);
     assert!(max < 5 * SECOND);
 
-    let total = visits.len();
-    let failed: Vec<_> = visits.iter().filter_map(|visit| visit.as_ref().err()).collect();
-    println!(
-        "{} of {total} fresh clients were served throughout; failures: {failed:?}",
-        total - failed.len()
-    );
-    assert!(failed.is_empty());
-    print_times(
-        "a fresh client's request meanwhile",
-        visits.into_iter().flatten().collect(),
-    );
+    // A client that drew the dead instance in the moment of its death tries another directory. Where the dead one's relays are
+    // the others' relays too, as in a network of twelve, it bars those as well and may wait for a minute (`rendcache.c:418-450`).
+    for (when, visits) in [
+        ("in the moment of a death", meanwhile),
+        ("once a hung instance is out", afterwards),
+    ] {
+        let failed: Vec<_> = visits.iter().filter_map(|visit| visit.as_ref().err()).collect();
+        println!(
+            "fresh clients {when}: {} of {} were served; {failed:?}",
+            visits.len() - failed.len(),
+            visits.len()
+        );
+        assert!(failed.is_empty());
+        print_times("  a request took", visits.into_iter().flatten().collect());
+    }
     running.publisher.stop().await;
 }
 

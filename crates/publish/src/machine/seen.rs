@@ -1,0 +1,340 @@
+//! The seen ring: what directories were proved to hold, and the work that makes it equal the wanted one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use onionweave_desc::v2::UnverifiedDescriptor;
+use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::DescriptorId;
+
+use super::Machine;
+use super::slot::{Need, Seen, Slot, Work};
+use crate::{Action, Cause, Found, InstanceName, Moment, Report, SlotId, Ticket, UploadAnswer};
+
+/// How long the first look at the ring may take. A dead directory never answers, and must not hold up the living.
+const SURVEY_WITHIN: Duration = Duration::from_secs(3);
+/// How long an upload of others is waited for. Tor says nothing when a directory does not answer.
+const HOLD_FOR_OTHERS: Duration = Duration::from_secs(2);
+
+/// Uploads of others on their way to one directory. Tor does not say which descriptor ID an `UPLOADED` answers, so all
+/// slots there wait until the last one is answered.
+#[derive(Debug)]
+pub(super) struct Others {
+    pending: u32,
+    until: Duration,
+    slots: BTreeSet<SlotId>,
+    cause: Cause,
+}
+
+impl Machine {
+    /// Looks at every slot once before the first upload: our texts must not be older than what is there. Returns whether
+    /// that is done.
+    pub(super) fn is_surveyed(&mut self, now: Moment) -> bool {
+        if self.slots.is_empty() {
+            return false;
+        }
+        let Some(survey) = &self.survey else {
+            let within = SURVEY_WITHIN.min(self.settings.answer_within);
+            for id in self.slots.keys().copied().collect::<Vec<_>>() {
+                self.audit(id, within, now);
+            }
+            self.survey = Some(self.slots.keys().copied().collect());
+            return false;
+        };
+        // An audit that was interrupted or failed has told all that it will.
+        survey.is_empty()
+    }
+
+    /// Starts the work that the slots need.
+    pub(super) fn work(&mut self, now: Moment) {
+        let ids: Vec<_> = self.slots.keys().copied().collect();
+        for id in ids {
+            match self.slots.get(&id).map(|slot| slot.need(now.uptime())) {
+                Some(Need::Audit) => self.audit(id, self.settings.answer_within, now),
+                Some(Need::Upload) if !self.uploading.contains_key(&id.directory) => self.upload(id, now),
+                _ => {}
+            }
+        }
+    }
+
+    fn upload(&mut self, id: SlotId, now: Moment) {
+        let ticket = self.ticket(id);
+        let give_up = now.uptime().saturating_add(self.settings.answer_within);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let Some(wanted) = &slot.wanted else {
+            return;
+        };
+        slot.work = Work::Uploading {
+            ticket,
+            bytes: wanted.bytes.clone(),
+            give_up,
+        };
+        self.uploading.insert(id.directory, (ticket, give_up));
+        self.actions.push_back(Action::Upload {
+            ticket,
+            slot: id,
+            text: wanted.bytes.clone(),
+            attempt: slot.failures,
+        });
+    }
+
+    fn audit(&mut self, id: SlotId, within: Duration, now: Moment) {
+        let ticket = self.ticket(id);
+        let give_up = now.uptime().saturating_add(within);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.work = Work::Auditing { ticket, give_up };
+        self.actions.push_back(Action::Audit {
+            ticket,
+            slot: id,
+            descriptor_id: slot.descriptor_id,
+            attempt: slot.failures,
+        });
+    }
+
+    fn ticket(&mut self, id: SlotId) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        self.tickets.insert(ticket, id);
+        ticket
+    }
+
+    /// Ends the work that was not answered in time.
+    pub(super) fn give_up(&mut self, now: Moment) {
+        let up = now.uptime();
+        let mut uploads = Vec::new();
+        let mut audits = Vec::new();
+        for slot in self.slots.values() {
+            match slot.work {
+                Work::Uploading { ticket, give_up, .. } if give_up <= up => uploads.push(ticket),
+                Work::Auditing { ticket, give_up } if give_up <= up => audits.push(ticket),
+                _ => {}
+            }
+        }
+        let why = || "no answer in time".to_owned();
+        for ticket in uploads {
+            self.upload_answered(ticket, UploadAnswer::Refused(why()), now);
+        }
+        for ticket in audits {
+            self.audited(ticket, Found::Failed(why()), now);
+        }
+        self.uploading.retain(|_, (_, give_up)| *give_up > up);
+        let silent: Vec<_> = self
+            .others
+            .iter()
+            .filter(|(_, others)| others.until <= up)
+            .map(|(&directory, _)| directory)
+            .collect();
+        for directory in silent {
+            self.release(directory, now);
+        }
+    }
+
+    pub(super) fn upload_answered(&mut self, ticket: Ticket, answer: UploadAnswer, now: Moment) {
+        self.uploading.retain(|_, (other, _)| *other != ticket);
+        let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
+            return;
+        };
+        let Work::Uploading { bytes, .. } = std::mem::replace(&mut slot.work, Work::Idle) else {
+            return;
+        };
+        match answer {
+            UploadAnswer::Accepted => slot.seen = Seen::Accepted(bytes),
+            UploadAnswer::Interrupted => slot.seen = Seen::Other,
+            UploadAnswer::Refused(why) => {
+                slot.seen = Seen::Other;
+                self.trouble(id, why, now);
+            }
+        }
+    }
+
+    pub(super) fn audited(&mut self, ticket: Ticket, found: Found, now: Moment) {
+        let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
+            return;
+        };
+        slot.work = Work::Idle;
+        if let Some(survey) = &mut self.survey {
+            survey.remove(&id);
+        }
+        let wanted = slot.wanted.as_ref().map(|wanted| wanted.bytes.clone());
+        match found {
+            Found::Text(text) => {
+                if let Some(wanted) = wanted.filter(|wanted| same_text(wanted, &text)) {
+                    slot.prove(wanted, now.uptime().saturating_add(self.settings.audit_every));
+                    self.rounds.proved(now, id);
+                } else {
+                    self.found_other(id, &text, now);
+                }
+            }
+            Found::Nothing => self.not_there(id, "the directory holds nothing", now),
+            Found::Unusable(why) => self.not_there(id, &format!("what the directory holds is unusable: {why}"), now),
+            Found::Failed(why) => {
+                if wanted.is_some() {
+                    self.trouble(id, format!("cannot be read back: {why}"), now);
+                }
+            }
+            Found::Interrupted => {}
+        }
+    }
+
+    /// A directory holds another text than the one wanted.
+    fn found_other(&mut self, id: SlotId, text: &[u8], now: Moment) {
+        let time = UnverifiedDescriptor::parse(text)
+            .and_then(UnverifiedDescriptor::verify)
+            .ok()
+            .filter(|descriptor| descriptor.service_id() == self.service_id)
+            .map(|descriptor| descriptor.publication_time());
+        if let Some(time) = time {
+            self.saw_time(time);
+            if time > now.wall() {
+                self.report(Report::DatedAhead { slot: id, until: time });
+            }
+        }
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        match std::mem::replace(&mut slot.seen, Seen::Other) {
+            // Our last text but one: the wanted text changed while this one was on its way.
+            Seen::Accepted(accepted) if same_text(&accepted, text) => {}
+            Seen::Accepted(_) if slot.wanted.is_some() => {
+                self.rounds.note(now, id, [Cause::Dropped]);
+                self.trouble(id, "accepted our descriptor but kept another".into(), now);
+            }
+            Seen::Proved(_) => {
+                if let Some(pause) = slot.contest(now.uptime()) {
+                    self.actions
+                        .push_back(Action::Report(Report::Contested { slot: id, pause }));
+                }
+                self.rounds.note(now, id, [Cause::Overwritten]);
+                self.restamp(now.wall());
+            }
+            _ => {}
+        }
+    }
+
+    /// A directory holds nothing that clients could use.
+    fn not_there(&mut self, id: SlotId, why: &str, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.wanted.is_none() {
+            return;
+        }
+        self.rounds.note(now, id, [Cause::Dropped]);
+        // A directory that had it and lost it was restarted: it is filled again at once.
+        if let Seen::Accepted(_) = std::mem::replace(&mut slot.seen, Seen::Other) {
+            self.trouble(id, format!("accepted our descriptor, but {why}"), now);
+        }
+    }
+
+    /// Notes a failure of a slot and tells the operator of the first ones.
+    pub(super) fn trouble(&mut self, id: SlotId, why: String, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let pause = slot.fail(now.uptime());
+        let failures = slot.failures;
+        self.report(Report::Trouble {
+            slot: id,
+            why,
+            failures,
+            pause,
+        });
+    }
+
+    pub(super) fn instance_uploads(
+        &mut self,
+        name: &InstanceName,
+        own: bool,
+        directory: Fingerprint,
+        descriptor_id: DescriptorId,
+        now: Moment,
+    ) {
+        let unexpected = own && self.settings.quiet;
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        if unexpected && !instance.reported_loud {
+            instance.reported_loud = true;
+            self.report(Report::Loud(name.clone()));
+        }
+        let until = now.uptime().saturating_add(HOLD_FOR_OTHERS);
+        let cause = if own {
+            Cause::Published(name.clone())
+        } else {
+            Cause::Overwritten
+        };
+        for (id, slot) in &mut self.slots {
+            if id.directory != directory || slot.descriptor_id != descriptor_id {
+                continue;
+            }
+            let others = self.others.entry(directory).or_insert_with(|| Others {
+                pending: 0,
+                until,
+                slots: BTreeSet::new(),
+                cause: cause.clone(),
+            });
+            others.pending = others.pending.saturating_add(1);
+            others.until = until;
+            others.slots.insert(*id);
+            slot.held_until = until;
+            slot.seen = Seen::Other;
+            self.rounds.note(now, *id, [cause.clone()]);
+        }
+    }
+
+    pub(super) fn upload_of_others_ended(&mut self, directory: Fingerprint, now: Moment) {
+        let Some(others) = self.others.get_mut(&directory) else {
+            return;
+        };
+        others.pending = others.pending.saturating_sub(1);
+        if others.pending == 0 {
+            self.release(directory, now);
+        }
+    }
+
+    /// A directory now holds what others wrote: it is our turn.
+    fn release(&mut self, directory: Fingerprint, now: Moment) {
+        let Some(others) = self.others.remove(&directory) else {
+            return;
+        };
+        for id in others.slots {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            slot.held_until = Duration::ZERO;
+            slot.seen = Seen::Other;
+            // An audit under way may have read the text of before.
+            if let Work::Auditing { ticket, .. } = slot.work {
+                self.tickets.remove(&ticket);
+                slot.work = Work::Idle;
+            }
+            self.rounds.note(now, id, [others.cause.clone()]);
+            // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
+            if others.cause == Cause::Overwritten
+                && let Some(pause) = slot.contest(now.uptime())
+            {
+                self.report(Report::Contested { slot: id, pause });
+            }
+        }
+        self.restamp(now.wall());
+    }
+}
+
+/// The slot that `ticket` was given for, if it is still waiting for it.
+fn taken<'a>(
+    tickets: &mut BTreeMap<Ticket, SlotId>,
+    slots: &'a mut BTreeMap<SlotId, Slot>,
+    ticket: Ticket,
+) -> Option<(SlotId, &'a mut Slot)> {
+    let id = tickets.remove(&ticket)?;
+    Some((id, slots.get_mut(&id)?))
+}
+
+/// Whether a directory's text is the one that was uploaded. Tor's control protocol may add or drop a final line end.
+fn same_text(ours: &[u8], theirs: &[u8]) -> bool {
+    ours.trim_ascii_end() == theirs.trim_ascii_end()
+}

@@ -1,0 +1,201 @@
+//! The wanted ring: which slots there are, and what each shall hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use onionweave_assign as assign;
+use onionweave_desc::v2::IntroductionPoint;
+use onionweave_ring::UnixTime;
+use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+
+use super::slot::{Slot, Work};
+use super::{Machine, POINTS_PER_DESCRIPTOR, text};
+use crate::{Cause, Moment, SlotId, Stamp};
+
+impl Machine {
+    /// Computes the slots: published periods, their replicas, the responsible directories.
+    pub(super) fn place(&mut self, now: Moment) {
+        let Some(ring) = &self.ring else {
+            return;
+        };
+        let mut slots = BTreeMap::new();
+        for period in v2::published_periods(&self.service_id, now.wall()) {
+            for replica in Replica::ALL {
+                let descriptor_id = DescriptorId::of(&self.service_id, period, replica);
+                for directory in descriptor_id.responsible(ring) {
+                    let id = SlotId::new(period, replica, directory);
+                    let slot = self.slots.remove(&id).unwrap_or_else(|| Slot::new(descriptor_id));
+                    slots.insert(id, slot);
+                }
+            }
+        }
+        let known: BTreeSet<_> = self.plans.keys().copied().collect();
+        if slots.keys().any(|id| !known.contains(&id.period)) && !known.is_empty() {
+            self.causes.insert(Cause::PeriodBegan);
+        }
+        // What is left are slots that are no longer ours. An upload that is still on its way keeps its directory busy.
+        for (id, slot) in std::mem::replace(&mut self.slots, slots) {
+            if let Work::Auditing { ticket, .. } | Work::Uploading { ticket, .. } = slot.work {
+                self.tickets.remove(&ticket);
+            }
+            self.rounds.forget(&id);
+            if let Some(survey) = &mut self.survey {
+                survey.remove(&id);
+            }
+        }
+        let periods: BTreeSet<_> = self.slots.keys().map(|id| id.period).collect();
+        self.plans.retain(|period, _| periods.contains(period));
+    }
+
+    /// Decides what every slot shall hold.
+    pub(super) fn want(&mut self, now: Moment) {
+        self.advance_time(now.wall());
+        let Some(time) = self.time else {
+            return;
+        };
+        self.plan(time);
+        let stale = self.stale_slots(time);
+        if !stale.is_empty() && self.restamp(now.wall()) {
+            // Now all texts are of another time, so all are stale.
+            return self.want(now);
+        }
+        let causes = std::mem::take(&mut self.causes);
+        self.fresh_bytes.clear();
+        for (id, points) in stale {
+            let variant = self.fresh_variant(id, points.len());
+            match text::write(&self.key, id, points, variant, time) {
+                Ok(wanted) => {
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        slot.wanted = Some(wanted);
+                        // Something happened: try at once, also where the last try failed.
+                        slot.not_before = slot.not_before.min(now.uptime());
+                    }
+                    self.rounds.note(now, id, causes.iter().cloned());
+                }
+                Err(error) => self.trouble(id, error.to_string(), now),
+            }
+        }
+    }
+
+    /// Moves the publication time on with the hour, and beyond anything newer that was seen, but never into the future.
+    fn advance_time(&mut self, now: UnixTime) {
+        let seen = self.newest_seen.filter(|&seen| seen <= now);
+        let time = now.start_of_hour().max(seen.unwrap_or(UnixTime::from_secs(0)));
+        match self.time {
+            Some(current) if current >= time => {}
+            current => {
+                self.time = Some(time);
+                if current.is_some() {
+                    self.causes.insert(Cause::TimeMoved);
+                }
+            }
+        }
+    }
+
+    /// With second stamps, every change takes the present second. Returns whether the time moved.
+    pub(super) fn restamp(&mut self, now: UnixTime) -> bool {
+        let Some(time) = self.time.filter(|_| self.settings.stamp == Stamp::Second) else {
+            return false;
+        };
+        let moved = now > time;
+        self.time = Some(time.max(now));
+        moved
+    }
+
+    fn plan(&mut self, time: UnixTime) {
+        let instances: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.offers())
+            .map(|(name, instance)| {
+                // At most ten, see `canonical`.
+                assign::Instance::new(name.clone(), instance.points.len() as u32).weight(instance.weight)
+            })
+            .collect();
+        // The hour's number, so that a restarted publisher goes on where it was.
+        let round = assign::Round::new(time.as_secs() / 3600, self.seed);
+        let mut periods: BTreeMap<TimePeriod, Vec<SlotId>> = BTreeMap::new();
+        for &id in self.slots.keys() {
+            periods.entry(id.period).or_default().push(id);
+        }
+        for (period, ids) in periods {
+            // Each replica is drawn with equal chance and has as many directories as the other (`rendclient.c:630-663`).
+            let share = 1.0 / ids.len() as f64;
+            let plan = ids
+                .into_iter()
+                .map(|id| assign::Slot::new(id, id.replica.number(), share))
+                .collect::<Result<Vec<_>, _>>()
+                .and_then(|slots| self.policy.plan(&instances, &slots, self.plans.get(&period), round));
+            match plan {
+                Ok(plan) => {
+                    self.plans.insert(period, plan);
+                }
+                // There are instances and slots, and their names are unique: whatever this is, the last plan is better.
+                Err(error) => tracing::error!(%error, "no plan; the last one stays"),
+            }
+        }
+    }
+
+    /// The slots whose text must be written anew, with the points that it shall have.
+    fn stale_slots(&self, time: UnixTime) -> Vec<(SlotId, Vec<IntroductionPoint>)> {
+        let mut stale = Vec::new();
+        for (&id, slot) in &self.slots {
+            let Some(planned) = self.plans.get(&id.period).and_then(|plan| plan.slot(&id)) else {
+                continue;
+            };
+            let mut points = Vec::new();
+            for (name, &count) in planned {
+                if let Some(instance) = self.instances.get(name) {
+                    points.extend(instance.points.iter().take(count as usize).cloned());
+                }
+            }
+            let points = text::canonical(&points, POINTS_PER_DESCRIPTOR);
+            let fresh = planned.keys().any(|name| self.fresh_bytes.contains(name));
+            let current = slot
+                .wanted
+                .as_ref()
+                .is_some_and(|wanted| wanted.points == points && wanted.descriptor.publication_time() == time);
+            if !points.is_empty() && (fresh || !current) {
+                stale.push((id, points));
+            }
+        }
+        stale
+    }
+
+    /// A variant that no other slot of the replica has, nor this one had.
+    fn fresh_variant(&mut self, id: SlotId, points: usize) -> u64 {
+        let variants = text::variants(points);
+        let taken: BTreeSet<_> = self
+            .slots
+            .iter()
+            .filter(|(other, _)| other.period == id.period && other.replica == id.replica)
+            .filter_map(|(_, slot)| Some(slot.wanted.as_ref()?.variant % variants))
+            .collect();
+        // There are at least 32 variants and at most three slots, so one is free.
+        loop {
+            let variant = self.next_variant % variants;
+            self.next_variant = self.next_variant.wrapping_add(1);
+            if !taken.contains(&variant) {
+                return variant;
+            }
+        }
+    }
+
+    /// The next wall-clock time at which slots or publication time change by themselves.
+    pub(super) fn next_wall_change(&self, now: UnixTime) -> Option<UnixTime> {
+        self.ring.as_ref()?;
+        if !self.anyone_offers() {
+            return None;
+        }
+        let hour = now.start_of_hour().saturating_add(Duration::from_secs(3600));
+        let end = TimePeriod::at(&self.service_id, now).end(&self.service_id);
+        // The overlap begins when *fewer* than 3600 seconds are left (`rendservice.c:3861-3893`).
+        let overlap = end.saturating_sub(v2::OVERLAP).saturating_add(Duration::from_secs(1));
+        let ahead = self.newest_seen.filter(|_| self.time < self.newest_seen);
+        [Some(hour), Some(end), Some(overlap), ahead]
+            .into_iter()
+            .flatten()
+            .filter(|&change| change > now)
+            .min()
+    }
+}

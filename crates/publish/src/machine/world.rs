@@ -1,0 +1,179 @@
+//! What the machine is told of the world: directories, instances, configuration.
+
+use std::time::Duration;
+
+use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
+use onionweave_ring::relays::Lifetime;
+use onionweave_ring::v2::DIRECTORIES_PER_REPLICA;
+use onionweave_ring::{HashRing, UnixTime};
+
+use super::instance::Instance;
+use super::{Machine, POINTS_PER_DESCRIPTOR, text};
+use crate::{Action, Cause, Down, InstanceName, Moment, Report, Settings};
+
+/// A clock that is further behind the consensus than this is reported.
+const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
+/// Tor itself calls a consensus reasonably live until then (`REASONABLY_LIVE_TIME`, `feature/nodelist/networkstatus.c:1452`).
+const CONSENSUS_STALE: Duration = Duration::from_secs(24 * 3600);
+
+impl Machine {
+    pub(super) fn directories(&mut self, ring: HashRing, lifetime: Option<Lifetime>, now: Moment) {
+        let few = (ring.len() < DIRECTORIES_PER_REPLICA).then_some(ring.len());
+        if few != self.complaints.few_directories {
+            self.complaints.few_directories = few;
+            if let Some(count) = few {
+                self.report(Report::FewDirectories(count));
+            }
+        }
+        if let Some(lifetime) = lifetime {
+            self.check_clock(&lifetime, now.wall());
+        }
+        // A consensus without directories is a consensus that went wrong; the last ring serves on.
+        if !ring.is_empty() && self.ring.as_ref() != Some(&ring) {
+            self.ring = Some(ring);
+            self.causes.insert(Cause::DirectoriesMoved);
+        }
+    }
+
+    fn check_clock(&mut self, lifetime: &Lifetime, now: UnixTime) {
+        let behind = now.saturating_add(CLOCK_BEHIND) < lifetime.valid_after();
+        let stale = now > lifetime.valid_until().saturating_add(CONSENSUS_STALE);
+        let off = behind || stale;
+        if off && !self.complaints.clock_off {
+            self.report(Report::ClockOff {
+                now,
+                valid_after: lifetime.valid_after(),
+                valid_until: lifetime.valid_until(),
+            });
+        }
+        self.complaints.clock_off = off;
+    }
+
+    pub(super) fn instance_up(&mut self, name: &InstanceName) {
+        if let Some(instance) = self.instances.get_mut(name)
+            && !instance.up
+        {
+            instance.came_up();
+            self.report(Report::Up(name.clone()));
+        }
+    }
+
+    pub(super) fn instance_down(&mut self, name: &InstanceName, why: Down, now: Moment) {
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        let offered = instance.offers();
+        // A connection that just broke is first made anew: only an instance that cannot be reached needs a restart.
+        instance.went_down(now.uptime(), matches!(why, Down::Unreachable(_)));
+        if offered {
+            self.causes.insert(Cause::Left(name.clone()));
+        }
+        self.report(Report::Down(name.clone(), why));
+    }
+
+    pub(super) fn instance_offers(&mut self, name: &InstanceName, text: Vec<u8>, rebuilt: bool) {
+        let Some(instance) = self.instances.get_mut(name).filter(|instance| instance.up) else {
+            return;
+        };
+        if instance.last_text == text && instance.complaint.is_none() {
+            if rebuilt && instance.offers() {
+                self.causes.insert(Cause::Rebuilt(name.clone()));
+                self.fresh_bytes.insert(name.clone());
+            }
+            return;
+        }
+        match self.read(&text) {
+            Ok((descriptor, points)) => {
+                self.saw_time(descriptor.publication_time());
+                let same_points = self.instances.get_mut(name).is_some_and(|instance| {
+                    instance.last_text = text;
+                    instance.complaint = None;
+                    instance.points == points
+                });
+                if !same_points {
+                    self.set_points(name, points);
+                } else if rebuilt {
+                    self.causes.insert(Cause::Rebuilt(name.clone()));
+                    self.fresh_bytes.insert(name.clone());
+                }
+            }
+            Err(why) => {
+                // Its last good points may still be good; they stay until it goes down or offers others.
+                if let Some(instance) = self.instances.get_mut(name)
+                    && instance.complaint.as_ref() != Some(&why)
+                {
+                    instance.complaint = Some(why.clone());
+                    self.report(Report::Unusable {
+                        instance: name.clone(),
+                        why,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads an instance's descriptor, trusting nothing.
+    fn read(&self, text: &[u8]) -> Result<(Descriptor, Vec<IntroductionPoint>), String> {
+        let descriptor = UnverifiedDescriptor::parse(text)
+            .and_then(UnverifiedDescriptor::verify)
+            .map_err(|error| error.to_string())?;
+        if descriptor.service_id() != self.service_id {
+            return Err(format!(
+                "it belongs to {}, not to {}",
+                descriptor.service_id(),
+                self.service_id
+            ));
+        }
+        let points = descriptor.introduction_points().map_err(|error| error.to_string())?;
+        let points = text::canonical(&points, POINTS_PER_DESCRIPTOR);
+        Ok((descriptor, points))
+    }
+
+    pub(super) fn set_points(&mut self, name: &InstanceName, points: Vec<IntroductionPoint>) {
+        let Some(instance) = self.instances.get_mut(name).filter(|instance| instance.up) else {
+            return;
+        };
+        if instance.points == points {
+            return;
+        }
+        let cause = match (instance.points.is_empty(), points.is_empty()) {
+            // Whoever tried it while it was gone has given up these points; see `text.rs`.
+            (true, _) => {
+                self.fresh_bytes.insert(name.clone());
+                Cause::Joined(name.clone())
+            }
+            (false, true) => {
+                instance.last_text.clear();
+                Cause::Left(name.clone())
+            }
+            (false, false) => Cause::PointsChanged(name.clone()),
+        };
+        instance.points = points;
+        let count = instance.points.len();
+        self.causes.insert(cause);
+        self.report(Report::Offers(name.clone(), count));
+    }
+
+    pub(super) fn saw_time(&mut self, time: UnixTime) {
+        self.newest_seen = self.newest_seen.max(Some(time));
+    }
+
+    pub(super) fn configured(&mut self, settings: Settings) {
+        let mut old = std::mem::take(&mut self.instances);
+        for instance in &settings.instances {
+            let mut known = old.remove(&instance.name).unwrap_or_else(|| Instance::new(instance));
+            known.configure(instance);
+            self.instances.insert(instance.name.clone(), known);
+        }
+        self.settings = settings;
+        self.causes.insert(Cause::Configured);
+    }
+
+    pub(super) fn restart(&mut self, now: Moment) {
+        for (name, instance) in &mut self.instances {
+            if instance.take_restart(now.uptime()) {
+                self.actions.push_back(Action::Restart { instance: name.clone() });
+            }
+        }
+    }
+}
