@@ -204,7 +204,7 @@ fn the_ring_is_where_tor_uploaded() {
         let shown = succeed("ring", ring(&relays, &service, &at));
         let json = json(&shown);
         assert!(json["time_period"].is_u64() && json["seconds_left"].is_u64(), "{shown}");
-        let shown: BTreeMap<u64, (String, Vec<String>)> = json["replicas"]
+        let shown: Replicas = json["replicas"]
             .as_array()
             .unwrap()
             .iter()
@@ -579,9 +579,9 @@ fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn signed_text(descriptor: &[u8]) -> Vec<u8> {
     let key = ServiceKey::from_pem(&fs::read_to_string(desc_data(KEY)).unwrap()).unwrap();
     let text = text(descriptor);
-    let body = &text[..text.find("\nsignature\n").unwrap() + "\nsignature\n".len()];
-    let signature = key.sign_digest(&Sha1::digest(body).into()).unwrap();
-    (body.to_owned() + &object("SIGNATURE", &signature)).into_bytes()
+    let body = text.split_once("\nsignature\n").unwrap().0.to_owned() + "\nsignature\n";
+    let signature = key.sign_digest(&Sha1::digest(&body).into()).unwrap();
+    (body + &object("SIGNATURE", &signature)).into_bytes()
 }
 
 /// The captured descriptor with another number of introduction points, each at a relay of its own.
@@ -630,12 +630,18 @@ fn relays_at_upload() -> String {
     kept
 }
 
-/// By service and time: for each replica the descriptor ID and the directories to which Tor uploaded it. Services with
+/// A service and the second in which it published.
+type Publication = (String, String);
+
+/// For each replica the descriptor ID and its directories.
+type Replicas = BTreeMap<u64, (String, Vec<String>)>;
+
+/// For each replica the descriptor ID and the directories to which Tor uploaded it. Services with
 /// stealth authorization are left out: their descriptor IDs depend on a cookie.
-fn uploads() -> BTreeMap<(String, String), BTreeMap<u64, (String, Vec<String>)>> {
+fn uploads() -> BTreeMap<Publication, Replicas> {
     let recording = fs::read_to_string(ring_data("events.txt")).unwrap();
     let events: Vec<Vec<&str>> = recording.lines().map(|line| line.split(' ').collect()).collect();
-    let mut uploads: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let mut uploads: BTreeMap<Publication, Replicas> = BTreeMap::new();
     for event in &events {
         let [
             time,
