@@ -140,25 +140,23 @@ fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
             Ok(_) => bail!("{} is accepted", tor.display()),
         }
     });
-    for test in workspace.real_tests() {
+    let tests = report.check("building the tests that start tor", || workspace.build_real_tests());
+    for test in tests.iter().flatten() {
+        let name = format!("{} {}", test.package, test.target);
         let run = |tor: Option<&Path>| {
-            let mut command = workspace.cargo();
-            command.args(["test", "--package", test.package, "--test", test.target]);
-            // One network at a time: these tests measure.
-            command.args(["--", "--test-threads=1", "--nocapture"]);
+            // One network at a time: these tests measure, and what they measure shall be seen.
+            let mut command = Command::new(&test.program);
+            command
+                .args(["--test-threads=1", "--nocapture"])
+                .current_dir(&test.folder);
             command.env(tor::VARIABLE, tor.context("there is no tor to test with")?);
             Ok(command)
         };
         let path = built.as_ref().map(TorBinary::path);
-        report.tests(&format!("{} {} on tor with v2", test.package, test.target), || {
-            run(path)
-        });
+        report.tests(&format!("{name} on tor with v2"), || run(path));
         // The control protocol is that of every Tor; the rest needs v2.
         if test.package == "onionweave-control" {
-            let path = without_v2.as_deref();
-            report.tests(&format!("{} {} on tor of today", test.package, test.target), || {
-                run(path)
-            });
+            report.tests(&format!("{name} on tor of today"), || run(without_v2.as_deref()));
         }
     }
 }
@@ -247,6 +245,7 @@ struct Workspace {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    manifest_path: PathBuf,
     targets: Vec<Target>,
 }
 
@@ -256,17 +255,24 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// A file of tests, as Cargo names it.
-struct TestTarget<'a> {
-    package: &'a str,
-    target: &'a str,
+impl Target {
+    /// Whether it is a file of tests that start tor processes: such files are called `real_…`.
+    fn is_real(&self) -> bool {
+        self.is_test() && self.name.starts_with("real_")
+    }
+
+    fn is_test(&self) -> bool {
+        self.kind == ["test"]
+    }
 }
 
-impl TestTarget<'_> {
-    /// Whether it starts tor processes: such files are called `real_…`.
-    fn is_real(&self) -> bool {
-        self.target.starts_with("real_")
-    }
+/// A file of tests that start tor processes.
+struct RealTest {
+    package: String,
+    target: String,
+    program: PathBuf,
+    /// Where Cargo would run it.
+    folder: PathBuf,
 }
 
 impl Workspace {
@@ -297,21 +303,59 @@ impl Workspace {
         self.command(cargo().get_program())
     }
 
-    fn tests(&self) -> impl Iterator<Item = TestTarget<'_>> {
-        self.packages.iter().flat_map(|package| {
-            let tests = package.targets.iter().filter(|target| target.kind == ["test"]);
-            tests.map(|target| TestTarget {
-                package: &package.name,
-                target: &target.name,
-            })
-        })
-    }
-
-    fn real_tests(&self) -> impl Iterator<Item = TestTarget<'_>> {
-        self.tests().filter(TestTarget::is_real)
-    }
-
+    /// The names of all files of tests that start no tor process.
     fn offline_tests(&self) -> impl Iterator<Item = &str> {
-        self.tests().filter(|test| !test.is_real()).map(|test| test.target)
+        let targets = self.packages.iter().flat_map(|package| &package.targets);
+        let offline = targets.filter(|target| target.is_test() && !target.is_real());
+        offline.map(|target| target.name.as_str())
+    }
+
+    /// Builds the tests that start tor processes, with the features of the whole workspace, so that nothing is built twice.
+    fn build_real_tests(&self) -> anyhow::Result<Vec<RealTest>> {
+        #[derive(Deserialize)]
+        struct Artifact {
+            manifest_path: PathBuf,
+            target: Target,
+            executable: Option<PathBuf>,
+        }
+        let mut build = self.cargo();
+        build.args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--no-run",
+            "--message-format=json",
+            "--test",
+            "real_*",
+        ]);
+        let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        ensure!(
+            output.status.success(),
+            "`{}` ended with {}",
+            setup::words(&build),
+            output.status
+        );
+        let mut tests = Vec::new();
+        for line in output.stdout.split(|byte| *byte == b'\n') {
+            // Cargo has other messages too, of other forms.
+            let Ok(artifact) = serde_json::from_slice::<Artifact>(line) else {
+                continue;
+            };
+            let package = self
+                .packages
+                .iter()
+                .find(|package| package.manifest_path == artifact.manifest_path);
+            if let (true, Some(program), Some(package)) = (artifact.target.is_real(), artifact.executable, package) {
+                tests.push(RealTest {
+                    package: package.name.clone(),
+                    target: artifact.target.name,
+                    program,
+                    folder: package.manifest_path.parent().unwrap_or(&self.root).to_owned(),
+                });
+            }
+        }
+        ensure!(!tests.is_empty(), "there are no tests on real tor processes");
+        tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
+        Ok(tests)
     }
 }
