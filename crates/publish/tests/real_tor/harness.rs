@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -73,6 +74,19 @@ impl Fleet {
     }
 }
 
+/// What a test adds to the plainest configuration.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extra<'a> {
+    /// Lines of `[publisher]`.
+    pub(crate) publisher: &'a str,
+    /// Lines of `[[service]]`.
+    pub(crate) service: &'a str,
+    /// Whether instances have their restart commands.
+    pub(crate) restart: bool,
+    /// Whole further tables.
+    pub(crate) tables: &'a str,
+}
+
 /// A running publisher and its reports, with the time at which each came.
 pub(crate) struct Running {
     pub(crate) publisher: Publisher,
@@ -84,9 +98,9 @@ pub(crate) struct Running {
 
 impl Running {
     /// Publishes for the instances with these names.
-    pub(crate) fn start(fleet: &Fleet, names: &[&str], service: &str, restart: bool) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let config = config(fleet, names, service, restart, &folder);
+    pub(crate) fn start(fleet: &Fleet, names: &[&str], extra: Extra<'_>) -> Self {
+        let folder = Arc::new(private_folder());
+        let config = config(fleet, names, extra, &folder);
         let (publisher, mut reports) = Publisher::start(&config).unwrap();
         let (to, from) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -143,17 +157,27 @@ impl Running {
     }
 }
 
-pub(crate) fn config(
-    fleet: &Fleet,
-    names: &[&str],
-    service: &str,
-    restart: bool,
-    folder: &tempfile::TempDir,
-) -> Config {
-    let key = folder.path().join("private_key");
-    std::fs::write(&key, fleet.key.pem()).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let mut text = format!("[[service]]\nkey = \"private_key\"\n{service}\n");
+/// A folder that only its owner may enter, as keys and passwords want it.
+pub(crate) fn private_folder() -> tempfile::TempDir {
+    let permissions = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+pub(crate) fn config(fleet: &Fleet, names: &[&str], extra: Extra<'_>, folder: &tempfile::TempDir) -> Config {
+    write_secret(&folder.path().join("private_key"), fleet.key.pem());
+    let Extra {
+        publisher,
+        service,
+        restart,
+        tables,
+    } = extra;
+    let mut text = format!("[publisher]\n{publisher}\n[[service]]\nkey = \"private_key\"\n{service}\n");
     for name in names {
         let instance = fleet.instance(name);
         text += &format!(
@@ -164,7 +188,7 @@ pub(crate) fn config(
             text += &format!("restart = {:?}\n", instance.restart_command());
         }
     }
-    Config::parse(&text, folder.path()).unwrap()
+    Config::parse(&(text + tables), folder.path()).unwrap()
 }
 
 /// Reads the ring: which slots there are, and what their directories hold.

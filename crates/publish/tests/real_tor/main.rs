@@ -7,14 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use onionweave_publish::{Cause, Report};
+use onionweave_publish::{Cause, Down, Report};
 use onionweave_testnet::{Holding, Network};
 
 mod harness;
 
-use harness::{Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
+use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+fn service(service: &str) -> Extra<'_> {
+    Extra {
+        service,
+        ..Extra::default()
+    }
+}
 
 /// The thesis's chapter 5, from two to six instances: what each directory hands out is what the plan says, and clients follow it.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,8 +31,8 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     let mut reader = Reader::start(&network, &fleet).await;
 
     // One publisher; its instances come by reloading.
-    let mut running = Running::start(&fleet, &NAMES[..2], "", false);
-    running.round(10 * SECOND, |round| round.missing.is_empty()).await;
+    let mut running = Running::start(&fleet, &NAMES[..2], Extra::default());
+    let (_, mut round) = running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     for (instances, expected) in [
         (2, &[3, 3][..]),
         (3, &[2, 2, 2]),
@@ -35,7 +42,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     ] {
         if instances != 2 {
             let folder = running.folder.clone();
-            let config = harness::config(&fleet, &NAMES[..instances], "", false, &folder);
+            let config = harness::config(&fleet, &NAMES[..instances], Extra::default(), &folder);
             running.publisher.reload(&config).await.unwrap();
         }
         // The instances join one by one, so there may be several rounds.
@@ -51,6 +58,19 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
             }
             assert!(Instant::now() < deadline, "{instances} instances: {holders:?}");
         };
+        // What was read is what the last round says that the plan is.
+        while let Ok(Some((_, Report::Proved(later)))) = tokio::time::timeout(
+            SECOND,
+            running.report(SECOND, |report| matches!(report, Report::Proved(_))),
+        )
+        .await
+        {
+            round = later;
+        }
+        for (slot, planned) in &round.plan {
+            let planned: Vec<_> = planned.keys().map(|name| name.to_string()).collect();
+            assert_eq!(planned, [holders[slot].clone().unwrap()], "{slot}");
+        }
         println!("{instances} instances: {:?}", count(holders.values()));
 
         // Each directory has bytes of its own, and all carry one publication time, which is the hour.
@@ -83,7 +103,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
 
     // Real clients with fresh identities follow the plan.
     let folder = running.folder.clone();
-    let config = harness::config(&fleet, &NAMES[..3], "", false, &folder);
+    let config = harness::config(&fleet, &NAMES[..3], Extra::default(), &folder);
     running.publisher.reload(&config).await.unwrap();
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     let clients = clients(&network, 10).await;
@@ -118,7 +138,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     let network = Network::builder().start().await.unwrap();
     let fleet = Fleet::start(&network, 3, true, &[]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut running = Running::start(&fleet, &NAMES[..3], "", false);
+    let mut running = Running::start(&fleet, &NAMES[..3], Extra::default());
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     let clients = clients(&network, 4).await;
     let onion = fleet.key.onion();
@@ -238,7 +258,7 @@ async fn mix_stands_again_after_loud_instances_publish() {
     // The shortest period that Tor allows in a testing network, times four (`feature/rend/rendservice.c:3885-3893`).
     let fleet = Fleet::start(&network, 3, false, &["RendPostPeriod 20 seconds"]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut running = Running::start(&fleet, &NAMES[..3], "quiet = false", false);
+    let mut running = Running::start(&fleet, &NAMES[..3], service("quiet = false"));
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
 
     let mut mended = Vec::new();
@@ -274,9 +294,9 @@ async fn two_publishers_at_once_keep_the_service_up() {
     let network = Network::builder().start().await.unwrap();
     let fleet = Fleet::start(&network, 2, true, &[]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut first = Running::start(&fleet, &NAMES[..2], "seed = 1", false);
+    let mut first = Running::start(&fleet, &NAMES[..2], service("seed = 1"));
     first.round(10 * SECOND, |_| true).await;
-    let mut second = Running::start(&fleet, &NAMES[..2], "seed = 2", false);
+    let mut second = Running::start(&fleet, &NAMES[..2], service("seed = 2"));
     second.round(10 * SECOND, |_| true).await;
     let points = fleet.points().await;
     let start = Instant::now();
@@ -403,7 +423,7 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     }
 
     for seed in ["seed = 1", "seed = 2"] {
-        let mut running = Running::start(&fleet, &NAMES[..2], seed, false);
+        let mut running = Running::start(&fleet, &NAMES[..2], service(seed));
         let (_, round) = running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
         println!("{round}");
         let held = reader.read().await;
@@ -431,5 +451,204 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
         );
         // The next one finds the ring as this one left it, whether it was stopped or died.
         drop(running);
+    }
+}
+
+/// A Tor of the publisher's own carries everything; a dead instance is restarted by its command; and when the publisher's own Tor
+/// dies, an instance carries on.
+#[tokio::test(flavor = "multi_thread")]
+async fn own_tor_carries_and_dead_instances_are_restarted() {
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 2, true, &[]).await;
+    let own = network.client("own").start().await.unwrap();
+    let mut reader = Reader::start(&network, &fleet).await;
+    let publisher = format!("control = \"{}\"", own.control());
+    let extra = Extra {
+        publisher: &publisher,
+        restart: true,
+        ..Extra::default()
+    };
+    let mut running = Running::start(&fleet, &NAMES[..2], extra);
+    running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
+
+    let killed = Instant::now();
+    let first = fleet.instance("a").pid();
+    fleet.instance("a").kill().unwrap();
+    running
+        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("a".into())))
+        .await;
+    let (back, _) = running
+        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("a".into())))
+        .await;
+    println!(
+        "killed, restarted by its command and back in the mix after {:.1?}",
+        back - killed
+    );
+    let second = fleet.instance("a").pid();
+    assert!(second.is_some() && second != first);
+
+    own.kill().unwrap();
+    let killed = Instant::now();
+    fleet.instance("b").kill().unwrap();
+    let (clean, round) = running
+        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("b".into())))
+        .await;
+    assert!(round.missing.is_empty(), "{round}");
+    println!(
+        "own Tor and an instance killed at once: mended after {:.0?}",
+        clean - killed
+    );
+    running
+        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("b".into())))
+        .await;
+    let points = fleet.points().await;
+    let holders = reader.holders(&points).await;
+    let expected = BTreeMap::from(["a", "b"].map(|name| (name.to_owned(), 3)));
+    assert_eq!(count(holders.values()), expected);
+    running.publisher.stop().await;
+}
+
+/// Whatever is wrong with an instance's control port, it is named, and the other instances' service goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_cannot_serve_are_named() {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    let network = Network::builder().start().await.unwrap();
+    let fleet = Fleet::start(&network, 1, true, &[]).await;
+    let mut reader = Reader::start(&network, &fleet).await;
+
+    // A real Tor whose password is another.
+    let hash = std::process::Command::new(network.tor().path())
+        .args(["--quiet", "--hash-password", "right"])
+        .output()
+        .unwrap();
+    let hash = String::from_utf8(hash.stdout).unwrap();
+    let locked = network
+        .instance("locked")
+        .torrc(format!("HashedControlPassword {}", hash.trim()));
+    let locked = locked.start().await.unwrap();
+    // A real Tor without v2 onion services.
+    let newer = NewerTor::start();
+    // Not Tor at all.
+    let rubbish = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rubbish_address = rubbish.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = rubbish.accept().await {
+            let _ = stream
+                .write_all(b"220 mail.example ESMTP\r\n\x00\xff rubbish\r\n")
+                .await;
+        }
+    });
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+
+    let folder = harness::private_folder();
+    let password = folder.path().join("password");
+    harness::write_secret(&password, "wrong\n");
+    let mut tables = String::new();
+    for (name, control) in [
+        ("locked", locked.control().to_string()),
+        ("newer", newer.control()),
+        ("rubbish", rubbish_address.to_string()),
+        ("silent", silent.local_addr().unwrap().to_string()),
+        ("closed", closed.to_string()),
+    ] {
+        tables += &format!("[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
+        if name == "locked" {
+            tables += &format!("password_file = {password:?}\n");
+        }
+    }
+    let extra = Extra {
+        tables: &tables,
+        ..Extra::default()
+    };
+    let mut running = Running::start(&fleet, &NAMES[..1], extra);
+    running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
+    tokio::time::sleep(4 * SECOND).await;
+    running.drain();
+    let down: BTreeMap<_, _> = running
+        .seen
+        .iter()
+        .filter_map(|(_, report)| match report {
+            Report::Down(name, why) => Some((&**name, why)),
+            _ => None,
+        })
+        .collect();
+    println!("{down:#?}");
+    assert!(matches!(down["locked"], Down::Refused(why) if why.contains("515")));
+    assert!(matches!(down["newer"], Down::Refused(why) if why.contains("has no v2 onion services")));
+    assert!(matches!(down["rubbish"], Down::Unreachable(_)));
+    assert!(matches!(down["silent"], Down::Unreachable(why) if why.contains("within")));
+    assert!(matches!(down["closed"], Down::Unreachable(why) if why.contains("refused")));
+    assert!(!down.contains_key("a"));
+    // Each was named once, however often it was tried.
+    let named = running
+        .seen
+        .iter()
+        .filter(|(_, report)| matches!(report, Report::Down(..)));
+    assert_eq!(named.count(), 5);
+
+    let points = fleet.points().await;
+    let holders = reader.holders(&points).await;
+    assert_eq!(count(holders.values()), BTreeMap::from([("a".to_owned(), 6)]));
+    running.publisher.stop().await;
+}
+
+/// Debian's tor, which has no v2 onion services any more.
+struct NewerTor {
+    process: std::process::Child,
+    folder: tempfile::TempDir,
+}
+
+impl NewerTor {
+    /// `ONIONWEAVE_DEBIAN_TOR` names the binary; without it, it is `tor` on the `PATH`.
+    fn start() -> Self {
+        let binary = std::env::var_os("ONIONWEAVE_DEBIAN_TOR").unwrap_or_else(|| "tor".into());
+        let folder = harness::private_folder();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("torrc"), "").unwrap();
+        let process = std::process::Command::new(&binary)
+            .args([
+                "--quiet",
+                "--DisableNetwork",
+                "1",
+                "--SocksPort",
+                "0",
+                "--defaults-torrc",
+            ])
+            .arg(at("torrc"))
+            .arg("-f")
+            .arg(at("torrc"))
+            .arg("--DataDirectory")
+            .arg(at("data"))
+            .arg("--ControlSocket")
+            .arg(at("control"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("this test needs Debian's tor, {}: {error}", binary.display()));
+        let deadline = Instant::now() + 10 * SECOND;
+        while !at("control").exists() {
+            assert!(
+                Instant::now() < deadline,
+                "{} does not open its control socket",
+                binary.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { process, folder }
+    }
+
+    fn control(&self) -> String {
+        format!("unix:{}", self.folder.path().join("control").display())
+    }
+}
+
+impl Drop for NewerTor {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
