@@ -169,7 +169,7 @@ async fn story(args: &Args) -> anyhow::Result<()> {
 
 /// Finds or builds tor, and starts the network.
 async fn start_network(screen: &Screen) -> anyhow::Result<Network> {
-    let wait = Arc::new(screen.wait("tor", ""));
+    let wait = Arc::new(screen.wait("looking for tor", ""));
     let (step, show) = (Arc::clone(&wait), screen.clone());
     let tor = tokio::task::spawn_blocking(move || tor::binary_with(|progress| show_build(&step, progress))).await??;
     show.event(&format!(
@@ -251,12 +251,16 @@ impl Demo<'_> {
             let wait = self
                 .screen
                 .wait("the instances' introduction points", "(Tor takes about eight seconds)");
-            let start = Instant::now();
             let all = |report: &Report| matches!(report, Report::Proved(round) if is_whole(&round.plan));
-            if self.publishing.said(start, BACK_WITHIN, all).await.is_none() {
+            if self
+                .publishing
+                .said(self.publishing.started(), BACK_WITHIN, all)
+                .await
+                .is_none()
+            {
                 figures.broken("the publisher did not bring all instances onto the ring");
             }
-            wait.set("quiet", "");
+            wait.set("no further report of the publisher", "");
             self.publishing.quiet(Duration::from_secs(1)).await;
         }
         self.screen
@@ -341,13 +345,10 @@ impl Demo<'_> {
         // It may have moved its introduction points meanwhile.
         reader.learn(self.service).await?;
         let process = instance.pid().map_or_else(String::new, |pid| format!(" {pid}"));
+        self.screen
+            .event(&format!("{} (instance {name})", bad(&format!("kill -9{process}"))));
         let at = Instant::now();
         instance.kill()?;
-        self.screen.event(&format!(
-            "{} {}",
-            bad(&format!("kill -9{process}")),
-            style(format!("instance {name}")).bold()
-        ));
         let mended = |report: &Report| matches!(report, Report::Proved(round) if !serves(&round.plan, name) && round.missing.is_empty());
         let (said, clean) = tokio::join!(
             self.publishing.said(at, MENDED_WITHIN, mended),
@@ -384,7 +385,7 @@ impl Demo<'_> {
             figures.broken("not every directory holds what the plan gives it after the kill");
         }
         if killed.found.held == before.held {
-            figures.broken("the kill changed nothing");
+            figures.broken("the instance that was killed had no directory");
         }
         (figures.mended, figures.clean) = (killed.proved, killed.clean);
         Ok(killed)
@@ -597,7 +598,7 @@ impl Figures {
         }
         if let (Some(mended), Some(clean)) = (self.mended, self.clean) {
             let text = format!(
-                "mended and proved after {}, clean for others after {}",
+                "every directory proved again after {}; an independent Tor saw no trace of it after {}",
                 millis(mended),
                 millis(clean)
             );
@@ -615,9 +616,8 @@ impl Figures {
             );
             rows.push(("back", text));
         }
-        for file in files {
-            rows.push(("picture", file.display().to_string()));
-        }
+        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        rows.push(("picture", files.join(", ")));
         rows.push(("time", format!("{:.0} s in all", screen.elapsed().as_secs_f64())));
 
         screen.heading("What came out");
@@ -735,9 +735,9 @@ fn drawn_state(
             .into_iter()
             .zip(tally.answered)
             .enumerate()
-            .map(|(i, (plan, clients))| Share {
+            .map(|(i, (plan, visits))| Share {
                 plan,
-                clients,
+                visits,
                 dead: dead == Some(i),
             })
             .collect(),

@@ -209,3 +209,74 @@ fn place(slot: &Slot) -> Place {
 fn verified(text: &[u8]) -> anyhow::Result<Descriptor> {
     Ok(UnverifiedDescriptor::parse(text)?.verify()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use onionweave_publish::SlotId;
+    use onionweave_ring::Fingerprint;
+    use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+
+    use super::*;
+
+    fn slot(number: u8) -> Slot {
+        let service: ServiceId = "rf75jzdtba4wnd6v".parse().unwrap();
+        let (period, replica) = (TimePeriod::new(20779), Replica::ALL[usize::from(number / 3)]);
+        Slot {
+            id: SlotId::new(period, replica, Fingerprint::from([number; 20])),
+            descriptor_id: DescriptorId::of(&service, period, replica),
+            rank: usize::from(number % 3) + 1,
+            relay: usize::from(number),
+            place: usize::from(number) + 1,
+        }
+    }
+
+    fn genuine(points: &[(usize, u32)], strangers: u32) -> Held {
+        Held::Genuine {
+            points: points.iter().copied().collect(),
+            strangers,
+        }
+    }
+
+    fn plan(slots: &[(u8, &[(&str, u32)])]) -> Plan {
+        let points = |points: &[(&str, u32)]| points.iter().map(|&(name, count)| (Arc::from(name), count)).collect();
+        slots
+            .iter()
+            .map(|&(number, its)| (slot(number).id, points(its)))
+            .collect()
+    }
+
+    #[test]
+    fn only_exactly_what_is_planned_is_proved() {
+        let plan = plan(&[(0, &[("a", 3)]), (1, &[("a", 1), ("c", 2)])]);
+        for (number, held, proved) in [
+            (0, genuine(&[(0, 3)], 0), true),
+            (0, genuine(&[(0, 2)], 0), false),
+            (0, genuine(&[(1, 3)], 0), false),
+            (0, genuine(&[(0, 3), (1, 1)], 0), false),
+            (0, genuine(&[(0, 3)], 1), false),
+            (0, Held::Nothing("no answer".to_owned()), false),
+            (1, genuine(&[(0, 1), (2, 2)], 0), true),
+            // The plan knows nothing of this slot.
+            (2, genuine(&[(0, 3)], 0), false),
+        ] {
+            let found = difference(&plan, &slot(number), &held);
+            assert_eq!(found.is_none(), proved, "{number}: {held:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_genuine_descriptor_is_clean() {
+        assert!(genuine(&[(0, 3)], 1).is_clean_of(1));
+        assert!(!genuine(&[(0, 3), (1, 1)], 0).is_clean_of(1));
+        assert!(!Held::Nothing("no answer".to_owned()).is_clean_of(1));
+    }
+
+    #[test]
+    fn shares_follow_directories_and_points() {
+        let slots = [slot(0), slot(1)];
+        let plan = plan(&[(0, &[("a", 3)]), (1, &[("a", 1), ("c", 3)])]);
+        assert_eq!(shares(&plan, &slots), [0.625, 0.0, 0.375]);
+    }
+}

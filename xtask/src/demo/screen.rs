@@ -82,7 +82,7 @@ impl Screen {
         Bar(bar)
     }
 
-    /// A table: its columns as wide as they must be, numbers to the right.
+    /// A table, its columns as wide as they must be.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         let width = |column: usize| {
             let cells = rows
@@ -99,11 +99,13 @@ impl Screen {
             let cells: Vec<_> = cells.zip(&widths).map(|(cell, &width)| pad(&cell, width)).collect();
             format!("          {}", cells.join("   ")).trim_end().to_owned()
         };
-        self.line(
-            &style(line(&mut head.iter().map(|&head| head.to_owned())))
-                .dim()
-                .to_string(),
-        );
+        if head.iter().any(|head| !head.is_empty()) {
+            self.line(
+                &style(line(&mut head.iter().map(|&head| head.to_owned())))
+                    .dim()
+                    .to_string(),
+            );
+        }
         for row in rows {
             self.line(&line(&mut row.iter().cloned()));
         }
@@ -181,7 +183,7 @@ pub(crate) fn blocks(part: f64, width: usize) -> String {
     pad(&format!("{}{rest}", "█".repeat(eighths / 8)), width)
 }
 
-/// Fills a cell up to `width`: numbers and what begins with one to the right, words to the left.
+/// Fills a cell up to `width`; colours take no room.
 fn pad(cell: &str, width: usize) -> String {
     let space = " ".repeat(width.saturating_sub(measure_text_width(cell)));
     format!("{cell}{space}")

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -108,7 +108,7 @@ impl Service {
     }
 
     /// Writes the publisher's configuration, and the key that it names.
-    pub(crate) fn write_config(&self, folder: &Path, key: &ServiceKey) -> anyhow::Result<std::path::PathBuf> {
+    pub(crate) fn write_config(&self, folder: &Path, key: &ServiceKey) -> anyhow::Result<PathBuf> {
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -147,6 +147,7 @@ pub(crate) type Plan = BTreeMap<SlotId, BTreeMap<InstanceName, u32>>;
 /// The running publisher and all that it said.
 pub(crate) struct Publishing {
     publisher: Publisher,
+    started: Instant,
     said: watch::Receiver<Vec<Said>>,
     listener: JoinHandle<()>,
 }
@@ -156,14 +157,21 @@ impl Publishing {
     pub(crate) fn start(config: &Path, screen: &Screen) -> anyhow::Result<Self> {
         let text = fs::read_to_string(config)?;
         let config = Config::parse(&text, config.parent().unwrap_or(Path::new("/")))?;
+        let started = Instant::now();
         let (publisher, reports) = Publisher::start(&config)?;
         let (sender, said) = watch::channel(Vec::new());
         let listener = tokio::spawn(listen(reports, sender, screen.clone()));
         Ok(Self {
             publisher,
+            started,
             said,
             listener,
         })
+    }
+
+    /// No report is older.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The first report from `since` on that is the one meant, if it comes `within` a time from now.
