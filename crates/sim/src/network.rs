@@ -239,9 +239,8 @@ impl Network {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
             instance.up = true;
-            instance.points = points;
             self.tell(Event::InstanceUp { instance: name.clone() });
-            self.offer(&name, true);
+            self.offer(&name, points);
         }
     }
 
@@ -267,16 +266,30 @@ impl Network {
 
     /// Gives an instance these introduction points.
     pub fn offer_points(&mut self, name: &str, points: Vec<IntroductionPoint>) {
+        self.offer(name, points);
+    }
+
+    /// Gives an instance these introduction points, and lets it answer with its descriptor of that period.
+    pub fn offer_for(&mut self, name: &str, points: Vec<IntroductionPoint>, period: TimePeriod) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
             instance.points = points;
         }
-        self.offer(&name, true);
+        let [_, replica] = Replica::ALL;
+        if let Some(text) = self.instance_text(&name, period, replica) {
+            self.tell(Event::InstanceOffers {
+                instance: name,
+                text,
+                rebuilt: true,
+            });
+        }
     }
 
     /// Lets an instance build its descriptor anew with the points that it has.
     pub fn rebuild(&mut self, name: &str) {
-        self.offer(&InstanceName::from(name), true);
+        if let Some(instance) = self.instances.get(name) {
+            self.offer(name, instance.points.clone());
+        }
     }
 
     /// Lets an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
@@ -517,17 +530,9 @@ impl Network {
         }
     }
 
-    fn offer(&mut self, name: &InstanceName, rebuilt: bool) {
-        let now = self.now.wall();
-        let period = TimePeriod::at(&self.key.service_id(), now);
-        let [_, replica] = Replica::ALL;
-        if let Some(text) = self.instance_text(name, period, replica) {
-            self.tell(Event::InstanceOffers {
-                instance: name.clone(),
-                text,
-                rebuilt,
-            });
-        }
+    fn offer(&mut self, name: &str, points: Vec<IntroductionPoint>) {
+        let period = TimePeriod::at(&self.key.service_id(), self.now.wall());
+        self.offer_for(name, points, period);
     }
 
     /// The descriptor that an instance builds by itself: its points, the present hour.

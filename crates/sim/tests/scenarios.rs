@@ -611,3 +611,150 @@ fn same_seed_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn ten_points_are_all_handed_out() {
+    let mut network = settled(27, 1);
+    let points = network.new_points(10);
+    network.offer_points("a", points);
+    network.settle(10 * SECOND).unwrap();
+    for slot in slots(&network) {
+        assert_eq!(network.held(&slot).unwrap().introduction_points().unwrap().len(), 10);
+    }
+}
+
+#[test]
+fn instance_answers_with_the_next_period_and_its_points_serve_both() {
+    // In a period's last hour `GETINFO hs/service/desc/id` gives the next period's replica 1 (`rendcache.c:784-789`).
+    let mut network = settled(28, 1);
+    let service = network.machine().service_id();
+    let period = TimePeriod::at(&service, network.now().wall());
+    let left = period.seconds_left(&service, network.now().wall());
+    network.run_for(Duration::from_secs(left - 1800));
+    let points = network.new_points(3);
+    network.offer_for("a", points.clone(), period.next());
+    network.settle(10 * SECOND).unwrap();
+    assert_eq!(slots(&network).len(), 12);
+    for slot in slots(&network) {
+        let held: BTreeSet<_> = network
+            .held(&slot)
+            .unwrap()
+            .introduction_points()
+            .unwrap()
+            .into_iter()
+            .collect();
+        assert_eq!(held, points.iter().cloned().collect());
+    }
+}
+
+#[test]
+fn instance_without_a_descriptor_gives_its_slots_up() {
+    let mut network = settled(29, 2);
+    network.tell(Event::InstanceOffersNothing { instance: "a".into() });
+    network.settle(10 * SECOND).unwrap();
+    assert_eq!(counts(&network), BTreeMap::from([("b", 6)]));
+}
+
+#[test]
+fn descriptors_that_cannot_be_trusted_change_nothing() {
+    let mut network = settled(30, 2);
+    let good = network.held(&slots(&network)[0]).unwrap().text().to_vec();
+    let uploads = network.uploads();
+    let mut tampered = good.clone();
+    let at = tampered.windows(2).position(|two| two == b"20").unwrap();
+    tampered[at] = b'3';
+    for text in [
+        b"".to_vec(),
+        b"rubbish".to_vec(),
+        tampered,
+        good[..good.len() / 2].to_vec(),
+    ] {
+        network.tell(Event::InstanceOffers {
+            instance: "a".into(),
+            text,
+            rebuilt: false,
+        });
+        network.run_for(SECOND);
+    }
+    assert_eq!(network.uploads(), uploads);
+    assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("b", 3)]));
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::Unusable { .. }))
+    );
+}
+
+/// Whatever happens, in whatever order: the rules are kept at every step (the network checks them), and once nothing happens any
+/// more, the ring settles at a plan of the living, and stays.
+#[test]
+fn any_storm_ends_in_a_settled_ring() {
+    use rand::{RngExt as _, SeedableRng as _};
+
+    for seed in 0..120 {
+        let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(seed);
+        let names = &NAMES[..rng.random_range(1..=6)];
+        let mut network = Network::builder(seed)
+            .directories(rng.random_range(1..=14))
+            .instances(names.iter().copied())
+            .settings(|settings| {
+                settings.quiet = seed % 2 == 0;
+                if seed % 5 == 0 {
+                    settings.stamp = Stamp::Second;
+                }
+            })
+            .start(UnixTime::from_secs(1_795_349_700 + rng.random_range(0..100_000)))
+            .build()
+            .unwrap();
+        for _ in 0..rng.random_range(20..80) {
+            let name = names[rng.random_range(0..names.len())];
+            let directories: Vec<_> = network.ring().iter().collect();
+            let directory = directories[rng.random_range(0..directories.len())];
+            match rng.random_range(0..13) {
+                0 | 1 => network.start(name),
+                2 => network.kill(name),
+                3 => network.fail(name, Down::Silent(SECOND)),
+                4 => network.rotate(name),
+                5 => network.rebuild(name),
+                6 => network.publish(name),
+                7 => network.set_fault(directory, Fault::Silent),
+                8 => network.set_fault(directory, Fault::DropsUploads(rng.random_range(1..4))),
+                9 => network.set_fault(directory, Fault::Refuses(rng.random_range(1..4))),
+                10 => network.forget(directory),
+                11 => {
+                    if directories.len() > 1 {
+                        network.remove_directory(&directory);
+                    }
+                    network.publish_consensus();
+                }
+                _ => network.step_clock(rng.random_range(-4000..4000)),
+            }
+            network.run_for(Duration::from_millis(rng.random_range(0..3000)));
+        }
+        for directory in network.ring().iter().collect::<Vec<_>>() {
+            network.set_fault(directory, Fault::None);
+        }
+        network.start(names[0]);
+        // A directory that forgot is noticed at the next audit; contested slots and ailing directories wait for a minute at most.
+        network.run_for(65 * SECOND);
+        let settled = network.settle(150 * SECOND);
+        assert!(
+            settled.is_some(),
+            "seed {seed}: {:#?}",
+            network.reports().iter().rev().take(8).collect::<Vec<_>>()
+        );
+        let handed_out = network.handed_out();
+        assert!(
+            handed_out.values().all(|holders| holders.len() == 1),
+            "seed {seed}: {handed_out:?}"
+        );
+        let uploads = network.uploads();
+        network.run_for(Duration::from_secs(3599 - network.now().wall().as_secs() % 3600).min(240 * SECOND));
+        assert_eq!(
+            network.uploads(),
+            uploads,
+            "seed {seed}: work goes on although nothing happens"
+        );
+    }
+}

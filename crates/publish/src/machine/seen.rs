@@ -311,6 +311,9 @@ impl Machine {
             if let Work::Auditing { ticket, .. } = slot.work {
                 self.tickets.remove(&ticket);
                 slot.work = Work::Idle;
+                if let Some(survey) = &mut self.survey {
+                    survey.remove(&id);
+                }
             }
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.

@@ -76,7 +76,64 @@ fn permuted<T: Clone>(items: &[T], mut number: u64) -> Vec<T> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use onionweave_desc::v2::UnverifiedDescriptor;
+
     use super::*;
+
+    fn points() -> Vec<IntroductionPoint> {
+        UnverifiedDescriptor::parse(include_bytes!("../../testdata/descriptor.txt"))
+            .and_then(UnverifiedDescriptor::verify)
+            .and_then(|descriptor| descriptor.introduction_points())
+            .unwrap()
+    }
+
+    #[test]
+    fn relay_stands_once_and_order_does_not_matter() {
+        let points = points();
+        let again = IntroductionPoint::new(
+            points[0].identity(),
+            points[1].address(),
+            points[1].port(),
+            points[1].onion_key().clone(),
+            points[1].service_key().clone(),
+        )
+        .unwrap();
+        let mut doubled = points.clone();
+        doubled.insert(1, again);
+        let expected = canonical(&points, 10);
+        assert_eq!(expected.len(), points.len());
+        assert_eq!(
+            canonical(&doubled, 10),
+            expected,
+            "the first point of a relay is the one that clients use"
+        );
+        doubled.reverse();
+        assert_eq!(canonical(&doubled, 10).len(), points.len());
+        assert_eq!(canonical(&points, 2).len(), 2);
+    }
+
+    #[test]
+    fn variants_differ_in_bytes_and_in_nothing_else() {
+        use onionweave_ring::Fingerprint;
+        use onionweave_ring::v2::{Replica, TimePeriod};
+
+        let key = ServiceKey::from_pem(include_str!("../../testdata/private_key")).unwrap();
+        let [replica, _] = Replica::ALL;
+        let slot = SlotId::new(TimePeriod::new(20780), replica, Fingerprint::from([7; 20]));
+        for count in 1..=3 {
+            let points = canonical(&points(), count);
+            let mut texts = BTreeSet::new();
+            for variant in 0..variants(count) {
+                let wanted = write(&key, slot, points.clone(), variant, UnixTime::from_secs(1_795_348_800)).unwrap();
+                let found: BTreeSet<_> = wanted.descriptor.introduction_points().unwrap().into_iter().collect();
+                assert_eq!(found, points.iter().cloned().collect());
+                assert!(
+                    texts.insert(wanted.bytes.to_vec()),
+                    "variant {variant} of {count} points stood before"
+                );
+            }
+        }
+    }
 
     #[test]
     fn every_order_comes_once() {
