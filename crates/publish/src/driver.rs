@@ -24,7 +24,7 @@ mod service;
 use link::{Access, LinkName, LinkSettings};
 use service::{Order, ServiceTask, Setup};
 
-/// So many reports may wait for their reader; a service waits when there are more.
+/// So many reports may wait for their reader; further ones are lost, and logged.
 const REPORTS: usize = 1024;
 
 /// What happened at one service.

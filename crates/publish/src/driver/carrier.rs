@@ -32,8 +32,8 @@ type Audit = (LinkName, DescriptorId, Fingerprint);
 #[derive(Debug, Default)]
 pub(super) struct Carriers {
     standing: BTreeMap<LinkName, Connection>,
-    /// Instances with introduction points: their Tors certainly have circuits.
-    offering: BTreeSet<LinkName>,
+    /// The Tors among them that have circuits. An instance with introduction points certainly has.
+    able: BTreeSet<LinkName>,
     uploads: BTreeMap<(LinkName, Fingerprint), Upload>,
     audits: BTreeMap<Audit, Ticket>,
     /// Why a fetch failed, until the empty content that follows.
@@ -52,7 +52,7 @@ impl Carriers {
     /// Forgets a link, and returns what it carried as interrupted.
     pub(super) fn down(&mut self, name: &LinkName) -> Vec<Event> {
         self.standing.remove(name);
-        self.offering.remove(name);
+        self.able.remove(name);
         self.others.retain(|(link, _), _| link != name);
         self.built.retain(|(link, _), _| link != name);
         self.failures.retain(|(link, ..), _| link != name);
@@ -78,21 +78,21 @@ impl Carriers {
         events
     }
 
-    pub(super) fn set_offering(&mut self, name: &LinkName, offering: bool) {
-        if !offering {
-            self.offering.remove(name);
-        } else if !self.offering.contains(name) {
-            self.offering.insert(name.clone());
+    pub(super) fn set_able(&mut self, name: &LinkName, able: bool) {
+        if !able {
+            self.able.remove(name);
+        } else if !self.able.contains(name) {
+            self.able.insert(name.clone());
         }
     }
 
-    /// The Tor for try number `attempt`: the publisher's own if it stands, else instances that offer points, each attempt
+    /// The Tor for try number `attempt`: the publisher's own if it has circuits, else instances that offer points, each attempt
     /// another one.
     pub(super) fn choose(&self, attempt: u32) -> Option<(LinkName, Connection)> {
         let mut able: Vec<_> = self
             .standing
             .iter()
-            .filter(|(name, _)| **name == LinkName::Own || self.offering.contains(name))
+            .filter(|(name, _)| self.able.contains(name))
             .collect();
         // `Own` sorts first. Its first two tries are its own; a directory that it cannot reach may be reached by an instance.
         let offset = if able.first().is_some_and(|(name, _)| **name == LinkName::Own) {

@@ -83,6 +83,8 @@ pub(super) enum LinkInput {
     Offers { text: Vec<u8>, rebuilt: bool },
     /// The instance has no descriptor.
     OffersNothing,
+    /// Whether the publisher's own Tor can build circuits.
+    Circuits(bool),
     /// Another consensus arrived there.
     Consensus,
     /// An event that concerns uploads and audits.
@@ -211,11 +213,11 @@ impl Link {
     /// The heartbeat: a question whose answer is also what the publisher wants to know.
     async fn ask(&self, connection: &Connection, rebuilt: bool) -> Result<Result<(), Down>, Unheard> {
         let key = match &self.name {
-            LinkName::Own => "version".to_owned(),
+            LinkName::Own => "status/circuit-established".to_owned(),
             LinkName::Instance(_) => format!("hs/service/desc/id/{}", self.service),
         };
         let input = match connection.get_info(&key).await {
-            Ok(_) if self.name == LinkName::Own => return Ok(Ok(())),
+            Ok(answer) if self.name == LinkName::Own => LinkInput::Circuits(answer == "1"),
             Ok(text) if text.is_empty() => LinkInput::OffersNothing,
             Ok(text) => LinkInput::Offers {
                 text: text.into_bytes(),

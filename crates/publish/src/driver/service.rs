@@ -9,6 +9,7 @@ use onionweave_control::{Connection, Error as ControlError, Event as ControlEven
 use onionweave_ring::relays::{Lifetime, RelayList};
 use onionweave_ring::v2::{DescriptorId, ServiceId};
 use onionweave_ring::{HashRing, UnixTime};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -106,7 +107,7 @@ impl ServiceTask {
             self.link(name, settings);
         }
         loop {
-            self.act().await;
+            self.act();
             let now = self.now();
             let sleep_for = self
                 .machine
@@ -167,7 +168,7 @@ impl ServiceTask {
                 }
             }
             LinkInput::Offers { text, rebuilt } => {
-                self.carriers.set_offering(&name, true);
+                self.carriers.set_able(&name, true);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceOffers {
                         instance,
@@ -177,11 +178,12 @@ impl ServiceTask {
                 }
             }
             LinkInput::OffersNothing => {
-                self.carriers.set_offering(&name, false);
+                self.carriers.set_able(&name, false);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceOffersNothing { instance });
                 }
             }
+            LinkInput::Circuits(built) => self.carriers.set_able(&name, built),
             LinkInput::Consensus => {
                 let connection = self.carriers.standing().find(|(link, _)| **link == name);
                 if let Some(connection) = connection.map(|(_, connection)| connection.clone()) {
@@ -258,7 +260,7 @@ impl ServiceTask {
 
     // What goes out.
 
-    async fn act(&mut self) {
+    fn act(&mut self) {
         loop {
             let now = self.now();
             let Some(action) = self.machine.poll(now) else {
@@ -283,8 +285,10 @@ impl ServiceTask {
                         service: self.service,
                         report,
                     };
-                    // Nobody listens any more: publishing goes on all the same.
-                    let _ = self.reports.send(report).await;
+                    // Publishing does not wait for those who read about it.
+                    if let Err(TrySendError::Full(lost)) = self.reports.try_send(report) {
+                        tracing::warn!(service = %self.service, "nobody reads the reports; lost: {}", lost.report);
+                    }
                 }
             }
         }

@@ -33,16 +33,18 @@ impl Machine {
         if self.slots.is_empty() {
             return false;
         }
-        let Some(survey) = &self.survey else {
-            let within = SURVEY_WITHIN.min(self.settings.answer_within);
-            for id in self.slots.keys().copied().collect::<Vec<_>>() {
-                self.audit(id, within, now);
-            }
-            self.survey = Some(self.slots.keys().copied().collect());
-            return false;
-        };
-        // An audit that was interrupted or failed has told all that it will.
-        survey.is_empty()
+        let survey = self.survey.get_or_insert_with(|| self.slots.keys().copied().collect());
+        let unasked: Vec<_> = survey
+            .iter()
+            .copied()
+            .filter(|id| self.slots.get(id).is_some_and(|slot| matches!(slot.work, Work::Idle)))
+            .collect();
+        let done = survey.is_empty();
+        let within = SURVEY_WITHIN.min(self.settings.answer_within);
+        for id in unasked {
+            self.audit(id, within, now);
+        }
+        done
     }
 
     /// Starts the work that the slots need.
@@ -156,7 +158,9 @@ impl Machine {
             return;
         };
         slot.work = Work::Idle;
-        if let Some(survey) = &mut self.survey {
+        if found != Found::Interrupted
+            && let Some(survey) = &mut self.survey
+        {
             survey.remove(&id);
         }
         let wanted = slot.wanted.as_ref().map(|wanted| wanted.bytes.clone());
@@ -311,9 +315,6 @@ impl Machine {
             if let Work::Auditing { ticket, .. } = slot.work {
                 self.tickets.remove(&ticket);
                 slot.work = Work::Idle;
-                if let Some(survey) = &mut self.survey {
-                    survey.remove(&id);
-                }
             }
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
