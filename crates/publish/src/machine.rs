@@ -52,7 +52,7 @@ const POINTS_PER_DESCRIPTOR: usize = 10;
 /// How instances and slots are matched.
 pub type Policy = Box<dyn assign::Policy<InstanceName, SlotId>>;
 
-/// The reconciler of one v2 onion service. See the [module's documentation](self).
+/// The reconciler of one v2 onion service: makes the ring that is seen equal to the ring that is wanted.
 ///
 /// ```
 /// use std::time::Duration;
