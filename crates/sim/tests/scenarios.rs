@@ -587,6 +587,28 @@ fn hung_instance_is_restarted_only_when_it_cannot_be_reached() {
 }
 
 #[test]
+fn operator_is_told_once_that_an_instance_is_down() {
+    let mut network = settled(31, 2);
+    network.fail("a", Down::Lost("closed".into()));
+    network.fail("a", Down::Unreachable("refused".into()));
+    network.fail("a", Down::Unreachable("refused".into()));
+    let told = |network: &Network| {
+        network
+            .reports()
+            .iter()
+            .filter(|(_, report)| matches!(report, Report::Down(..)))
+            .count()
+    };
+    assert_eq!(told(&network), 1);
+    network.fail("a", Down::Refused("wrong password".into()));
+    network.fail("a", Down::Refused("wrong password".into()));
+    assert_eq!(told(&network), 2, "that needs the operator");
+    network.start("a");
+    network.kill("a");
+    assert_eq!(told(&network), 3);
+}
+
+#[test]
 fn quiet_network_causes_no_work() {
     let mut network = settled(25, 3);
     let start = network.uploads();

@@ -6,7 +6,7 @@ use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
 
 use super::slot::pause_after;
-use crate::InstanceSettings;
+use crate::{Down, InstanceSettings};
 
 /// The pause before the second restart of an instance that does not come up; it doubles with each further one.
 const RESTART_PAUSE_DOUBLINGS: u32 = 6;
@@ -16,6 +16,8 @@ pub(super) struct Instance {
     pub(super) weight: Weight,
     restart: bool,
     pub(super) up: bool,
+    /// Why it is down, as far as the operator was told.
+    told_down: Option<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
     pub(super) points: Vec<IntroductionPoint>,
     /// The last text that it answered with, to tell at a glance that nothing changed.
@@ -34,6 +36,7 @@ impl Instance {
             weight: settings.weight,
             restart: settings.restart,
             up: false,
+            told_down: None,
             points: Vec::new(),
             last_text: Vec::new(),
             restarts: 0,
@@ -50,18 +53,31 @@ impl Instance {
 
     pub(super) fn came_up(&mut self) {
         self.up = true;
+        self.told_down = None;
         self.restarts = 0;
         self.next_restart = None;
     }
 
-    /// Its points are dead from this moment: introduction circuits die with the process.
-    pub(super) fn went_down(&mut self, now: Duration, restart_helps: bool) {
+    /// Its points are dead from this moment: introduction circuits die with the process. Returns whether that is news: a process
+    /// that died cannot be reached either, but one that refuses needs its operator.
+    pub(super) fn went_down(&mut self, now: Duration, why: &Down) -> bool {
+        // A connection that just broke is first made anew: only an instance that cannot be reached needs a restart.
+        let restart_helps = matches!(why, Down::Unreachable(_));
+        let news = match &self.told_down {
+            None => true,
+            Some(Down::Refused(_)) => false,
+            Some(_) => matches!(why, Down::Refused(_)),
+        };
+        if news {
+            self.told_down = Some(why.clone());
+        }
         self.up = false;
         self.points.clear();
         self.last_text.clear();
         if self.restart && restart_helps && self.next_restart.is_none() {
             self.next_restart = Some(now);
         }
+        news
     }
 
     /// Whether it is to be restarted now; then the next restart waits longer.

@@ -63,12 +63,13 @@ impl Machine {
             return;
         };
         let offered = instance.offers();
-        // A connection that just broke is first made anew: only an instance that cannot be reached needs a restart.
-        instance.went_down(now.uptime(), matches!(why, Down::Unreachable(_)));
+        let news = instance.went_down(now.uptime(), &why);
         if offered {
             self.causes.insert(Cause::Left(name.clone()));
         }
-        self.report(Report::Down(name.clone(), why));
+        if news {
+            self.report(Report::Down(name.clone(), why));
+        }
     }
 
     pub(super) fn instance_offers(&mut self, name: &InstanceName, text: Vec<u8>, rebuilt: bool) {
