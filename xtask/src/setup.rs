@@ -121,14 +121,14 @@ impl Tool {
             .join(format!("{}-{}", self.name, self.version));
         let program = root.join("bin").join(self.name);
         if !program.is_file() {
-            let mut install = cargo();
+            let mut install = leisurely(cargo().get_program());
             install
-                .args(["install", "--locked", "--quiet", "--version", self.version, "--root"])
+                .args(["install", "--locked", "--version", self.version, "--root"])
                 .arg(&root)
                 .arg(self.name)
                 // What is built here is no part of the project's target folder.
                 .env_remove("CARGO_TARGET_DIR");
-            run(&mut install)?;
+            run_unseen(&mut install)?;
         }
         Ok(program)
     }
@@ -217,6 +217,24 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.stdin(Stdio::null()).status();
     let status = status.with_context(|| format!("`{}` does not start", words(command)))?;
     ensure!(status.success(), "`{}` ended with {status}", words(command));
+    Ok(())
+}
+
+/// A command that gives way to all others: it is run while something is measured.
+pub(crate) fn leisurely(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(program);
+    command
+}
+
+/// Runs a command to its end; its output is seen if it fails.
+pub(crate) fn run_unseen(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("`{}` does not start", words(command)))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` ended with {}:\n{said}", words(command), output.status);
+    }
     Ok(())
 }
 

@@ -4,8 +4,10 @@ mod report;
 
 use std::env;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
@@ -34,9 +36,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::start();
     check_code(&workspace, &mut report);
     if !args.quick {
-        check_dependencies(&workspace, &mut report);
-        test_on_real_tor(&workspace, &mut report);
-        fuzz(&workspace, &mut report);
+        // Networks leave the processors idle most of the time; what takes long to build is built meanwhile.
+        let tools = thread::scope(|scope| {
+            let tools = scope.spawn(|| Tools::build(&workspace));
+            test_on_real_tor(&workspace, &mut report);
+            tools.join()
+        });
+        let tools = tools.unwrap_or_else(|panic| resume_unwind(panic));
+        check_dependencies(&workspace, tools.deny, &mut report);
+        fuzz(&workspace, tools.fuzzer, &mut report);
     }
     report.finish()
 }
@@ -102,9 +110,25 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
     });
 }
 
+/// What is built while the tests on real tor processes run.
+struct Tools {
+    /// The program cargo-deny.
+    deny: anyhow::Result<PathBuf>,
+    fuzzer: anyhow::Result<Fuzzer>,
+}
+
+impl Tools {
+    fn build(workspace: &Workspace) -> Self {
+        Self {
+            deny: Tool::DENY.ensure(),
+            fuzzer: Fuzzer::build(workspace),
+        }
+    }
+}
+
 /// Licences, bans, sources, and known faults of the dependencies.
-fn check_dependencies(workspace: &Workspace, report: &mut Report) {
-    let deny = report.check("cargo-deny", || Tool::DENY.ensure());
+fn check_dependencies(workspace: &Workspace, deny: anyhow::Result<PathBuf>, report: &mut Report) {
+    let deny = report.check("cargo-deny", || deny);
     let deny = |arguments: &[&str]| {
         let program = deny.as_ref().context("cargo-deny is not there")?;
         setup::run(workspace.command(program).args(arguments))
@@ -173,25 +197,13 @@ fn show_progress() -> impl FnMut(Progress) {
 }
 
 /// Every fuzz target for some seconds, from its committed seeds.
-fn fuzz(workspace: &Workspace, report: &mut Report) {
-    let tool = report.check("cargo-fuzz", || Tool::FUZZ.ensure());
-    let fuzzer = || anyhow::Ok(workspace.command(tool.as_deref().context("cargo-fuzz is not there")?));
-    let targets = report.check("fuzz targets", || {
-        // libFuzzer is C++.
-        if !setup::on_path("c++") {
-            setup::ensure_packages(&["g++"])?;
-        }
-        // Safe code needs no sanitizer, and without one a stable compiler will do.
-        setup::run(fuzzer()?.args(["build", "--sanitizer", "none"]))?;
-        let list = fuzzer()?.arg("list").output()?;
-        ensure!(list.status.success(), "`cargo fuzz list` failed");
-        let names: Vec<String> = String::from_utf8(list.stdout)?.lines().map(str::to_owned).collect();
-        ensure!(!names.is_empty(), "there is no fuzz target");
-        Ok(names)
-    });
-    for target in targets.iter().flatten() {
+fn fuzz(workspace: &Workspace, fuzzer: anyhow::Result<Fuzzer>, report: &mut Report) {
+    let Some(fuzzer) = report.check("fuzz targets", || fuzzer) else {
+        return;
+    };
+    for target in &fuzzer.targets {
         report.step(&format!("fuzzing {target}"), |tally| {
-            let runs = fuzz_target(workspace, fuzzer()?, target)?;
+            let runs = fuzzer.run(workspace, target)?;
             tally.passed += 1;
             tally.remark(format!("{runs} inputs"));
             Ok(())
@@ -199,38 +211,63 @@ fn fuzz(workspace: &Workspace, report: &mut Report) {
     }
 }
 
-/// Runs one target; how many inputs it was given.
-fn fuzz_target(workspace: &Workspace, mut fuzzer: Command, target: &str) -> anyhow::Result<u64> {
-    let (folder, function) = target
-        .split_once('-')
-        .context("a target is called <crate>-<function>")?;
-    let seeds = workspace
-        .root
-        .join("crates")
-        .join(folder)
-        .join("testdata/fuzz-corpus")
-        .join(function);
-    ensure!(seeds.is_dir(), "{} is missing", seeds.display());
-    let found = workspace.target_directory.join("fuzz-corpus").join(target);
-    fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
-    // What is found goes into the first folder.
-    fuzzer
-        .args(["run", "--sanitizer", "none", target])
-        .args([&found, &seeds]);
-    fuzzer
-        .args(["--", "-print_final_stats=1", "-verbosity=0"])
-        .arg(format!("-max_total_time={FUZZ_SECONDS}"));
-    let output = fuzzer.stdin(Stdio::null()).output()?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        eprintln!("{words}");
-        bail!("{target} failed; what it failed on is below fuzz/artifacts/{target}");
+/// cargo-fuzz and the targets that it has built.
+struct Fuzzer {
+    program: PathBuf,
+    targets: Vec<String>,
+}
+
+impl Fuzzer {
+    /// Safe code needs no sanitizer, and without one a stable compiler will do. The folder is named so that no variable
+    /// of the environment leads to the one that other builds have locked.
+    const FLAGS: [&str; 4] = ["--sanitizer", "none", "--target-dir", "fuzz/target"];
+
+    fn build(workspace: &Workspace) -> anyhow::Result<Self> {
+        // libFuzzer is C++.
+        if !setup::on_path("c++") {
+            setup::ensure_packages(&["g++"])?;
+        }
+        let program = Tool::FUZZ.ensure()?;
+        let mut build = setup::leisurely(&program);
+        setup::run_unseen(build.current_dir(&workspace.root).arg("build").args(Self::FLAGS))?;
+        let list = workspace.command(&program).arg("list").output()?;
+        ensure!(list.status.success(), "`cargo fuzz list` failed");
+        let targets: Vec<String> = String::from_utf8(list.stdout)?.lines().map(str::to_owned).collect();
+        ensure!(!targets.is_empty(), "there is no fuzz target");
+        Ok(Self { program, targets })
     }
-    let stat = words
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    stat.and_then(|number| number.trim().parse().ok())
-        .with_context(|| format!("{target} did not say how many inputs it was given:\n{words}"))
+
+    /// Runs one target; how many inputs it was given.
+    fn run(&self, workspace: &Workspace, target: &str) -> anyhow::Result<u64> {
+        let (folder, function) = target
+            .split_once('-')
+            .context("a target is called <crate>-<function>")?;
+        let seeds = workspace
+            .root
+            .join("crates")
+            .join(folder)
+            .join("testdata/fuzz-corpus")
+            .join(function);
+        ensure!(seeds.is_dir(), "{} is missing", seeds.display());
+        let found = workspace.target_directory.join("fuzz-corpus").join(target);
+        fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
+        let mut fuzzer = workspace.command(&self.program);
+        // What is found goes into the first folder.
+        fuzzer.arg("run").args(Self::FLAGS).arg(target).args([&found, &seeds]);
+        fuzzer.args(["--", "-print_final_stats=1", "-verbosity=0"]);
+        fuzzer.arg(format!("-max_total_time={FUZZ_SECONDS}"));
+        let output = fuzzer.stdin(Stdio::null()).output()?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            eprintln!("{words}");
+            bail!("{target} failed; what it failed on is below fuzz/artifacts/{target}");
+        }
+        let stat = words
+            .lines()
+            .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+        stat.and_then(|number| number.trim().parse().ok())
+            .with_context(|| format!("{target} did not say how many inputs it was given:\n{words}"))
+    }
 }
 
 /// What `cargo metadata` says of the workspace.
