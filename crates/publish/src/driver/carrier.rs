@@ -34,6 +34,8 @@ pub(super) struct Carriers {
     standing: BTreeMap<LinkName, Connection>,
     /// The Tors among them that have circuits. An instance with introduction points certainly has.
     able: BTreeSet<LinkName>,
+    /// Whose turn it is.
+    turn: usize,
     uploads: BTreeMap<(LinkName, Fingerprint), Upload>,
     audits: BTreeMap<Audit, Ticket>,
     /// Why a fetch failed, until the empty content that follows.
@@ -86,24 +88,22 @@ impl Carriers {
         }
     }
 
-    /// The Tor for try number `attempt`: the publisher's own if it has circuits, else instances that offer points, each attempt
-    /// another one.
-    pub(super) fn choose(&self, attempt: u32) -> Option<(LinkName, Connection)> {
-        let mut able: Vec<_> = self
-            .standing
-            .iter()
-            .filter(|(name, _)| self.able.contains(name))
-            .collect();
-        // `Own` sorts first. Its first two tries are its own; a directory that it cannot reach may be reached by an instance.
-        let offset = if able.first().is_some_and(|(name, _)| **name == LinkName::Own) {
-            attempt / 2
+    /// The Tor for try number `attempt`: the publisher's own if it has circuits and has not failed twice, else the instances
+    /// that offer points, in turn. Every Tor keeps a few circuits ready, so six uploads through three Tors wait for fewer new
+    /// ones than through one.
+    pub(super) fn choose(&mut self, attempt: u32) -> Option<(LinkName, Connection)> {
+        let own = self.able.contains(&LinkName::Own);
+        let instances = self.able.len() - usize::from(own);
+        let name = if own && (attempt < 2 || instances == 0) {
+            &LinkName::Own
         } else {
-            attempt
-        } as usize;
-        if able.is_empty() {
-            return None;
-        }
-        let (name, connection) = able.swap_remove(offset % able.len());
+            // `Own` sorts first.
+            self.turn = self.turn.wrapping_add(1);
+            self.able
+                .iter()
+                .nth(usize::from(own) + self.turn.checked_rem(instances)?)?
+        };
+        let connection = self.standing.get(name)?;
         Some((name.clone(), connection.clone()))
     }
 

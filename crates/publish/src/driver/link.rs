@@ -168,18 +168,24 @@ impl Link {
         loop {
             let rebuilt = tokio::select! {
                 biased;
-                event = events.recv() => match event {
-                    None => return Ok(self.end(&connection).await),
-                    Some(event) => {
-                        if !self.take(event).await? {
-                            continue;
-                        }
-                        let first = last_rebuilt.is_none_or(|at| at.elapsed() > ONE_REBUILDING);
-                        if first {
-                            last_rebuilt = Some(Instant::now());
-                        }
-                        first
+                event = events.recv() => {
+                    let Some(event) = event else {
+                        return Ok(self.end(&connection).await);
+                    };
+                    // Tor tells that it built descriptors and that it uploads them in one breath. All of it is passed on before
+                    // the descriptor is asked for, so that nothing is uploaded just to be overwritten.
+                    let mut built = self.take(event).await?;
+                    while let Some(event) = events.try_recv() {
+                        built |= self.take(event).await?;
                     }
+                    if !built {
+                        continue;
+                    }
+                    let first = last_rebuilt.is_none_or(|at| at.elapsed() > ONE_REBUILDING);
+                    if first {
+                        last_rebuilt = Some(Instant::now());
+                    }
+                    first
                 },
                 _ = heart.tick() => false,
             };

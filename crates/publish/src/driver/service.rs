@@ -138,6 +138,7 @@ impl ServiceTask {
 
     fn handle(&mut self, event: Event) {
         let now = self.now();
+        tracing::trace!(service = %self.service, ?event, "told");
         self.machine.handle(event, now);
     }
 
@@ -266,6 +267,7 @@ impl ServiceTask {
             let Some(action) = self.machine.poll(now) else {
                 return;
             };
+            tracing::trace!(service = %self.service, ?action, "asked");
             match action {
                 Action::Upload {
                     ticket,

@@ -26,15 +26,14 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) async fn start(network: &Network, count: usize, quiet: bool, torrc: &[&str]) -> Self {
+    /// Starts as many instances as there are lines; each line is added to one instance's configuration.
+    pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
         let key = ServiceKey::generate().unwrap();
         let (mut instances, mut backends) = (Vec::new(), Vec::new());
-        for name in &NAMES[..count] {
-            let backend = Backend::start(*name).await.unwrap();
-            let mut instance = network.instance(*name).service_key(&key).quiet(quiet).backend(&backend);
-            for line in torrc {
-                instance = instance.torrc(*line);
-            }
+        for (name, line) in NAMES.into_iter().zip(lines) {
+            let backend = Backend::start(name).await.unwrap();
+            let instance = network.instance(name).service_key(&key).quiet(quiet).backend(&backend);
+            let instance = instance.torrc(*line);
             instances.push(instance.start().await.unwrap());
             backends.push(backend);
         }
@@ -293,10 +292,12 @@ pub(crate) fn count<'a>(holders: impl IntoIterator<Item = &'a Option<String>>) -
     counts
 }
 
-pub(crate) async fn clients(network: &Network, count: usize) -> Vec<Client> {
+pub(crate) async fn clients(network: &Network, count: usize, torrc: &[&str]) -> Vec<Client> {
     let mut clients = Vec::new();
     for number in 0..count {
-        clients.push(network.client(format!("c{number}")).start().await.unwrap());
+        let client = network.client(format!("c{number}"));
+        let client = torrc.iter().fold(client, |client, line| client.torrc(*line));
+        clients.push(client.start().await.unwrap());
     }
     clients
 }
