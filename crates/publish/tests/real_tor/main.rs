@@ -260,10 +260,11 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     );
     assert!(failed.is_empty());
     print_times("  a request took", afterwards.into_iter().flatten().collect());
-    // Whoever drew a dead instance in the moment of its death is told so by the introduction relay, and draws again. Now and then a
-    // relay goes on accepting introductions for the dead, and its client waits in vain: a DESTROY cell that finds others before it in
-    // the outbuf stays in the queue until something else is sent on that channel (`core/or/circuitmux.c:1197-1205`), which in
-    // an idle network takes long. That is between Tor and Tor, and gone as soon as no directory names the dead.
+    // Whoever drew a dead instance in the moment of its death is told so by the introduction relay, and draws again. Now and then,
+    // though, a relay goes on acknowledging introductions for the dead, for more than a minute, and its client waits in vain. That is
+    // between Tor and Tor: a DESTROY cell that finds others before it in the outbuf is left in its queue until something else is
+    // sent on that channel (`core/or/circuitmux.c:1197-1205`), which in an idle network may take long. It ends for new clients as
+    // soon as no directory names the dead.
     let served = meanwhile.iter().filter(|visit| visit.is_ok()).count();
     println!(
         "fresh clients in the moment of a death: {served} of {} were served within 10 s",
