@@ -7,13 +7,16 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::LazyLock;
 
 use data_encoding::BASE64;
 use onionweave_desc::v2::ServiceKey;
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
+
+mod programs;
+
+use programs::{PROGRAMS, root};
 
 const EXAMPLES: [&str; 4] = ["assign", "descriptor", "publisher", "ring"];
 
@@ -432,32 +435,6 @@ const BAD_KEYS: [(&str, &str); 8] = [
 
 // Running programs.
 
-/// The examples' programs, which are built once.
-static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // As `cargo test --workspace` has built them, so that nothing is built twice.
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--examples", "--message-format=json"])
-        .current_dir(root())
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "the examples do not build");
-    let messages = output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    messages
-        .map(|message| serde_json::from_slice::<Value>(message).unwrap())
-        .filter(|message| message["target"]["kind"] == serde_json::json!(["example"]))
-        .filter_map(|message| {
-            let name = message["target"]["name"].as_str()?.to_owned();
-            Some((name, message["executable"].as_str()?.into()))
-        })
-        .collect()
-});
-
 fn run<A: AsRef<OsStr>>(example: &str, arguments: impl IntoIterator<Item = A>) -> Output {
     Command::new(&PROGRAMS[example])
         .args(arguments)
@@ -545,10 +522,6 @@ impl Folder {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         path
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 fn desc_data(file: &str) -> PathBuf {

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use onionweave_testnet::{Instance, Network, ServiceKey};
 
+mod programs;
+
+use programs::PROGRAMS;
+
 /// A running publisher, and what it has logged.
 struct Publisher {
     process: std::process::Child,
@@ -82,7 +86,7 @@ fn config(instances: &[&Instance]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publisher_obeys_signals_and_survives_a_broken_file() {
-    let program = build_example();
+    let program = &PROGRAMS["publisher"];
     let network = Network::builder().start().await.unwrap();
     let key = ServiceKey::generate().unwrap();
     let mut instances = Vec::new();
@@ -112,7 +116,7 @@ async fn publisher_obeys_signals_and_survives_a_broken_file() {
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
     fs::write(&file, config(&[a, b])).unwrap();
 
-    let publisher = Publisher::start(&program, &file);
+    let publisher = Publisher::start(program, &file);
     let lines = publisher.wait_for(&["proved 6 slots in", "started"], 0);
 
     // A file that does not parse changes nothing, and neither does one that names a key which is not there.
@@ -142,27 +146,8 @@ async fn publisher_obeys_signals_and_survives_a_broken_file() {
     publisher.signal("-TERM");
     assert_eq!(publisher.ended(), Some(0));
 
-    let publisher = Publisher::start(&program, &file);
+    let publisher = Publisher::start(program, &file);
     publisher.wait_for(&["proved 6 slots in"], 0);
     publisher.signal("-INT");
     assert_eq!(publisher.ended(), Some(0));
-}
-
-/// Builds the example and returns the program.
-fn build_example() -> std::path::PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        // As `cargo test --workspace` builds it, so that nothing is built twice.
-        .args(["build", "--quiet", "--workspace", "--examples", "--message-format=json"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    let messages = String::from_utf8(output.stdout).unwrap();
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "publisher")
-        .find_map(|message| Some(message["executable"].as_str()?.into()))
-        .unwrap()
 }
