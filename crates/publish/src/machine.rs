@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use onionweave_assign as assign;
 use onionweave_desc::v2::{Descriptor, ServiceKey};
+use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
@@ -81,6 +82,8 @@ pub struct Machine {
 
     instances: BTreeMap<InstanceName, Instance>,
     ring: Option<HashRing>,
+    /// When the newest consensus is valid.
+    lifetime: Option<Lifetime>,
     slots: BTreeMap<SlotId, Slot>,
     plans: BTreeMap<TimePeriod, assign::Plan<InstanceName, SlotId>>,
 
@@ -136,6 +139,7 @@ impl Machine {
             seed,
             instances,
             ring: None,
+            lifetime: None,
             slots: BTreeMap::new(),
             plans: BTreeMap::new(),
             time: None,
@@ -164,14 +168,14 @@ impl Machine {
     /// Events about instances or tickets that the machine does not know (any more) are ignored.
     pub fn handle(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Directories { ring, lifetime } => self.directories(ring, lifetime, now),
+            Event::Directories { ring, lifetime } => self.directories(ring, lifetime),
             Event::InstanceUp { instance } => self.instance_up(&instance),
             Event::InstanceDown { instance, why } => self.instance_down(&instance, why, now),
             Event::InstanceOffers {
                 instance,
                 text,
                 rebuilt,
-            } => self.instance_offers(&instance, text, rebuilt),
+            } => self.instance_offers(&instance, text, rebuilt, now),
             Event::InstanceOffersNothing { instance } => self.set_points(&instance, Vec::new()),
             Event::InstanceUploads {
                 instance,
@@ -240,6 +244,7 @@ impl Machine {
     fn settle(&mut self, now: Moment) {
         self.give_up(now);
         self.restart(now);
+        self.check_clock(now.wall());
         if self.anyone_offers() {
             self.complaints.nobody_left = false;
             self.place(now);

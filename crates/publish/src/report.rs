@@ -111,6 +111,16 @@ pub enum Report {
     },
     /// Fewer directories than three per replica are responsible, or none at all.
     FewDirectories(usize),
+    /// An instance has just dated its descriptor, and not with the present hour: its clock or ours is off. Points are used all the
+    /// same; but time periods change by the clock, and directories keep what is dated newest.
+    ClocksDiffer {
+        /// Which instance.
+        instance: InstanceName,
+        /// The hour that it wrote.
+        theirs: UnixTime,
+        /// What our clock shows.
+        ours: UnixTime,
+    },
     /// The consensus and this machine's clock don't fit.
     ClockOff {
         /// What the clock shows.
@@ -169,6 +179,10 @@ impl fmt::Display for Report {
             Self::FewDirectories(count) => write!(
                 f,
                 "only {count} directories stand on the ring; six slots want at least three"
+            ),
+            Self::ClocksDiffer { instance, theirs, ours } => write!(
+                f,
+                "{instance}: has just dated its descriptor {theirs}, while the clock here shows {ours}: one of the two clocks is off"
             ),
             Self::ClockOff {
                 now,

@@ -538,7 +538,8 @@ impl Network {
     /// The descriptor that an instance builds by itself: its points, the present hour.
     fn instance_text(&self, name: &InstanceName, period: TimePeriod, replica: Replica) -> Option<Vec<u8>> {
         let instance = self.instances.get(name).filter(|instance| instance.up)?;
-        let time = self.now.wall().start_of_hour();
+        // Its clock is as good as the directories'.
+        let time = self.directory_clock().start_of_hour();
         let text = Draft::new(instance.points.clone()).sign(&self.key, period, replica, time);
         text.ok().map(|descriptor| descriptor.text().to_vec())
     }

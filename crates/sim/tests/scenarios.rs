@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, SlotId, Stamp};
+use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{self, DescriptorId, TimePeriod};
 use onionweave_ring::{HashRing, UnixTime};
 use onionweave_sim::{Fault, Network, Stored};
@@ -542,6 +543,60 @@ fn clock_steps_do_no_harm() {
 }
 
 #[test]
+fn clock_that_an_instance_or_the_consensus_belies_is_reported_once() {
+    for step in [-3600, 3600] {
+        let mut network = settled(32, 3);
+        network.step_clock(step);
+        // The instances' clocks are right: what they build now carries another hour than the publisher's.
+        let differ = |network: &Network| {
+            network
+                .reports()
+                .iter()
+                .filter(|(_, report)| matches!(report, Report::ClocksDiffer { .. }))
+                .count()
+        };
+        network.rebuild("a");
+        assert_eq!(differ(&network), 1, "{step}");
+        network.rotate("a");
+        network.settle(10 * SECOND).unwrap();
+        assert_eq!(differ(&network), 1, "{step}");
+        network.step_clock(-step);
+        network.rotate("a");
+        network.settle(10 * SECOND).unwrap();
+        assert_eq!(differ(&network), 1, "{step}");
+    }
+
+    let mut network = settled(33, 2);
+    let now = network.now().wall();
+    let lifetime = Lifetime::new(
+        now,
+        now.saturating_add(3600 * SECOND),
+        now.saturating_add(3 * 3600 * SECOND),
+    );
+    let ring = network.ring();
+    network.tell(Event::Directories {
+        ring,
+        lifetime: Some(lifetime),
+    });
+    let off = |network: &Network| {
+        network
+            .reports()
+            .iter()
+            .filter(|(_, report)| matches!(report, Report::ClockOff { .. }))
+            .count()
+    };
+    network.run_for(26 * 3600 * SECOND);
+    assert_eq!(off(&network), 0);
+    network.run_for(2 * 3600 * SECOND);
+    assert_eq!(off(&network), 1, "a day after its end the consensus is stale");
+    network.kill("a");
+    network.settle(10 * SECOND).expect("and still the publisher mends");
+    network.step_clock(-30 * 3600);
+    network.run_for(60 * SECOND);
+    assert_eq!(off(&network), 1, "it is off all the same");
+}
+
+#[test]
 fn hung_instance_is_restarted_only_when_it_cannot_be_reached() {
     let mut network = Network::builder(24)
         .settings(|settings| {
@@ -729,6 +784,7 @@ fn any_storm_ends_in_a_settled_ring() {
             .start(UnixTime::from_secs(1_795_349_700 + rng.random_range(0..100_000)))
             .build()
             .unwrap();
+        let mut stepped = 0;
         for _ in 0..rng.random_range(20..80) {
             let name = names[rng.random_range(0..names.len())];
             let directories: Vec<_> = network.ring().iter().collect();
@@ -750,13 +806,19 @@ fn any_storm_ends_in_a_settled_ring() {
                     }
                     network.publish_consensus();
                 }
-                _ => network.step_clock(rng.random_range(-4000..4000)),
+                _ => {
+                    let by = rng.random_range(-4000..4000);
+                    stepped += by;
+                    network.step_clock(by);
+                }
             }
             network.run_for(Duration::from_millis(rng.random_range(0..3000)));
         }
         for directory in network.ring().iter().collect::<Vec<_>>() {
             network.set_fault(directory, Fault::None);
         }
+        // A clock that is behind the others' finds texts of the future, and waits.
+        network.step_clock(-stepped);
         network.start(names[0]);
         // A directory that forgot is noticed at the next audit; contested slots and ailing directories wait for a minute at most.
         network.run_for(65 * SECOND);

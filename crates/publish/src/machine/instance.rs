@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
+use onionweave_ring::UnixTime;
 
 use super::slot::pause_after;
 use crate::{Down, InstanceSettings};
@@ -22,10 +23,14 @@ pub(super) struct Instance {
     pub(super) points: Vec<IntroductionPoint>,
     /// The last text that it answered with, to tell at a glance that nothing changed.
     pub(super) last_text: Vec<u8>,
+    /// The publication time of that text.
+    pub(super) dated: UnixTime,
     /// Restarts since it was last up, and when the next is due.
     restarts: u32,
     next_restart: Option<Duration>,
     pub(super) reported_loud: bool,
+    /// Whether its clock and ours were last seen to differ.
+    pub(super) clock_differs: bool,
     /// What was last reported wrong with its descriptor, so that each complaint is made once.
     pub(super) complaint: Option<String>,
 }
@@ -39,9 +44,11 @@ impl Instance {
             told_down: None,
             points: Vec::new(),
             last_text: Vec::new(),
+            dated: UnixTime::EPOCH,
             restarts: 0,
             next_restart: None,
             reported_loud: false,
+            clock_differs: false,
             complaint: None,
         }
     }

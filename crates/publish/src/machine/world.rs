@@ -11,13 +11,15 @@ use super::instance::Instance;
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
 use crate::{Action, Cause, Down, InstanceName, Moment, Report, Settings};
 
+/// So close to the full hour, two clocks may well show different hours.
+const HOUR_TURNS: u64 = 5 * 60;
 /// A clock that is further behind the consensus than this is reported.
 const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
 /// Tor itself calls a consensus reasonably live until then (`REASONABLY_LIVE_TIME`, `feature/nodelist/networkstatus.c:1452`).
 const CONSENSUS_STALE: Duration = Duration::from_secs(24 * 3600);
 
 impl Machine {
-    pub(super) fn directories(&mut self, ring: HashRing, lifetime: Option<Lifetime>, now: Moment) {
+    pub(super) fn directories(&mut self, ring: HashRing, lifetime: Option<Lifetime>) {
         let few = (ring.len() < DIRECTORIES_PER_REPLICA).then_some(ring.len());
         if few != self.complaints.few_directories {
             self.complaints.few_directories = few;
@@ -25,9 +27,7 @@ impl Machine {
                 self.report(Report::FewDirectories(count));
             }
         }
-        if let Some(lifetime) = lifetime {
-            self.check_clock(&lifetime, now.wall());
-        }
+        self.lifetime = lifetime.or(self.lifetime);
         // A consensus without directories is a consensus that went wrong; the last ring serves on.
         if !ring.is_empty() && self.ring.as_ref() != Some(&ring) {
             self.ring = Some(ring);
@@ -35,7 +35,11 @@ impl Machine {
         }
     }
 
-    fn check_clock(&mut self, lifetime: &Lifetime, now: UnixTime) {
+    /// Compares the clock with the consensus.
+    pub(super) fn check_clock(&mut self, now: UnixTime) {
+        let Some(lifetime) = self.lifetime else {
+            return;
+        };
         let behind = now.saturating_add(CLOCK_BEHIND) < lifetime.valid_after();
         let stale = now > lifetime.valid_until().saturating_add(CONSENSUS_STALE);
         let off = behind || stale;
@@ -47,6 +51,29 @@ impl Machine {
             });
         }
         self.complaints.clock_off = off;
+    }
+
+    /// Compares the clock with that of an instance that has just dated its descriptor: with its full hour
+    /// (`rendservice.c:1076-1077`).
+    fn compare_clocks(&mut self, name: &InstanceName, theirs: UnixTime, now: UnixTime) {
+        let past = now.as_secs() - now.start_of_hour().as_secs();
+        let turning = !(HOUR_TURNS..3600 - HOUR_TURNS).contains(&past);
+        let differ = theirs != now.start_of_hour();
+        if turning && differ {
+            return;
+        }
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        if differ && !std::mem::replace(&mut instance.clock_differs, differ) {
+            self.report(Report::ClocksDiffer {
+                instance: name.clone(),
+                theirs,
+                ours: now,
+            });
+        } else {
+            instance.clock_differs = differ;
+        }
     }
 
     pub(super) fn instance_up(&mut self, name: &InstanceName) {
@@ -72,22 +99,29 @@ impl Machine {
         }
     }
 
-    pub(super) fn instance_offers(&mut self, name: &InstanceName, text: Vec<u8>, rebuilt: bool) {
+    pub(super) fn instance_offers(&mut self, name: &InstanceName, text: Vec<u8>, rebuilt: bool, now: Moment) {
         let Some(instance) = self.instances.get_mut(name).filter(|instance| instance.up) else {
             return;
         };
         if instance.last_text == text && instance.complaint.is_none() {
+            let dated = instance.dated;
             if rebuilt && instance.offers() {
                 self.causes.insert(Cause::Rebuilt(name.clone()));
                 self.fresh_bytes.insert(name.clone());
+                self.compare_clocks(name, dated, now.wall());
             }
             return;
         }
         match self.read(&text) {
             Ok((descriptor, points)) => {
-                self.saw_time(descriptor.publication_time());
+                let dated = descriptor.publication_time();
+                self.saw_time(dated);
+                if rebuilt {
+                    self.compare_clocks(name, dated, now.wall());
+                }
                 let same_points = self.instances.get_mut(name).is_some_and(|instance| {
                     instance.last_text = text;
+                    instance.dated = dated;
                     instance.complaint = None;
                     instance.points == points
                 });
