@@ -234,7 +234,7 @@ impl Machine {
         }
     }
 
-    /// Notes a failure of a slot and tells the operator of the first ones.
+    /// Notes a failure of a slot, which waits before the next try, and reports it.
     pub(super) fn trouble(&mut self, id: SlotId, why: String, now: Moment) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
