@@ -117,7 +117,7 @@ async fn publisher_obeys_signals_and_survives_a_broken_file() {
     fs::write(&file, config(&[a, b])).unwrap();
 
     let publisher = Publisher::start(program, &file);
-    let lines = publisher.wait_for(&["proved 6 slots in", "started"], 0);
+    let lines = publisher.wait_for(&["proved", "started"], 0);
 
     // A file that does not parse changes nothing, and neither does one that names a key which is not there.
     fs::write(&file, "[[service]\n").unwrap();
@@ -130,24 +130,24 @@ async fn publisher_obeys_signals_and_survives_a_broken_file() {
     // Another instance joins.
     fs::write(&file, config(&[a, b, c])).unwrap();
     publisher.signal("-HUP");
-    let lines = publisher.wait_for(&["proved 2 slots in", "c joined"], lines);
+    let lines = publisher.wait_for(&["proved", "c joined"], lines);
 
     // One dies; no restart command is configured, so its operator starts it again.
     b.kill().unwrap();
-    let lines = publisher.wait_for(&["proved 2 slots in", "b left"], lines);
+    let lines = publisher.wait_for(&["proved", "b left"], lines);
     b.restart().await.unwrap();
-    let lines = publisher.wait_for(&["proved 2 slots in", "b joined"], lines);
+    let lines = publisher.wait_for(&["proved", "b joined"], lines);
 
     // One leaves the configuration.
     fs::write(&file, config(&[b, c])).unwrap();
     publisher.signal("-HUP");
-    publisher.wait_for(&["proved 2 slots in", "configuration changed"], lines);
+    publisher.wait_for(&["proved", "configuration changed"], lines);
 
     publisher.signal("-TERM");
     assert_eq!(publisher.ended(), Some(0));
 
     let publisher = Publisher::start(program, &file);
-    publisher.wait_for(&["proved 6 slots in"], 0);
+    publisher.wait_for(&["proved"], 0);
     publisher.signal("-INT");
     assert_eq!(publisher.ended(), Some(0));
 }

@@ -10,7 +10,7 @@ use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
 use onionweave_publish::config::Config;
 use onionweave_publish::{Publisher, Report, Round, SlotId};
 use onionweave_ring::relays::RelayList;
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, published_periods};
+use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod, published_periods};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use onionweave_testnet::{Backend, Client, Holding, Instance, Network, Place, Probe, ServiceKey};
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts as many instances as there are lines; each line is added to one instance's configuration.
     pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
-        let key = ServiceKey::generate().unwrap();
+        let key = calm_key();
         let (mut instances, mut backends) = (Vec::new(), Vec::new());
         for (name, line) in NAMES.into_iter().zip(lines) {
             let backend = Backend::start(name).await.unwrap();
@@ -70,6 +70,26 @@ impl Fleet {
     /// How many requests each backend has answered.
     pub(crate) fn requests(&self) -> Vec<u64> {
         self.backends.iter().map(Backend::requests).collect()
+    }
+}
+
+/// A key of a service whose time period goes on for longer than a test: in the period's last hour there are twice as many slots.
+pub(crate) fn calm_key() -> ServiceKey {
+    loop {
+        let key = ServiceKey::generate().unwrap();
+        let id: ServiceId = key.service_id().parse().unwrap();
+        let now = UnixTime::from(SystemTime::now());
+        if TimePeriod::at(&id, now).seconds_left(&id, now) > 90 * 60 {
+            return key;
+        }
+    }
+}
+
+/// Waits until the full hour is over if it comes within `test`: then all slots take the new hour as their publication time.
+pub(crate) async fn away_from_the_full_hour(test: Duration) {
+    let left = 3600 - UnixTime::from(SystemTime::now()).as_secs() % 3600;
+    if Duration::from_secs(left) < test {
+        tokio::time::sleep(Duration::from_secs(left + 2)).await;
     }
 }
 

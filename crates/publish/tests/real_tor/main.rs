@@ -31,6 +31,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     let mut reader = Reader::start(&network, &fleet).await;
 
     // One publisher; its instances come by reloading.
+    harness::away_from_the_full_hour(40 * SECOND).await;
     let mut running = Running::start(&fleet, &NAMES[..2], Extra::default());
     let (_, mut round) = running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     for (instances, expected) in [
@@ -367,6 +368,7 @@ async fn ring_is_the_one_that_tor_uploads_to() {
     for name in ["a", "b", "c", "d"] {
         let instance = network
             .instance(name)
+            .service_key(&harness::calm_key())
             .quiet(false)
             .torrc("RendPostPeriod 10 seconds")
             .start()
@@ -427,6 +429,7 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     let key = ServiceKey::from_pem(fleet.key.pem()).unwrap();
     let points = fleet.points().await;
 
+    harness::away_from_the_full_hour(40 * SECOND).await;
     // Somebody has signed all slots with the present second, naming a point of the first instance only.
     let now = UnixTime::from(std::time::SystemTime::now());
     let (control, _events) = fleet.instances[0].connect().await.unwrap();
