@@ -639,6 +639,19 @@ fn hung_instance_is_restarted_only_when_it_cannot_be_reached() {
         restarts,
         "a restart does not change a password"
     );
+
+    // Nor would a second one, where the first has brought it back with another password.
+    network.tell(Event::InstanceDown {
+        instance: a(),
+        why: Down::Unreachable("refused".into()),
+    });
+    assert_eq!(network.restarts().len(), restarts + 1);
+    network.tell(Event::InstanceDown {
+        instance: a(),
+        why: Down::Refused("wrong password".into()),
+    });
+    network.run_for(600 * SECOND);
+    assert_eq!(network.restarts().len(), restarts + 1);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use onionweave_ring::UnixTime;
 use super::slot::pause_after;
 use crate::{Down, InstanceSettings};
 
-/// The pause before the second restart of an instance that does not come up; it doubles with each further one.
+/// After a restart an instance is given as long as a slot after so many failures and one more: sixteen seconds. The pause doubles with
+/// each further restart.
 const RESTART_PAUSE_DOUBLINGS: u32 = 6;
 
 #[derive(Clone, Debug)]
@@ -68,8 +69,6 @@ impl Instance {
     /// Its points are dead from this moment: introduction circuits die with the process. Returns whether that is news: a process
     /// that died cannot be reached either, but one that refuses needs its operator.
     pub(super) fn went_down(&mut self, now: Duration, why: &Down) -> bool {
-        // A connection that just broke is first made anew: only an instance that cannot be reached needs a restart.
-        let restart_helps = matches!(why, Down::Unreachable(_));
         let news = match &self.told_down {
             None => true,
             Some(Down::Refused(_)) => false,
@@ -81,8 +80,14 @@ impl Instance {
         self.up = false;
         self.points.clear();
         self.last_text.clear();
-        if self.restart && restart_helps && self.next_restart.is_none() {
-            self.next_restart = Some(now);
+        match why {
+            Down::Unreachable(_) if self.restart => {
+                self.next_restart.get_or_insert(now);
+            }
+            // It answers, so it runs: what it refuses, it would refuse after a restart too.
+            Down::Refused(_) => self.next_restart = None,
+            // A connection that just broke is first made anew.
+            _ => {}
         }
         news
     }

@@ -112,7 +112,7 @@ impl Machine {
                 assign::Instance::new(name.clone(), instance.points.len() as u32).weight(instance.weight)
             })
             .collect();
-        // The hour's number, so that a restarted publisher goes on where it was.
+        // The hour's number, so that a publisher restarted with the same seed goes on where it was.
         let round = assign::Round::new(time.as_secs() / 3600, self.seed);
         let mut periods: BTreeMap<TimePeriod, Vec<SlotId>> = BTreeMap::new();
         for &id in self.slots.keys() {
