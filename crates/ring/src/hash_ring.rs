@@ -1,10 +1,14 @@
 //! The ring of onion-service directories.
 
+use core::fmt;
+
 use crate::Fingerprint;
 
 /// The relays with the HSDir flag, in the order of their fingerprints, the last followed by the first.
 ///
-/// Built once per consensus; a lookup is a binary search.
+/// Built once per consensus, from a handful of relays or from millions. A lookup takes a few steps, however many relays
+/// there are, as long as their fingerprints are the digests that they claim to be; in the worst case it is a binary search.
+/// It allocates nothing.
 ///
 /// ```
 /// use onionweave_ring::{Fingerprint, HashRing};
@@ -16,39 +20,76 @@ use crate::Fingerprint;
 /// let from_twenty: Vec<_> = ring.successors(&[20; 20]).collect();
 /// assert_eq!(from_twenty, [b, c, a]);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HashRing {
     /// Strictly ascending.
     fingerprints: Vec<Fingerprint>,
+    index: Index,
 }
 
 impl HashRing {
     /// A ring of these relays, given in any order; one that is given twice counts once.
+    ///
+    /// ```
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// let ring = HashRing::new([[2; 20], [1; 20], [2; 20]].map(Fingerprint::from));
+    /// assert!(ring.iter().eq([[1; 20], [2; 20]].map(Fingerprint::from)));
+    /// ```
     pub fn new(directories: impl IntoIterator<Item = Fingerprint>) -> Self {
         let mut fingerprints: Vec<_> = directories.into_iter().collect();
         fingerprints.sort_unstable();
         fingerprints.dedup();
-        Self { fingerprints }
+        let index = Index::new(&fingerprints);
+        Self { fingerprints, index }
     }
 
     /// The number of directories.
+    ///
+    /// ```
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// assert_eq!(HashRing::new([Fingerprint::from([1; 20])]).len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.fingerprints.len()
     }
 
     /// Whether there is no directory at all.
+    ///
+    /// ```
+    /// use onionweave_ring::HashRing;
+    ///
+    /// assert!(HashRing::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.fingerprints.is_empty()
     }
 
     /// All directories in ascending order.
+    ///
+    /// ```
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// let ring = HashRing::new([[3; 20], [1; 20]].map(Fingerprint::from));
+    /// assert_eq!(ring.iter().next_back(), Some(Fingerprint::from([3; 20])));
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Fingerprint> + DoubleEndedIterator + '_ {
         self.fingerprints.iter().copied()
     }
 
     /// Whether this relay is on the ring.
+    ///
+    /// ```
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// let relay = Fingerprint::from([1; 20]);
+    /// assert!(HashRing::new([relay]).contains(&relay));
+    /// assert!(!HashRing::default().contains(&relay));
+    /// ```
     pub fn contains(&self, fingerprint: &Fingerprint) -> bool {
-        self.fingerprints.binary_search(fingerprint).is_ok()
+        let position = self.first_from(fingerprint.as_bytes());
+        self.fingerprints.get(position) == Some(fingerprint)
     }
 
     /// Every directory once, from the first one at or after `point` onwards, past the end of the ring to its beginning.
@@ -56,13 +97,45 @@ impl HashRing {
     /// A relay whose fingerprint equals `point` comes first, as in C Tor: the search finds an equal entry before a
     /// greater one (`smartlist_bsearch_idx` in feature/rend/rendcommon.c:859), and an index past the end becomes 0
     /// (:860).
+    ///
+    /// ```
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// let ring = HashRing::new([[1; 20], [2; 20]].map(Fingerprint::from));
+    /// assert!(ring.successors(&[2; 20]).eq([[2; 20], [1; 20]].map(Fingerprint::from)));
+    /// assert!(ring.successors(&[3; 20]).eq([[1; 20], [2; 20]].map(Fingerprint::from)));
+    /// ```
     pub fn successors(&self, point: &[u8; 20]) -> impl Iterator<Item = Fingerprint> + use<'_> {
-        let start = self
-            .fingerprints
-            .partition_point(|fingerprint| fingerprint.as_bytes() < point);
-        // `partition_point` is at most the length, so this cannot panic.
-        let (before, from) = self.fingerprints.split_at(start);
+        // A position is at most the length, so this cannot panic.
+        let (before, from) = self.fingerprints.split_at(self.first_from(point));
         from.iter().chain(before).copied()
+    }
+
+    /// The points for which the directory at this position is among the first `in_a_row`: those behind the first of the
+    /// two, up to and including the second, which is the directory itself. `None` if there is no such directory.
+    ///
+    /// If the ring has no more than `in_a_row` directories, both are the directory: the stretch is the whole ring.
+    pub(crate) fn duty(&self, position: usize, in_a_row: usize) -> Option<([u8; 20], [u8; 20])> {
+        let len = self.len();
+        let directory = self.fingerprints.get(position)?;
+        let behind = self
+            .fingerprints
+            .get((position + len - in_a_row.min(len)) % len)
+            .unwrap_or(directory);
+        Some((*behind.as_bytes(), *directory.as_bytes()))
+    }
+
+    /// The position of the first directory at or after `point`, or the length if there is none.
+    fn first_from(&self, point: &[u8; 20]) -> usize {
+        let (start, end) = self.index.range(point);
+        let candidates = self.fingerprints.get(start..end).unwrap_or_default();
+        start + candidates.partition_point(|fingerprint| fingerprint.as_bytes() < point)
+    }
+}
+
+impl fmt::Debug for HashRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HashRing").field(&self.fingerprints).finish()
     }
 }
 
@@ -70,6 +143,59 @@ impl FromIterator<Fingerprint> for HashRing {
     fn from_iter<I: IntoIterator<Item = Fingerprint>>(directories: I) -> Self {
         Self::new(directories)
     }
+}
+
+/// Where on the ring to look for a point: the ring cut into as many equal parts as fit its size.
+///
+/// Fingerprints are digests, so a part holds one or two of them, and one step replaces all but the last of a binary
+/// search. `benches/ring.rs` has both side by side.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Index {
+    /// How many fingerprints lie before each part, and at last how many there are: 2^n + 1 numbers for some n, or none
+    /// at all for a ring of none.
+    starts: Box<[usize]>,
+    /// 64 - n
+    shift: u32,
+}
+
+impl Index {
+    /// `fingerprints` are strictly ascending.
+    fn new(fingerprints: &[Fingerprint]) -> Self {
+        let Some(bits) = fingerprints.len().checked_ilog2() else {
+            return Self::default();
+        };
+        let shift = u64::BITS - bits;
+        let mut starts = Vec::with_capacity((1 << bits) + 1);
+        for (position, fingerprint) in fingerprints.iter().enumerate() {
+            while starts.len() <= part(fingerprint.as_bytes(), shift) {
+                starts.push(position);
+            }
+        }
+        starts.resize((1 << bits) + 1, fingerprints.len());
+        Self {
+            starts: starts.into(),
+            shift,
+        }
+    }
+
+    /// The positions between which the first fingerprint at or after `point` lies, the last one included.
+    fn range(&self, point: &[u8; 20]) -> (usize, usize) {
+        let part = part(point, self.shift);
+        match self.starts.get(part..).unwrap_or_default() {
+            [start, end, ..] => (*start, *end),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// The part in which a point lies: its first `64 - shift` bits.
+fn part(point: &[u8; 20], shift: u32) -> usize {
+    let [a, b, c, d, e, f, g, h, ..] = *point;
+    let first_bits = u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        .checked_shr(shift)
+        .unwrap_or(0);
+    // Fewer bits than a length has.
+    first_bits as usize
 }
 
 #[cfg(test)]

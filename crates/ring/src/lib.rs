@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod arcs;
+mod distance;
 mod error;
 mod fingerprint;
 mod hash_ring;
@@ -11,6 +13,7 @@ pub mod v2;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use distance::Distance;
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use hash_ring::HashRing;

@@ -23,12 +23,14 @@
 //! ```
 
 mod descriptor_id;
+mod ring_change;
 mod service_id;
 mod time_period;
 
 use core::time::Duration;
 
 pub use descriptor_id::{DescriptorCookie, DescriptorId, Replica, SecretIdPart};
+pub use ring_change::RingChange;
 pub use service_id::ServiceId;
 pub use time_period::{TimePeriod, published_periods};
 
