@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use onionweave_ring::Fingerprint;
-use onionweave_ring::v2::DescriptorId;
+use onionweave_ring::v2::{DescriptorId, ServiceId};
+use onionweave_ring::{Fingerprint, UnixTime};
 
 /// Everything that this crate refuses, and why.
 ///
@@ -94,6 +94,48 @@ pub enum Error {
     /// A draft lists no protocol version, or one that C Tor cannot write.
     #[error("protocol versions {0:?} cannot be written: there must be one at least, and none above 7")]
     ProtocolVersions(Vec<u8>),
+
+    /// A client got the descriptor of another service than it asked for.
+    #[error("descriptor is of the service {found}, {wanted} was asked for")]
+    WrongService {
+        /// Whose descriptor it is.
+        found: ServiceId,
+        /// Whose was asked for.
+        wanted: ServiceId,
+    },
+
+    /// A client got a descriptor with another ID than it asked for.
+    #[error("descriptor has the ID {found}, {wanted} was asked for")]
+    UnexpectedDescriptorId {
+        /// Its ID.
+        found: DescriptorId,
+        /// The one that was asked for.
+        wanted: DescriptorId,
+    },
+
+    /// A client got a descriptor from too long ago.
+    #[error("descriptor was published at {published}, more than 72 hours before {now}")]
+    TooOld {
+        /// Its publication time.
+        published: UnixTime,
+        /// When it was judged.
+        now: UnixTime,
+    },
+
+    /// A client got a descriptor of the future.
+    #[error("descriptor was published at {published}, more than 24 hours after {now}")]
+    TooNew {
+        /// Its publication time.
+        published: UnixTime,
+        /// When it was judged.
+        now: UnixTime,
+    },
+
+    /// A client has failed to reach the service through every introduction point of the descriptor, or there is none.
+    #[error(
+        "none of the introduction points is usable: the client failed at each of them a short while ago, or there is none"
+    )]
+    NoUsablePoints,
 
     /// A public key could not be decoded, or has a size that Tor does not accept here.
     #[error("public key: {0}")]

@@ -3,6 +3,9 @@
 //! A text becomes an [`UnverifiedDescriptor`] by parsing and a [`Descriptor`] by verification; a [`Draft`] becomes a
 //! [`Descriptor`] by being signed. What a [`Descriptor`] says has been proved, and its bytes are kept as received.
 //!
+//! Whether a text is *good* depends on who asks. [`UploadVerdict`] is what a directory does with the body of an upload, given what it holds;
+//! [`Fetch::judge`] is what a client does with a text that it fetched, given what it asked for and what it knows.
+//!
 //! # Why not `tor-netdoc`
 //!
 //! Its parser and C Tor's disagree in both directions. It refuses the blank line that ends every real list of introduction points,
@@ -20,11 +23,13 @@ mod descriptor;
 mod draft;
 mod introduction_point;
 mod keys;
+mod verdict;
 
 pub use descriptor::{AgeVerdict, Descriptor, UnverifiedDescriptor};
 pub use draft::Draft;
 pub use introduction_point::IntroductionPoint;
 pub use keys::{PublicKey, ServiceKey};
+pub use verdict::{Fate, Fetch, FetchVerdict, Known, Offer, UploadVerdict};
 
 /// The longest descriptor that directories and clients accept, in bytes: `REND_DESC_MAX_SIZE` (core/or/or.h:388).
 pub const MAX_DESCRIPTOR_LEN: usize = 20 * 1024;

@@ -50,6 +50,32 @@ impl UnixTime {
     /// [`Error::Time`] for any other form, for a year before 1970 or from 2147483647 on, and for a day or hour that the
     /// calendar does not have.
     pub fn from_iso(text: &str) -> Result<Self, Error> {
+        match Self::from_iso_prefix(text)? {
+            (time, b"") => Ok(time),
+            _ => Err(Error::Time("there is something behind the seconds")),
+        }
+    }
+
+    /// Reads a time as [`from_iso`](Self::from_iso) does, whatever follows its seconds, as everybody but a directory reads the
+    /// publication time of a descriptor (`strict` of `parse_iso_time_`, lib/encoding/time_fmt.c:346).
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let time = UnixTime::from_iso_loose("2026-11-22 12:07:40 UTC")?;
+    /// assert_eq!(time, UnixTime::from_iso("2026-11-22 12:07:40")?);
+    /// assert!(UnixTime::from_iso("2026-11-22 12:07:40 UTC").is_err());
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Time`], as [`from_iso`](Self::from_iso) but for what follows.
+    pub fn from_iso_loose(text: &str) -> Result<Self, Error> {
+        Self::from_iso_prefix(text).map(|(time, _)| time)
+    }
+
+    /// The time, and what stands behind it.
+    fn from_iso_prefix(text: &str) -> Result<(Self, &[u8]), Error> {
         let form = || Error::Time("it has another form");
         let mut rest = text.as_bytes();
         let year = take_number(&mut rest, usize::MAX).ok_or_else(form)?;
@@ -61,10 +87,6 @@ impl UnixTime {
         let month = next(b'-')?;
         let day = next(b'-')?;
         let (hour, minute, second) = (next(b' ')?, next(b':')?, next(b':')?);
-        if !rest.is_empty() {
-            return Err(Error::Time("there is something behind the seconds"));
-        }
-
         if !(1970..2_147_483_647).contains(&year) {
             return Err(Error::Time("the year is not between 1970 and 2147483646"));
         }
@@ -75,7 +97,7 @@ impl UnixTime {
             return Err(Error::Time("the calendar has no such month or day"));
         }
         let days = days_since_1970(year, month, day);
-        Ok(Self(days * DAY + hour * HOUR + minute * 60 + second))
+        Ok((Self(days * DAY + hour * HOUR + minute * 60 + second), rest))
     }
 
     /// Seconds since the epoch.
@@ -270,6 +292,29 @@ mod tests {
         ] {
             let error = UnixTime::from_iso(text).unwrap_err();
             assert!(matches!(error, Error::Time(_)), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn loose_reading_forgives_what_follows_and_nothing_else() {
+        for text in [
+            "2026-11-22 12:07:40",
+            "2026-11-22 12:07:40Z",
+            "2026-11-22 12:07:40 \u{a0}",
+            "2026-11-22 12:07:400",
+            "2026-11-22 12:07:40.5 UTC",
+        ] {
+            let time = UnixTime::from_iso_loose(text);
+            assert_eq!(time, Ok(UnixTime::from_secs(1_795_349_260)), "{text}");
+        }
+        for text in [
+            "",
+            "2026-11-22 12:07",
+            "2026-11-22 12:07: 40",
+            "2026-11-22T12:07:40Z",
+            "1969-12-31 23:59:59Z",
+        ] {
+            assert_eq!(UnixTime::from_iso_loose(text), UnixTime::from_iso(text), "{text}");
         }
     }
 

@@ -1,61 +1,39 @@
-//! A directory with Tor's acceptance rules.
+//! A directory, with the verdicts of Tor's.
 
 use std::collections::BTreeMap;
 
-use onionweave_desc::v2::{AgeVerdict, UnverifiedDescriptor};
+use onionweave_desc::v2::{Descriptor, UploadVerdict};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::DescriptorId;
-
-/// What a directory does with an upload. Only [`Stored::Unparsable`] is told to the uploader: for all others it hears 200
-/// (`feature/rend/rendcache.c:736-742`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stored {
-    /// It is kept, and replaces whatever was there.
-    Kept,
-    /// It is dropped: older than 72 hours or more than 24 hours ahead (`rendcache.c:672-683`).
-    WrongAge,
-    /// It is dropped: what is there is newer (`rendcache.c:686`). An equally old one replaces what is there.
-    NotNewer,
-    /// It is refused with status 400.
-    Unparsable,
-}
 
 /// A v2 directory.
 ///
 /// ```
 /// use onionweave_ring::UnixTime;
-/// use onionweave_sim::{Directory, Stored};
+/// use onionweave_sim::Directory;
 ///
 /// let mut directory = Directory::default();
-/// assert_eq!(directory.store(b"nonsense", UnixTime::from_secs(0)), Stored::Unparsable);
+/// let verdict = directory.upload(b"nonsense", UnixTime::from_secs(0));
+/// assert_eq!(verdict.status(), 400);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    held: BTreeMap<DescriptorId, (UnixTime, Vec<u8>)>,
+    held: BTreeMap<DescriptorId, Descriptor>,
 }
 
 impl Directory {
-    /// Takes one descriptor as C Tor does. It does not check whether it is responsible: neither does Tor.
-    pub fn store(&mut self, text: &[u8], now: UnixTime) -> Stored {
-        let Ok(descriptor) = UnverifiedDescriptor::parse(text).and_then(UnverifiedDescriptor::verify) else {
-            return Stored::Unparsable;
-        };
-        if descriptor.age_verdict(now) != AgeVerdict::Accepted {
-            return Stored::WrongAge;
+    /// Takes the body of an upload as C Tor does, at the time `now` by the directory's clock.
+    pub fn upload(&mut self, body: &[u8], now: UnixTime) -> UploadVerdict {
+        let verdict = UploadVerdict::new(body, |id| self.held.get(id), now);
+        for descriptor in verdict.stored() {
+            self.held.insert(descriptor.descriptor_id(), descriptor.clone());
         }
-        let id = descriptor.descriptor_id();
-        let time = descriptor.publication_time();
-        if self.held.get(&id).is_some_and(|(held, _)| *held > time) {
-            return Stored::NotNewer;
-        }
-        self.held.insert(id, (time, text.to_vec()));
-        Stored::Kept
+        verdict
     }
 
     /// What it hands out for a descriptor ID.
-    pub fn fetch(&self, id: &DescriptorId) -> Option<&[u8]> {
-        self.held.get(id).map(|(_, text)| text.as_slice())
+    pub fn fetch(&self, id: &DescriptorId) -> Option<&Descriptor> {
+        self.held.get(id)
     }
 
     /// Forgets everything, as a restart does.

@@ -3,7 +3,7 @@
 mod directory;
 mod network;
 
-pub use directory::{Directory, Stored};
+pub use directory::Directory;
 pub use network::{Builder, Delays, Fault, Network};
 
 /// What can go wrong in the simulator: only its fixtures.

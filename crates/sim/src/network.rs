@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor, UploadVerdict};
 use onionweave_publish::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Report, Settings, SlotId, Ticket,
     UploadAnswer,
@@ -16,7 +16,7 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
-use crate::{Directory, Error, Stored};
+use crate::{Directory, Error};
 
 /// The key of every simulated service.
 const KEY: &str = include_str!("../testdata/private_key");
@@ -321,15 +321,20 @@ impl Network {
         }
     }
 
-    /// Puts a text of somebody else into a directory, without anybody telling the publisher.
-    pub fn plant(&mut self, slot: SlotId, points: Vec<IntroductionPoint>, time: UnixTime) -> Result<Stored, Error> {
+    /// Offers a text of somebody else to a directory, without anybody telling the publisher.
+    pub fn plant(
+        &mut self,
+        slot: SlotId,
+        points: Vec<IntroductionPoint>,
+        time: UnixTime,
+    ) -> Result<UploadVerdict, Error> {
         let text = Draft::new(points).sign(&self.key, slot.period, slot.replica, time)?;
         let now = self.directory_clock();
         Ok(self
             .directories
             .entry(slot.directory)
             .or_default()
-            .store(text.text(), now))
+            .upload(text.text(), now))
     }
 
     /// Lets a directory misbehave from now on.
@@ -499,9 +504,9 @@ impl Network {
                         *n -= 1;
                         UploadAnswer::Refused("UPLOAD_REJECTED".into())
                     }
-                    (Some(directory), _) => match directory.store(&text, clock) {
-                        Stored::Unparsable => UploadAnswer::Refused("UPLOAD_REJECTED".into()),
-                        _ => UploadAnswer::Accepted,
+                    (Some(directory), _) => match directory.upload(&text, clock).is_accepted() {
+                        true => UploadAnswer::Accepted,
+                        false => UploadAnswer::Refused("UPLOAD_REJECTED".into()),
                     },
                 };
                 self.tell(Event::UploadAnswered { ticket, answer });
@@ -511,7 +516,7 @@ impl Network {
                 let found = match (directory, self.fault(&slot.directory)) {
                     (None, _) | (_, Fault::Silent) => return,
                     (Some(directory), _) => match directory.fetch(&id) {
-                        Some(text) => Found::Text(text.to_vec()),
+                        Some(descriptor) => Found::Text(descriptor.text().to_vec()),
                         None => Found::Nothing,
                     },
                 };
@@ -523,7 +528,7 @@ impl Network {
                 text,
             } => {
                 if let Some(directory) = self.directories.get_mut(&directory) {
-                    directory.store(&text, clock);
+                    directory.upload(&text, clock);
                 }
                 self.tell(Event::InstanceUploadEnded { instance, directory });
             }
@@ -596,10 +601,7 @@ impl Network {
     /// What a slot's directory holds.
     pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
         let id = DescriptorId::of(&self.key.service_id(), slot.period, slot.replica);
-        let text = self.directories.get(&slot.directory)?.fetch(&id)?;
-        UnverifiedDescriptor::parse(text)
-            .and_then(UnverifiedDescriptor::verify)
-            .ok()
+        self.directories.get(&slot.directory)?.fetch(&id).cloned()
     }
 
     /// Whose introduction points each of the machine's slots is handed out with.

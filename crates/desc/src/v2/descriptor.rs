@@ -13,7 +13,7 @@ use crate::error::{ClientAuthorization, Error, Section};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
 /// Every descriptor begins with this, up to the last byte (rendparse.c:97).
-const START: &[u8] = b"rendezvous-service-descriptor ";
+pub(super) const START: &[u8] = b"rendezvous-service-descriptor ";
 /// Where the next descriptor begins (rendparse.c:109).
 const NEXT: &[u8] = b"\nrendezvous-service-descriptor ";
 /// What is signed ends with the first line that begins like this (rendparse.c:104).
@@ -70,12 +70,33 @@ impl UnverifiedDescriptor {
     /// `rend_parse_v2_service_descriptor` does with the strict form of times that directories ask for (rendparse.c:73).
     ///
     /// The descriptor ends where the next begins, or before a NUL byte: C Tor reads strings. The body of an upload is thus read by
-    /// calling again as long as what is left begins with `rendezvous-service-descriptor `, as directories do (rendcache.c:731).
+    /// calling again as long as what is left begins with `rendezvous-service-descriptor `, as directories do (rendcache.c:733).
     ///
     /// # Errors
     /// [`Error::NotADescriptor`], [`Error::Unsigned`], [`Error::TooLong`], and [`Error::Malformed`] with the line.
     pub fn parse_prefix(text: &[u8]) -> Result<(Self, &[u8]), Error> {
-        let visible = split_at(text, find_byte(0, text).unwrap_or(text.len())).0;
+        Self::parse_first(text, TimeSyntax::Strict)
+    }
+
+    /// Parses the descriptor that `text` begins with as clients do: whatever follows it is not looked at (rendcache.c:885), and neither
+    /// is what follows the seconds of its publication time (rendparse.c:190).
+    ///
+    /// ```
+    /// use onionweave_desc::v2::UnverifiedDescriptor;
+    ///
+    /// let text = include_str!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt").replace("12:00:00", "12:00:00 UTC");
+    /// assert!(UnverifiedDescriptor::parse_as_client(text.as_bytes()).is_ok());
+    /// assert!(UnverifiedDescriptor::parse(text.as_bytes()).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// As [`parse_prefix`](Self::parse_prefix).
+    pub fn parse_as_client(text: &[u8]) -> Result<Self, Error> {
+        Self::parse_first(text, TimeSyntax::Loose).map(|(descriptor, _)| descriptor)
+    }
+
+    fn parse_first(text: &[u8], time_syntax: TimeSyntax) -> Result<(Self, &[u8]), Error> {
+        let visible = visible(text);
         if !visible.starts_with(START) {
             return Err(Error::NotADescriptor);
         }
@@ -87,10 +108,10 @@ impl UnverifiedDescriptor {
             });
         }
         let (document, rest) = split_at(text, end);
-        Ok((Self::parse_document(document)?, rest))
+        Ok((Self::parse_document(document, time_syntax)?, rest))
     }
 
-    fn parse_document(text: &[u8]) -> Result<Self, Error> {
+    fn parse_document(text: &[u8], time_syntax: TimeSyntax) -> Result<Self, Error> {
         // C Tor would look on into the next descriptor, but then the signature would be part of what it signs.
         let signed_len = signed_len(text).ok_or(Error::Unsigned)?;
         let mut items = Items::read(Section::Descriptor, text, &RULES)?;
@@ -104,9 +125,8 @@ impl UnverifiedDescriptor {
         let public_key = PublicKey::from_der(&items.get(PERMANENT_KEY)?.object)?;
         let secret_id_part =
             parse_base32(items.get(SECRET_ID_PART)?.argument).ok_or_else(|| items.bad_value(SECRET_ID_PART, wanted))?;
-        let publication_time = std::str::from_utf8(items.get(PUBLICATION_TIME)?.argument)
-            .ok()
-            .and_then(|time| UnixTime::from_iso(time).ok())
+        let publication_time = time_syntax
+            .read(items.get(PUBLICATION_TIME)?.argument)
             .ok_or_else(|| items.bad_value(PUBLICATION_TIME, "a time of the form YYYY-MM-DD HH:MM:SS"))?;
         let protocol_versions = parse_versions(items.get(PROTOCOL_VERSIONS)?.argument);
         let introduction_points = items.take_object(INTRODUCTION_POINTS);
@@ -225,7 +245,7 @@ impl Descriptor {
         &self.protocol_versions
     }
 
-    /// The introduction points, by the rules of clients (rendcache.c:909-949).
+    /// The introduction points, by the rules of clients (rendcache.c:910-947).
     ///
     /// # Errors
     /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`] unless there are 1 to 10, and
@@ -243,7 +263,12 @@ impl Descriptor {
         }
     }
 
-    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-682, 954-964).
+    /// The object with the introduction points, decoded; empty if there is none (rendcache.c:910).
+    pub(super) fn introduction_points_object(&self) -> &[u8] {
+        self.introduction_points.as_deref().unwrap_or_default()
+    }
+
+    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-682, 955-965).
     pub fn age_verdict(&self, now: UnixTime) -> AgeVerdict {
         if self.publication_time.saturating_add(MAX_AGE) < now {
             AgeVerdict::TooOld
@@ -277,6 +302,29 @@ pub enum AgeVerdict {
     TooOld,
     /// Published more than 24 hours in the future.
     TooNew,
+}
+
+/// How the publication time is read: `as_hsdir` of `rend_parse_v2_service_descriptor` (rendparse.c:92).
+#[derive(Debug, Clone, Copy)]
+enum TimeSyntax {
+    /// As directories do.
+    Strict,
+    /// As clients do.
+    Loose,
+}
+
+impl TimeSyntax {
+    fn read(self, argument: &[u8]) -> Option<UnixTime> {
+        match self {
+            Self::Strict => UnixTime::from_iso(std::str::from_utf8(argument).ok()?).ok(),
+            Self::Loose => UnixTime::from_iso_loose(argument.utf8_chunks().next()?.valid()).ok(),
+        }
+    }
+}
+
+/// The text as C Tor sees it, for which a NUL byte ends a string.
+pub(super) fn visible(text: &[u8]) -> &[u8] {
+    split_at(text, find_byte(0, text).unwrap_or(text.len())).0
 }
 
 /// The length of what is signed: all through the end of the first line that begins with `signature`, whatever follows on it
