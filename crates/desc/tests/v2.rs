@@ -12,3 +12,5 @@ mod recordings;
 mod strictness;
 #[path = "v2/support.rs"]
 mod support;
+#[path = "v2/verdicts.rs"]
+mod verdicts;

@@ -72,7 +72,12 @@ pub(crate) fn object(label: &str, bytes: &[u8]) -> Vec<u8> {
 
 /// The recording with another list of introduction points, signed anew.
 pub(crate) fn with_points(list: &[u8]) -> Vec<u8> {
-    let text = unsigned();
+    text_with_points("2026-11-22 12:00:00", list)
+}
+
+/// The recording with another time and another list of introduction points, signed anew.
+pub(crate) fn text_with_points(time: &str, list: &[u8]) -> Vec<u8> {
+    let text = replace(&unsigned(), b"2026-11-22 12:00:00", time.as_bytes());
     let start = position(b"-----BEGIN MESSAGE", &text);
     let text = [&text[..start], &object("MESSAGE", list), b"signature\n"].concat();
     sign(text, &key(PLAIN_KEY))
