@@ -1,4 +1,4 @@
-//! PKCS#1 public keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and written canonically.
+//! PKCS#1 keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and `d2i_RSAPrivateKey`, and written canonically.
 //!
 //! C Tor decodes a key with that function and, whenever it needs bytes again, be it to hash a key into a service ID or to
 //! write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:356, crypto_rsa_openssl.c:501). So the canonical
@@ -9,61 +9,104 @@ pub(crate) const MODULUS_BITS: usize = 1024;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
 const INDEFINITE: u8 = 0x80;
+/// A tag, and a length in four bytes.
+const LONGEST_HEADER: usize = 5;
 
 /// The two numbers of a public key, big-endian, without leading zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PublicParts<'a> {
+pub struct PublicParts<'a> {
     pub(crate) modulus: &'a [u8],
     pub(crate) exponent: &'a [u8],
 }
 
 impl<'a> PublicParts<'a> {
     /// Reads `SEQUENCE { INTEGER, INTEGER }`.
-    ///
-    /// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), lengths may be padded or indefinite, both integers are taken as
-    /// unsigned, leading zeros are ignored, and so is anything after the sequence.
-    pub(crate) fn from_der(mut der: &'a [u8]) -> Option<Self> {
-        let indefinite = der.get(1) == Some(&INDEFINITE);
-        let mut fields = if indefinite {
-            der.strip_prefix(&[SEQUENCE, INDEFINITE])?
-        } else {
-            read_value(SEQUENCE, &mut der)?
-        };
-        let modulus = read_value(INTEGER, &mut fields)?;
-        let exponent = read_value(INTEGER, &mut fields)?;
-        let complete = if indefinite {
-            fields.starts_with(&[0, 0])
-        } else {
-            fields.is_empty()
-        };
-        complete.then(|| Self {
-            modulus: without_leading_zeros(modulus),
-            exponent: without_leading_zeros(exponent),
-        })
+    pub(crate) fn from_der(der: &'a [u8]) -> Option<Self> {
+        let [modulus, exponent] = read_integers(der)?;
+        Some(Self { modulus, exponent })
     }
 
     pub(crate) fn to_der(self) -> Vec<u8> {
-        let mut fields = Vec::with_capacity(self.modulus.len() + self.exponent.len() + 8);
-        write_integer(self.modulus, &mut fields);
-        write_integer(self.exponent, &mut fields);
-        let mut der = Vec::with_capacity(fields.len() + 4);
-        der.push(SEQUENCE);
-        write_length(fields.len(), &mut der);
-        der.extend_from_slice(&fields);
-        der
+        write_integers(&[self.modulus, self.exponent])
     }
 
     /// Length of the modulus in bits.
     pub(crate) fn bits(&self) -> usize {
-        self.modulus
-            .first()
-            .map_or(0, |top| self.modulus.len() * 8 - top.leading_zeros() as usize)
+        bits(self.modulus)
     }
 
     pub(crate) fn exponent_is_65537(&self) -> bool {
         self.exponent == [1, 0, 1]
     }
+
+    /// The modulus, big-endian, without leading zeros.
+    pub fn modulus(&self) -> &'a [u8] {
+        self.modulus
+    }
+
+    /// The public exponent, big-endian, without leading zeros: any number, also one that no sound key has.
+    pub fn exponent(&self) -> &'a [u8] {
+        self.exponent
+    }
+}
+
+/// Reads a sequence of exactly `N` integers, big-endian, without leading zeros.
+///
+/// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), lengths may be padded or indefinite, integers are taken as
+/// unsigned, leading zeros are ignored, and so is anything after the sequence.
+pub(crate) fn read_integers<const N: usize>(mut der: &[u8]) -> Option<[&[u8]; N]> {
+    let indefinite = der.get(1) == Some(&INDEFINITE);
+    let mut fields = if indefinite {
+        der.strip_prefix(&[SEQUENCE, INDEFINITE])?
+    } else {
+        read_value(SEQUENCE, &mut der)?
+    };
+    let mut integers: [&[u8]; N] = [&[]; N];
+    for integer in &mut integers {
+        *integer = without_leading_zeros(read_value(INTEGER, &mut fields)?);
+    }
+    let complete = if indefinite {
+        fields.starts_with(&[0, 0])
+    } else {
+        fields.is_empty()
+    };
+    complete.then_some(integers)
+}
+
+/// Writes a sequence of integers in canonical DER, without ever moving what it has written.
+pub(crate) fn write_integers(integers: &[&[u8]]) -> Vec<u8> {
+    let length = integers.iter().map(|number| integer_len(number)).sum();
+    let mut der = Vec::with_capacity(length + LONGEST_HEADER);
+    der.push(SEQUENCE);
+    write_length(length, &mut der);
+    for number in integers {
+        write_integer(number, &mut der);
+    }
+    der
+}
+
+/// Wraps an `RSAPrivateKey` into the `PrivateKeyInfo` of PKCS#8 (RFC 5208, section 5).
+pub(crate) fn write_pkcs8(pkcs1: &[u8]) -> Vec<u8> {
+    /// Version 0, and the algorithm rsaEncryption with its parameter NULL.
+    const HEADER: &[u8] = b"\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    let length = HEADER.len() + 1 + length_len(pkcs1.len()) + pkcs1.len();
+    let mut der = Vec::with_capacity(length + LONGEST_HEADER);
+    der.push(SEQUENCE);
+    write_length(length, &mut der);
+    der.extend_from_slice(HEADER);
+    der.push(OCTET_STRING);
+    write_length(pkcs1.len(), &mut der);
+    der.extend_from_slice(pkcs1);
+    der
+}
+
+/// Length of a number without leading zeros, in bits.
+pub(crate) fn bits(number: &[u8]) -> usize {
+    number
+        .first()
+        .map_or(0, |top| number.len() * 8 - top.leading_zeros() as usize)
 }
 
 /// Reads one value with a definite length and moves `input` past it.
@@ -103,14 +146,31 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
 }
 
 fn write_integer(number: &[u8], out: &mut Vec<u8>) {
-    // A zero in front keeps the number positive; the number zero is one zero.
-    let padded = number.first().is_none_or(|top| *top >= 0x80);
     out.push(INTEGER);
-    write_length(number.len() + usize::from(padded), out);
-    if padded {
+    write_length(number.len() + usize::from(needs_zero(number)), out);
+    if needs_zero(number) {
         out.push(0);
     }
     out.extend_from_slice(number);
+}
+
+/// A zero in front keeps the number positive; the number zero is one zero.
+fn needs_zero(number: &[u8]) -> bool {
+    number.first().is_none_or(|top| *top >= 0x80)
+}
+
+/// What [`write_integer`] writes, in bytes.
+fn integer_len(number: &[u8]) -> usize {
+    let value = number.len() + usize::from(needs_zero(number));
+    1 + length_len(value) + value
+}
+
+/// What [`write_length`] writes, in bytes.
+fn length_len(length: usize) -> usize {
+    match length {
+        0..0x80 => 1,
+        _ => 1 + without_leading_zeros(&length.to_be_bytes()).len(),
+    }
 }
 
 fn write_length(length: usize, out: &mut Vec<u8>) {

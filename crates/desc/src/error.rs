@@ -272,8 +272,11 @@ pub enum KeyProblem {
     /// The public exponent is not 65537, where Tor insists on it.
     #[error("the exponent is not 65537")]
     Exponent,
-    /// The public exponent is beyond what the RSA implementation signs with.
-    #[error("the public exponent is above 2^33 - 1, which cannot be signed with here")]
+    /// The public exponent is beyond what [`RustCrypto`](crate::rsa::RustCrypto) signs with. It does verify with it.
+    #[error(
+        "the public exponent is above 2^33 - 1: the back end RustCrypto cannot sign with it, \
+         the back end OpenSsl (feature `openssl`) can"
+    )]
     LargeExponent,
 }
 

@@ -35,11 +35,13 @@ pub fn service_key(data: &[u8]) {
     let Ok(Ok(key)) = std::str::from_utf8(data).map(ServiceKey::from_pem) else {
         return;
     };
-    let again = key.to_pem().and_then(|pem| ServiceKey::from_pem(&pem));
-    assert_eq!(
-        again.map(|again| again.public_key().clone()),
-        Ok(key.public_key().clone())
-    );
+    for pem in [key.to_pem(), key.to_pkcs8_pem()] {
+        let again = ServiceKey::from_pem(&pem);
+        assert_eq!(
+            again.map(|again| again.public_key().clone()),
+            Ok(key.public_key().clone())
+        );
+    }
 }
 
 fn rewrite(points: &[IntroductionPoint]) {

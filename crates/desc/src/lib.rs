@@ -6,7 +6,7 @@ mod der;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
-mod rsa;
+pub mod rsa;
 mod tokens;
 pub mod v2;
 

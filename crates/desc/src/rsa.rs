@@ -1,106 +1,83 @@
-//! RSA: the one place that knows which implementation does it.
+//! RSA: private keys as numbers, and the one trait behind which the arithmetic is done.
 //!
-//! Keys and signatures cross this border as bytes only. The implementation is that of `tor-llcrypto`, which is the `rsa` crate
-//! underneath; another one (OpenSSL signs twice and verifies eight times as fast) has to offer these two types.
+//! Tor signs a bare SHA-1 with PKCS#1 v1.5 padding but without the DigestInfo that names the hash. Who does the exponentiations is the
+//! caller's choice: [`RustCrypto`] unless one of the functions that take a [`Backend`] is called, or `OpenSsl` with the feature
+//! `openssl`. Both give the same bytes and the same verdicts; OpenSSL signs twice and verifies eight times as fast, and also
+//! signs with public exponents above 2^33 - 1.
 //!
-//! Tor signs a bare SHA-1 with PKCS#1 v1.5 padding but without the DigestInfo that names the hash.
+//! ```
+//! use onionweave_desc::rsa::{PrivateKey, RustCrypto};
+//! use onionweave_desc::v2::{ServiceKey, UnverifiedDescriptor};
+//!
+//! // With the feature `openssl`, `OpenSsl` can stand wherever `RustCrypto` stands here.
+//! let private = PrivateKey::from_pem(include_str!("../testdata/plain/private_key"))?;
+//! let key = ServiceKey::new(private, &RustCrypto)?;
+//! let text = include_bytes!("../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+//! let descriptor = UnverifiedDescriptor::parse(text)?.verify_with(&RustCrypto)?;
+//! assert_eq!(descriptor.service_id(), key.service_id());
+//! # Ok::<(), onionweave_desc::Error>(())
+//! ```
 
-use std::sync::Arc;
+#[cfg(feature = "openssl")]
+mod open_ssl;
+mod private_key;
+mod rust_crypto;
 
-use rsa::hazmat::rsa_encrypt;
-use rsa::pkcs1::EncodeRsaPrivateKey;
-use rsa::traits::PublicKeyParts;
-use rsa::{BigUint, RsaPrivateKey, RsaPublicKey};
-use tor_llcrypto::pk::rsa::KeyPair;
-use zeroize::Zeroizing;
+#[cfg(feature = "openssl")]
+pub use open_ssl::OpenSsl;
+pub use private_key::PrivateKey;
+pub use rust_crypto::RustCrypto;
 
-use crate::der::{MODULUS_BITS, PublicParts};
+use crate::der::MODULUS_BITS;
+pub use crate::der::PublicParts;
 use crate::error::KeyProblem;
 
-/// Length of a signature in bytes.
-pub(crate) const SIGNATURE_LEN: usize = MODULUS_BITS / 8;
+/// Length of a signature in bytes: that of the modulus.
+pub const SIGNATURE_LEN: usize = MODULUS_BITS / 8;
 
-/// A private key of any size up to 1024 bits. Its parts are wiped when the last clone is dropped.
-#[derive(Clone)]
-pub(crate) struct PrivateKey(Arc<KeyPair>);
+/// An implementation of RSA for keys of 1024 bits.
+///
+/// ```
+/// use onionweave_desc::rsa::{Backend, PrivateKey, RustCrypto};
+/// use onionweave_desc::v2::PublicKey;
+///
+/// /// Works for any back end.
+/// fn round_trip<B: Backend>(rsa: &B, private: &PrivateKey, public: &PublicKey) -> bool {
+///     let Ok(key) = rsa.load(private) else { return false };
+///     let Some(signature) = B::sign(&key, &[7; 20]) else { return false };
+///     rsa.recover(public.parts(), &signature).as_deref() == Some(&[7; 20])
+/// }
+///
+/// let private = PrivateKey::from_pem(include_str!("../testdata/plain/private_key"))?;
+/// let public = PublicKey::from_der(&private.public_der())?;
+/// assert!(round_trip(&RustCrypto, &private, &public));
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
+pub trait Backend {
+    /// A private key, ready to sign. It wipes itself when it is dropped.
+    type Key: Send + Sync + 'static;
 
-impl PrivateKey {
-    /// A new key of 1024 bits. `None` cannot happen with a working random source.
-    pub(crate) fn generate(rng: &mut impl rand::CryptoRng) -> Option<Self> {
-        KeyPair::generate(rng).ok().map(|key| Self(Arc::new(key)))
-    }
+    /// Makes a key ready. Its numbers have been checked: see [`PrivateKey`].
+    ///
+    /// # Errors
+    /// What keeps this implementation from using the key, such as [`KeyProblem::LargeExponent`].
+    fn load(&self, key: &PrivateKey) -> Result<Self::Key, KeyProblem>;
 
-    /// Reads the `RSAPrivateKey` of PKCS#1 and checks that its parts fit together.
-    pub(crate) fn from_pkcs1(der: &[u8]) -> Result<Self, KeyProblem> {
-        // The numbers are looked at first: the checks are expensive for large ones, and a large exponent has its own error.
-        let parts = rsa::pkcs1::RsaPrivateKey::try_from(der).map_err(|_| KeyProblem::Damaged)?;
-        let public = PublicParts {
-            modulus: parts.modulus.as_bytes(),
-            exponent: parts.public_exponent.as_bytes(),
-        };
-        if public.bits() > MODULUS_BITS {
-            return Err(KeyProblem::Size { bits: public.bits() });
-        }
-        if BigUint::from_bytes_be(public.exponent) > BigUint::from(RsaPublicKey::MAX_PUB_EXPONENT) {
-            return Err(KeyProblem::LargeExponent);
-        }
-        KeyPair::from_der(der)
-            .map(|key| Self(Arc::new(key)))
-            .ok_or(KeyProblem::Damaged)
-    }
+    /// Pads and signs a SHA-1 digest: `RSA_private_encrypt` with PKCS#1 padding, as C Tor calls it
+    /// (lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always gives the same signature.
+    ///
+    /// `None` if the result does not verify: one prime's half computed wrongly would give the other prime away to whoever
+    /// sees the signature, so every implementation must check before it lets go of one.
+    fn sign(key: &Self::Key, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]>;
 
-    /// Reads the `PrivateKeyInfo` of PKCS#8.
-    pub(crate) fn from_pkcs8(der: &[u8]) -> Result<Self, KeyProblem> {
-        let info = rsa::pkcs8::PrivateKeyInfo::try_from(der).map_err(|_| KeyProblem::Damaged)?;
-        if info.algorithm.assert_algorithm_oid(rsa::pkcs1::ALGORITHM_OID).is_err() {
-            return Err(KeyProblem::Damaged);
-        }
-        Self::from_pkcs1(info.private_key)
-    }
-
-    pub(crate) fn to_pkcs1(&self) -> Option<Zeroizing<Vec<u8>>> {
-        Some(self.0.as_key().to_pkcs1_der().ok()?.to_bytes())
-    }
-
-    /// The public key in canonical DER.
-    pub(crate) fn public_der(&self) -> Vec<u8> {
-        let key: &RsaPrivateKey = self.0.as_key();
-        let (modulus, exponent) = (key.n().to_bytes_be(), key.e().to_bytes_be());
-        PublicParts {
-            modulus: &modulus,
-            exponent: &exponent,
-        }
-        .to_der()
-    }
-
-    /// Pads and signs. The same digest gives the same signature. `None` if the result does not verify, or the key does not have
-    /// 1024 bits.
-    pub(crate) fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
-        self.0.sign(digest).ok()?.try_into().ok()
-    }
-}
-
-/// What the holder of the private key padded and signed, which C Tor gets from `crypto_pk_public_checksig`
-/// (lib/crypt_ops/crypto_rsa_openssl.c:444, that is OpenSSL's `RSA_public_decrypt`). `None` if there is no such thing.
-pub(crate) fn recover(key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
-    let modulus = BigUint::from_bytes_be(key.modulus);
-    let exponent = BigUint::from_bytes_be(key.exponent);
-    let signature_number = BigUint::from_bytes_be(signature);
-    // OpenSSL refuses each of these; an even modulus fails in its Montgomery multiplication.
-    let odd = key.modulus.last().is_some_and(|byte| byte % 2 == 1);
-    if !odd || exponent >= modulus || signature.len() > key.modulus.len() || signature_number >= modulus {
-        return None;
-    }
-    let key_number = RsaPublicKey::new_unchecked(modulus, exponent);
-    let number = rsa_encrypt(&key_number, &signature_number).ok()?.to_bytes_be();
-    // The block is 00 01 FF.. 00 payload. As a number it has lost its leading zero, and must have lost just that one.
-    if number.len() + 1 != key.modulus.len() {
-        return None;
-    }
-    let padding = number.strip_prefix(&[1])?;
-    let filled = padding.iter().take_while(|byte| **byte == 0xff).count();
-    if filled < 8 {
-        return None;
-    }
-    padding.get(filled..)?.strip_prefix(&[0]).map(<[u8]>::to_vec)
+    /// What the holder of the private key padded and signed: `RSA_public_decrypt` with PKCS#1 padding, as C Tor calls it
+    /// (crypto_rsa_openssl.c:444). `None` if there is no such thing.
+    ///
+    /// `key` may be any two numbers of which the first has 1024 bits, `signature` any bytes. In detail, OpenSSL 3.0 refuses
+    ///
+    /// - an even modulus, and an exponent that is not below it (crypto/rsa/rsa_ossl.c, crypto/bn/bn_exp.c);
+    /// - a signature that is longer than the modulus, or not below it as a number; a shorter one is as good as one with
+    ///   zeros in front;
+    /// - a block that is not `00 01`, eight or more bytes `FF`, `00` and the payload, which may be empty (rsa_pk1.c).
+    fn recover(&self, key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>>;
 }

@@ -16,7 +16,7 @@ use crate::base64;
 use crate::bytes::{find, find_byte, split_at};
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem, Malformed, Section};
-use crate::rsa;
+use crate::rsa::PrivateKey;
 
 /// The rules for one known keyword. Every keyword may stand once.
 #[derive(Debug)]
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
     fn check_unknown(&self, object: &Object<'_>) -> Result<(), Error> {
         let valid = match object.label {
             b"RSA PUBLIC KEY" => PublicParts::from_der(&object.body).is_some(),
-            b"RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1(&object.body).is_ok(),
+            b"RSA PRIVATE KEY" => PrivateKey::up_to_1024_bits(&object.body).is_ok(),
             _ => true,
         };
         if !valid {

@@ -14,8 +14,7 @@
 //! refuses or hashes differently. A publisher must know what directories and clients do with a text, so this module follows
 //! `feature/dirparse/parsecommon.c` and `feature/rend/rendparse.c` instead, verdict for verdict. The tests hold the table.
 //!
-//! Two differences are known, neither of which makes a text mean something else: OpenSSL also reads DER tags in their long form, and
-//! tests the primes of a private key, should an unknown item have one as its object.
+//! One difference is known, which does not make a text mean something else: OpenSSL also reads DER tags in their long form.
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 

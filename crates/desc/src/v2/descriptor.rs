@@ -10,6 +10,7 @@ use sha1::{Digest, Sha1};
 use super::{IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, PublicKey, introduction_point};
 use crate::bytes::{find, find_byte, is_c_space, parse_number, split_at};
 use crate::error::{ClientAuthorization, Error, Section};
+use crate::rsa::{Backend, RustCrypto};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
 /// Every descriptor begins with this, up to the last byte (rendparse.c:97).
@@ -154,9 +155,27 @@ impl UnverifiedDescriptor {
     /// # Errors
     /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
     pub fn verify(self) -> Result<Descriptor, Error> {
+        self.verify_with(&RustCrypto)
+    }
+
+    /// As [`verify`](Self::verify), with the signature checked by `rsa`.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::RustCrypto;
+    /// use onionweave_desc::v2::UnverifiedDescriptor;
+    ///
+    /// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// let descriptor = UnverifiedDescriptor::parse(text)?.verify_with(&RustCrypto)?;
+    /// assert_eq!(descriptor.text(), text);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
+    pub fn verify_with(self, rsa: &impl Backend) -> Result<Descriptor, Error> {
         let descriptor = self.descriptor;
         let digest = Sha1::digest(split_at(&descriptor.text, descriptor.signed_len).0).into();
-        descriptor.public_key.verify(&digest, &self.signature)?;
+        descriptor.public_key.verify_with(rsa, &digest, &self.signature)?;
         let computed = DescriptorId::new(&descriptor.service_id(), &descriptor.secret_id_part);
         if descriptor.descriptor_id != computed {
             return Err(Error::WrongDescriptorId {

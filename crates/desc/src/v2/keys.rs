@@ -10,10 +10,8 @@ use zeroize::Zeroizing;
 use crate::base64;
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem};
-use crate::rsa::{self, SIGNATURE_LEN};
+use crate::rsa::{Backend, PrivateKey, RustCrypto, SIGNATURE_LEN};
 use crate::tokens::PUBLIC_KEY;
-
-const PRIVATE_KEY: &str = "RSA PRIVATE KEY";
 
 /// A public RSA key of 1024 bits with any exponent.
 ///
@@ -53,7 +51,7 @@ impl PublicKey {
     /// Whether the public exponent is 65537, which clients demand of the keys of introduction points
     /// (`crypto_pk_public_exponent_ok`), though not of permanent keys.
     pub fn exponent_is_65537(&self) -> bool {
-        self.parts().is_some_and(|parts| parts.exponent_is_65537())
+        self.parts().exponent_is_65537()
     }
 
     /// Checks a signature over a SHA-1 digest: PKCS#1 v1.5 padding, without the DigestInfo.
@@ -63,16 +61,27 @@ impl PublicKey {
     /// # Errors
     /// [`Error::WrongSignature`].
     pub fn verify(&self, digest: &[u8; 20], signature: &[u8]) -> Result<(), Error> {
-        let recovered = self.parts().and_then(|parts| rsa::recover(parts, signature));
-        match recovered {
+        self.verify_with(&RustCrypto, digest, signature)
+    }
+
+    /// As [`verify`](Self::verify), computed by `rsa`.
+    ///
+    /// # Errors
+    /// [`Error::WrongSignature`].
+    pub fn verify_with(&self, rsa: &impl Backend, digest: &[u8; 20], signature: &[u8]) -> Result<(), Error> {
+        match rsa.recover(self.parts(), signature) {
             Some(payload) if payload.starts_with(digest) => Ok(()),
             _ => Err(Error::WrongSignature),
         }
     }
 
-    /// The two numbers. Never `None`, since `der` was written from two numbers.
-    fn parts(&self) -> Option<PublicParts<'_>> {
-        PublicParts::from_der(&self.der)
+    /// The two numbers.
+    pub fn parts(&self) -> PublicParts<'_> {
+        // It was written from two numbers, and is read again as such.
+        PublicParts::from_der(&self.der).unwrap_or(PublicParts {
+            modulus: &[],
+            exponent: &[],
+        })
     }
 }
 
@@ -104,18 +113,45 @@ impl fmt::Debug for PublicKey {
 /// ```
 #[derive(Clone)]
 pub struct ServiceKey {
-    private: rsa::PrivateKey,
+    private: Arc<PrivateKey>,
+    signer: Arc<Signer>,
     public: PublicKey,
 }
 
+/// [`Backend::sign`] with a key that is ready, of whichever back end.
+type Signer = dyn Fn(&[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> + Send + Sync;
+
 impl ServiceKey {
+    /// The key with these numbers, with which `rsa` will sign.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::{PrivateKey, RustCrypto};
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let private = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let key = ServiceKey::new(private, &RustCrypto)?;
+    /// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`] if the back end cannot use the key: see [`KeyProblem::LargeExponent`].
+    pub fn new<B: Backend>(private: PrivateKey, rsa: &B) -> Result<Self, Error> {
+        let public = PublicKey::from_der(&private.public_der())?;
+        let key = rsa.load(&private).map_err(Error::PrivateKey)?;
+        Ok(Self {
+            private: Arc::new(private),
+            signer: Arc::new(move |digest| B::sign(&key, digest)),
+            public,
+        })
+    }
+
     /// Makes a new key.
     ///
     /// # Errors
     /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
     pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
-        let private = rsa::PrivateKey::generate(rng).ok_or(Error::PrivateKey(KeyProblem::Damaged))?;
-        Self::new(private)
+        Self::new(PrivateKey::generate(rng)?, &RustCrypto)
     }
 
     /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
@@ -124,27 +160,22 @@ impl ServiceKey {
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
     /// that is no private key apart.
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        read_pem(pem).map_err(Error::PrivateKey).and_then(Self::new)
-    }
-
-    fn new(private: rsa::PrivateKey) -> Result<Self, Error> {
-        let public = PublicKey::from_der(&private.public_der()).map_err(|error| match error {
-            Error::PublicKey(problem) => Error::PrivateKey(problem),
-            other => other,
-        })?;
-        Ok(Self { private, public })
+        Self::new(PrivateKey::from_pem(pem)?, &RustCrypto)
     }
 
     /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
-    ///
-    /// # Errors
-    /// [`Error::PrivateKey`] if the key cannot be encoded, which has no known cause.
-    pub fn to_pem(&self) -> Result<Zeroizing<String>, Error> {
-        let der = self.private.to_pkcs1().ok_or(Error::PrivateKey(KeyProblem::Damaged))?;
-        // Large enough that the string is never moved, which would leave a copy behind.
-        let mut pem = Zeroizing::new(String::with_capacity(der.len() * 2 + 128));
-        base64::encode_object(PRIVATE_KEY, &der, &mut pem);
-        Ok(pem)
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        self.private.to_pem()
+    }
+
+    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
+        self.private.to_pkcs8_pem()
+    }
+
+    /// The numbers of the key.
+    pub fn private_key(&self) -> &PrivateKey {
+        &self.private
     }
 
     /// The ID of the service.
@@ -163,7 +194,7 @@ impl ServiceKey {
     /// # Errors
     /// [`Error::SigningFailed`] if the result does not verify: the machine computed wrongly.
     pub fn sign_digest(&self, digest: &[u8; 20]) -> Result<[u8; SIGNATURE_LEN], Error> {
-        self.private.sign(digest).ok_or(Error::SigningFailed)
+        (self.signer)(digest).ok_or(Error::SigningFailed)
     }
 }
 
@@ -171,27 +202,6 @@ impl fmt::Debug for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServiceKey").field(&self.service_id()).finish()
     }
-}
-
-fn read_pem(pem: &str) -> Result<rsa::PrivateKey, KeyProblem> {
-    let (_, block) = pem.split_once("-----BEGIN ").ok_or(KeyProblem::NotPem)?;
-    let (label, block) = block.split_once("-----").ok_or(KeyProblem::Pem)?;
-    let read = match label {
-        PRIVATE_KEY => rsa::PrivateKey::from_pkcs1,
-        "PRIVATE KEY" => rsa::PrivateKey::from_pkcs8,
-        "ENCRYPTED PRIVATE KEY" => return Err(KeyProblem::Encrypted),
-        // A label of sensible length: nothing that follows an unclosed `-----BEGIN` may reach a log.
-        other => return Err(KeyProblem::Label(other.chars().take(40).collect())),
-    };
-    let (body, _) = block.split_once("-----END ").ok_or(KeyProblem::Pem)?;
-    // The header of RFC 1421 that OpenSSL writes into encrypted PKCS#1 files.
-    if body.contains("ENCRYPTED") && body.contains("Proc-Type:") {
-        return Err(KeyProblem::Encrypted);
-    }
-    let der = base64::decode(body.as_bytes())
-        .map(Zeroizing::new)
-        .ok_or(KeyProblem::Pem)?;
-    read(&der)
 }
 
 #[cfg(test)]
@@ -261,14 +271,15 @@ mod tests {
     fn generated_keys_can_be_written_and_read() {
         let key = ServiceKey::generate(&mut rand::rng()).unwrap();
         assert!(key.public_key().exponent_is_65537());
-        let again = ServiceKey::from_pem(&key.to_pem().unwrap()).unwrap();
+        let again = ServiceKey::from_pem(&key.to_pem()).unwrap();
         assert_eq!(again.public_key(), key.public_key());
     }
 
     #[test]
     fn writes_the_file_that_tor_wrote() {
         let key = ServiceKey::from_pem(PLAIN).unwrap();
-        assert_eq!(*key.to_pem().unwrap(), PLAIN);
+        assert_eq!(*key.to_pem(), PLAIN);
+        assert_eq!(*key.to_pkcs8_pem(), PKCS8);
         assert_eq!(key.public_key().to_string(), PUBLIC);
     }
 

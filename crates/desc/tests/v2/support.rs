@@ -26,8 +26,13 @@ pub(crate) fn key(pem: &[u8]) -> ServiceKey {
     ServiceKey::from_pem(std::str::from_utf8(pem).unwrap()).unwrap()
 }
 
+/// Parses and verifies; every back end for RSA must come to the same verdict.
 pub(crate) fn verify(text: &[u8]) -> Result<Descriptor, Error> {
-    UnverifiedDescriptor::parse(text)?.verify()
+    let parsed = UnverifiedDescriptor::parse(text)?;
+    let verdict = parsed.clone().verify();
+    #[cfg(feature = "openssl")]
+    assert_eq!(parsed.verify_with(&onionweave_desc::rsa::OpenSsl), verdict);
+    verdict
 }
 
 /// The points of a recording.

@@ -1,0 +1,248 @@
+//! Private keys as numbers: reading, checking and writing them.
+
+use std::fmt;
+
+use ::rsa::BigUint;
+use ::rsa::pkcs1::EncodeRsaPrivateKey as _;
+use ::rsa::pkcs8::PrivateKeyInfo;
+use num_bigint_dig::ModInverse as _;
+use num_bigint_dig::prime::probably_prime;
+use tor_llcrypto::pk::rsa::KeyPair;
+use zeroize::Zeroizing;
+
+use crate::base64;
+use crate::der::{MODULUS_BITS, PublicParts, bits, read_integers, write_integers, write_pkcs8};
+use crate::error::{Error, KeyProblem};
+
+pub(crate) const PKCS1_LABEL: &str = "RSA PRIVATE KEY";
+const PKCS8_LABEL: &str = "PRIVATE KEY";
+const ENCRYPTED_PKCS8_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+/// Rounds of Miller and Rabin, each of which lets one composite number in four pass at most; a test of Lucas follows.
+const PRIMALITY_ROUNDS: usize = 20;
+
+/// The numbers of a private key of 1024 bits, which have been checked as C Tor has them checked when it reads a key.
+///
+/// They are wiped from memory when the key is dropped, and are never printed. To sign, a key is given to a
+/// [`Backend`](super::Backend), as [`ServiceKey::new`](crate::v2::ServiceKey::new) does.
+///
+/// ```
+/// use onionweave_desc::rsa::PrivateKey;
+///
+/// let key = PrivateKey::from_pem(include_str!("../../testdata/keys/pkcs8.pem"))?;
+/// assert_eq!(*key.to_pem(), include_str!("../../testdata/plain/private_key"));
+/// assert_eq!(key.public_parts().exponent(), [1, 0, 1]);
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct PrivateKey {
+    modulus: Vec<u8>,
+    public_exponent: Vec<u8>,
+    exponent: Secret,
+    primes: [Secret; 2],
+    crt_exponents: [Secret; 2],
+    coefficient: Secret,
+}
+
+/// A number, big-endian, without leading zeros.
+type Secret = Zeroizing<Vec<u8>>;
+
+impl PrivateKey {
+    /// Makes a new key, with the public exponent 65537.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
+    pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
+        let damaged = Error::PrivateKey(KeyProblem::Damaged);
+        let key = KeyPair::generate(rng).map_err(|_| damaged.clone())?;
+        let der = key.as_key().to_pkcs1_der().map_err(|_| damaged)?.to_bytes();
+        Self::from_pkcs1_der(&der)
+    }
+
+    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
+    /// that is no private key apart.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        read_pem(pem).map_err(Error::PrivateKey)
+    }
+
+    /// Reads the `RSAPrivateKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
+    /// (`crypto_pk_asn1_decode_private`, lib/crypt_ops/crypto_rsa_openssl.c:632).
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`].
+    pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, Error> {
+        read_pkcs1(der).map_err(Error::PrivateKey)
+    }
+
+    /// Reads and checks a key of any size up to 1024 bits (`rsa_private_key_too_long`, crypto_rsa_openssl.c:577).
+    pub(crate) fn up_to_1024_bits(der: &[u8]) -> Result<Self, KeyProblem> {
+        let [version, n, e, d, p, q, dp, dq, coefficient] = read_integers(der).ok_or(KeyProblem::Damaged)?;
+        if bits(n) > MODULUS_BITS {
+            return Err(KeyProblem::Size { bits: bits(n) });
+        }
+        // Version 0 has two primes. The checks are expensive for large numbers.
+        let numbers = [e, d, p, q, dp, dq, coefficient];
+        if !version.is_empty() || numbers.iter().any(|number| bits(number) > MODULUS_BITS) {
+            return Err(KeyProblem::Damaged);
+        }
+        let secret = |number: &[u8]| Zeroizing::new(number.to_vec());
+        let key = Self {
+            modulus: n.to_vec(),
+            public_exponent: e.to_vec(),
+            exponent: secret(d),
+            primes: [p, q].map(secret),
+            crt_exponents: [dp, dq].map(secret),
+            coefficient: secret(coefficient),
+        };
+        key.is_consistent().then_some(key).ok_or(KeyProblem::Damaged)
+    }
+
+    /// The public half in canonical DER, which [`PublicKey::from_der`](crate::v2::PublicKey::from_der) reads.
+    pub fn public_der(&self) -> Vec<u8> {
+        self.public_parts().to_der()
+    }
+
+    /// The modulus and the public exponent.
+    pub fn public_parts(&self) -> PublicParts<'_> {
+        PublicParts {
+            modulus: &self.modulus,
+            exponent: &self.public_exponent,
+        }
+    }
+
+    /// The private exponent d. As all these numbers, it is big-endian, without leading zeros.
+    pub fn exponent(&self) -> &[u8] {
+        &self.exponent
+    }
+
+    /// The primes p and q.
+    pub fn primes(&self) -> [&[u8]; 2] {
+        self.primes.each_ref().map(|prime| prime.as_slice())
+    }
+
+    /// d mod (p - 1), and d mod (q - 1).
+    pub fn crt_exponents(&self) -> [&[u8]; 2] {
+        self.crt_exponents.each_ref().map(|exponent| exponent.as_slice())
+    }
+
+    /// The inverse of q mod p.
+    pub fn coefficient(&self) -> &[u8] {
+        &self.coefficient
+    }
+
+    /// The `RSAPrivateKey` of PKCS#1 in canonical DER.
+    pub fn to_pkcs1_der(&self) -> Zeroizing<Vec<u8>> {
+        let PublicParts { modulus, exponent } = self.public_parts();
+        let ([p, q], [dp, dq]) = (self.primes(), self.crt_exponents());
+        let version: &[u8] = &[];
+        Zeroizing::new(write_integers(&[
+            version,
+            modulus,
+            exponent,
+            self.exponent(),
+            p,
+            q,
+            dp,
+            dq,
+            self.coefficient(),
+        ]))
+    }
+
+    /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        secret_pem(PKCS1_LABEL, &self.to_pkcs1_der())
+    }
+
+    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
+        secret_pem(PKCS8_LABEL, &Zeroizing::new(write_pkcs8(&self.to_pkcs1_der())))
+    }
+
+    /// What OpenSSL's `RSA_check_key` asks (crypto/rsa/rsa_chk.c), which C Tor calls for every private key that it reads.
+    fn is_consistent(&self) -> bool {
+        let number = |bytes: &[u8]| Zeroizing::new(BigUint::from_bytes_be(bytes));
+        let one = &BigUint::from(1_u8);
+        let (n, e, d) = (
+            number(&self.modulus),
+            number(&self.public_exponent),
+            number(&self.exponent),
+        );
+        let [p, q] = self.primes().map(number);
+        let [dp, dq] = self.crt_exponents().map(number);
+        let odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+        // These are cheap. Without the first, what follows would divide by zero.
+        if *p <= *one || *q <= *one || *n != &*p * &*q || !odd(&self.public_exponent) || *e == *one {
+            return false;
+        }
+        let [below_p, below_q] = [&p, &q].map(|prime| Zeroizing::new(&**prime - one));
+        let product = Zeroizing::new(&*d * &*e);
+        // To be 1 modulo the least common multiple of both is to be 1 modulo each.
+        let inverse = |below: &BigUint| &*product % below == one % below;
+        inverse(&below_p)
+            && inverse(&below_q)
+            && *dp == &*d % &*below_p
+            && *dq == &*d % &*below_q
+            && (&*q)
+                .mod_inverse(&*p)
+                .and_then(|coefficient| coefficient.to_biguint())
+                .is_some_and(|coefficient| *number(&self.coefficient) == *Zeroizing::new(coefficient))
+            && [&p, &q].iter().all(|prime| probably_prime(prime, PRIMALITY_ROUNDS))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey").finish_non_exhaustive()
+    }
+}
+
+fn secret_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    // Large enough that the string is never moved, which would leave a copy behind.
+    let mut pem = Zeroizing::new(String::with_capacity(der.len() * 2 + 128));
+    base64::encode_object(label, der, &mut pem);
+    pem
+}
+
+fn read_pem(pem: &str) -> Result<PrivateKey, KeyProblem> {
+    let (_, block) = pem.split_once("-----BEGIN ").ok_or(KeyProblem::NotPem)?;
+    let (label, block) = block.split_once("-----").ok_or(KeyProblem::Pem)?;
+    let read = match label {
+        PKCS1_LABEL => read_pkcs1,
+        PKCS8_LABEL => read_pkcs8,
+        ENCRYPTED_PKCS8_LABEL => return Err(KeyProblem::Encrypted),
+        // A label of sensible length: nothing that follows an unclosed `-----BEGIN` may reach a log.
+        other => return Err(KeyProblem::Label(other.chars().take(40).collect())),
+    };
+    let (body, _) = block.split_once("-----END ").ok_or(KeyProblem::Pem)?;
+    // The header of RFC 1421 that OpenSSL writes into encrypted PKCS#1 files.
+    if body.contains("ENCRYPTED") && body.contains("Proc-Type:") {
+        return Err(KeyProblem::Encrypted);
+    }
+    let der = base64::decode(body.as_bytes())
+        .map(Zeroizing::new)
+        .ok_or(KeyProblem::Pem)?;
+    read(&der)
+}
+
+fn read_pkcs1(der: &[u8]) -> Result<PrivateKey, KeyProblem> {
+    let key = PrivateKey::up_to_1024_bits(der)?;
+    match key.public_parts().bits() {
+        MODULUS_BITS => Ok(key),
+        bits => Err(KeyProblem::Size { bits }),
+    }
+}
+
+fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyProblem> {
+    let info = PrivateKeyInfo::try_from(der).map_err(|_| KeyProblem::Damaged)?;
+    if info
+        .algorithm
+        .assert_algorithm_oid(::rsa::pkcs1::ALGORITHM_OID)
+        .is_err()
+    {
+        return Err(KeyProblem::Damaged);
+    }
+    read_pkcs1(info.private_key)
+}
