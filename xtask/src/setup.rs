@@ -38,6 +38,14 @@ pub(crate) fn ensure_packages(packages: &[&str]) -> anyhow::Result<()> {
         .with_context(|| format!("these Debian packages could not be installed: {list}"))
 }
 
+/// What the feature `openssl` is built with.
+pub(crate) fn ensure_openssl() -> anyhow::Result<()> {
+    if succeeds("pkg-config", &["--exists", "openssl"]) {
+        return Ok(());
+    }
+    ensure_packages(&["libssl-dev", "pkg-config"])
+}
+
 /// Whether dpkg has a package in working order. Where there is no dpkg, nothing counts as installed.
 fn is_installed(package: &str) -> bool {
     let status = Command::new("dpkg-query")

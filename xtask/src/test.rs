@@ -59,15 +59,22 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
                 .args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]),
         )
     });
+    report.check("OpenSSL to build with", setup::ensure_openssl);
     report.check("lints", || {
-        setup::run(
-            workspace
-                .cargo()
-                .args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-Dwarnings"]),
-        )
+        let mut clippy = workspace.cargo();
+        clippy.args([
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-features",
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ]);
+        setup::run(&mut clippy)
     });
     report.check("lints without features", || {
-        for package in ["onionweave-control", "onionweave-publish"] {
+        for package in ["onionweave-control", "onionweave-desc", "onionweave-publish"] {
             let mut clippy = workspace.cargo();
             clippy.args([
                 "clippy",
@@ -88,6 +95,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
             "test",
             "--quiet",
             "--workspace",
+            "--all-features",
             "--no-fail-fast",
             "--lib",
             "--bins",
@@ -100,12 +108,19 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
     });
     report.tests("documentation tests", || {
         let mut tests = workspace.cargo();
-        tests.args(["test", "--quiet", "--workspace", "--no-fail-fast", "--doc"]);
+        tests.args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+            "--doc",
+        ]);
         Ok(tests)
     });
     report.check("documentation", || {
         let mut doc = workspace.cargo();
-        doc.args(["doc", "--quiet", "--workspace", "--no-deps"]);
+        doc.args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps"]);
         setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
     });
 }
@@ -368,6 +383,7 @@ impl Workspace {
             "test",
             "--quiet",
             "--workspace",
+            "--all-features",
             "--no-run",
             "--message-format=json",
             "--test",
