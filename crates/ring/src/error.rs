@@ -82,6 +82,13 @@ pub enum Error {
         problem: LineProblem,
     },
 
+    /// Microdescriptors cannot be read.
+    #[error("microdescriptors: {message}")]
+    Microdescriptors {
+        /// What is wrong and where, in the words of the parser.
+        message: String,
+    },
+
     /// A consensus cannot be read.
     #[error("{form}{}: {message}", lines_from(*.first_line))]
     Consensus {

@@ -23,6 +23,7 @@ use crate::{Error, text};
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Fingerprint([u8; 20]);
 
 impl Fingerprint {
@@ -76,6 +77,8 @@ impl fmt::Debug for Fingerprint {
         write!(f, "Fingerprint({self})")
     }
 }
+
+text::serde_as_text!(Fingerprint, "a relay fingerprint: 40 hexadecimal digits");
 
 /// A nickname is 1 to 19 ASCII letters and digits (feature/nodelist/nickname.c:19, core/or/or.h:112,553).
 pub(crate) fn is_legal_nickname(text: &str) -> bool {

@@ -133,6 +133,29 @@ impl HashRing {
     }
 }
 
+/// A sequence of fingerprints in ascending order.
+#[cfg(feature = "serde")]
+impl serde::Serialize for HashRing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.fingerprints)
+    }
+}
+
+/// As [`HashRing::new`]: in any order.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for HashRing {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Fingerprint>::deserialize(deserializer).map(Self::new)
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for HashRing {
+    fn arbitrary(input: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        input.arbitrary_iter()?.collect()
+    }
+}
+
 impl fmt::Debug for HashRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("HashRing").field(&self.fingerprints).finish()

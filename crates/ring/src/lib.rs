@@ -2,6 +2,7 @@
 
 mod arcs;
 mod distance;
+mod ed25519_identity;
 mod error;
 mod fingerprint;
 mod hash_ring;
@@ -14,6 +15,7 @@ pub mod v2;
 pub mod fuzz;
 
 pub use distance::Distance;
+pub use ed25519_identity::Ed25519Identity;
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use hash_ring::HashRing;

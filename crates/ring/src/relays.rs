@@ -8,6 +8,9 @@
 //! | plain consensus | `GETINFO dir/status-vote/current/consensus`, `cached-consensus` | tor-netdoc |
 //! | microdesc consensus | `GETINFO dir/status-vote/current/consensus-microdesc`, `cached-microdesc-consensus` | tor-netdoc |
 //!
+//! [`Microdescriptors`] (`GETINFO md/all`), also read by tor-netdoc, add the relays' Ed25519 identities to a
+//! microdesc consensus, or to the router statuses of a Tor that uses them.
+//!
 //! Specification: dir-spec, sections 3.4.1 and 3.9.2 ("Router status section"); control-spec, section 3.9 (`ns/all`).
 //!
 //! # Why a scanner of our own for router statuses
@@ -32,14 +35,36 @@
 //! deserves no more trust than its source. [`Lifetime`] is returned for the caller, who has a clock, to judge.
 
 mod consensus;
+mod lifetime;
+mod microdescriptors;
+mod relay;
 mod router_status;
 
 use core::fmt;
 
-use crate::{Error, Fingerprint, HashRing, UnixTime};
+use crate::{Error, HashRing};
+
+pub use lifetime::Lifetime;
+pub use microdescriptors::Microdescriptors;
+pub use relay::Relay;
 
 /// The kinds of documents that list relays.
+///
+/// ```
+/// use onionweave_ring::relays::{Form, RelayList};
+///
+/// let list = RelayList::parse(include_str!("../testdata/v2-network/ns_all.txt"))?;
+/// assert_eq!(list.form(), Form::RouterStatuses);
+/// assert_eq!(list.form().to_string(), "router-status list");
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum Form {
     /// Router statuses alone: `GETINFO ns/all` or a `NEWCONSENSUS` event.
@@ -92,65 +117,6 @@ pub enum LineProblem {
     NoFlags,
 }
 
-/// A relay, as far as the ring is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    fingerprint: Fingerprint,
-    nickname: Box<str>,
-    is_hsdir: bool,
-}
-
-impl Relay {
-    /// The relay's identity.
-    pub const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-
-    /// What the relay calls itself: 1 to 19 letters and digits, neither unique nor proven.
-    pub fn nickname(&self) -> &str {
-        &self.nickname
-    }
-
-    /// Whether the relay has the HSDir flag, that is, serves as an onion-service directory.
-    pub const fn is_hsdir(&self) -> bool {
-        self.is_hsdir
-    }
-}
-
-/// When a consensus holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetime {
-    valid_after: UnixTime,
-    fresh_until: UnixTime,
-    valid_until: UnixTime,
-}
-
-impl Lifetime {
-    /// The lifetime that `GETINFO consensus/valid-after`, `fresh-until` and `valid-until` tell.
-    pub const fn new(valid_after: UnixTime, fresh_until: UnixTime, valid_until: UnixTime) -> Self {
-        Self {
-            valid_after,
-            fresh_until,
-            valid_until,
-        }
-    }
-
-    /// From when on it holds.
-    pub const fn valid_after(&self) -> UnixTime {
-        self.valid_after
-    }
-
-    /// Until when it is the newest.
-    pub const fn fresh_until(&self) -> UnixTime {
-        self.fresh_until
-    }
-
-    /// Until when it holds.
-    pub const fn valid_until(&self) -> UnixTime {
-        self.valid_until
-    }
-}
-
 /// The relays of a network, at least one.
 ///
 /// ```
@@ -167,9 +133,16 @@ impl Lifetime {
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "unchecked::RelayList")
+)]
 pub struct RelayList {
     form: Form,
+    /// Not empty.
     relays: Vec<Relay>,
+    /// There for consensuses alone.
     lifetime: Option<Lifetime>,
 }
 
@@ -187,6 +160,19 @@ impl RelayList {
     /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no such line; else as
     /// the function for the form.
     pub fn parse(document: &str) -> Result<Self, Error> {
+        Self::parse_with(document, &Microdescriptors::default())
+    }
+
+    /// As [`parse`](Self::parse), and looks up each relay's Ed25519 identity in its microdescriptor.
+    ///
+    /// A microdesc consensus names the microdescriptors, and so do the router statuses of a Tor that uses them, as
+    /// clients do: where others give the digest of a server descriptor, they give the first 20 bytes of the
+    /// microdescriptor's digest. A relay whose microdescriptor is not there, or is not named, has no known Ed25519 identity;
+    /// in a plain consensus that is every relay.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with(document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
         let first = document.lines().enumerate().find(|(_, line)| !is_preface(line));
         let Some((index, line)) = first else {
             return Err(Error::Empty {
@@ -196,8 +182,10 @@ impl RelayList {
         let mut items = line.split_ascii_whitespace();
         match (items.next(), items.next(), items.next()) {
             (Some("network-status-version"), Some("3"), None | Some("ns")) => Self::from_consensus(document),
-            (Some("network-status-version"), Some("3"), Some("microdesc")) => Self::from_microdesc_consensus(document),
-            (Some("r" | "s"), ..) => Self::from_ns_all(document),
+            (Some("network-status-version"), Some("3"), Some("microdesc")) => {
+                Self::read_microdesc_consensus(document, microdescriptors)
+            }
+            (Some("r" | "s"), ..) => Self::read_ns_all(document, microdescriptors),
             _ => Err(Error::UnknownForm { line: index + 1 }),
         }
     }
@@ -212,8 +200,12 @@ impl RelayList {
     /// whole, since a directory that is overlooked moves its neighbours' duties. [`Error::Empty`] without relays,
     /// [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
     pub fn from_ns_all(document: &str) -> Result<Self, Error> {
+        Self::read_ns_all(document, &Microdescriptors::default())
+    }
+
+    fn read_ns_all(document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
         check_len(document)?;
-        let relays = router_status::parse(document)?;
+        let relays = router_status::parse(document, microdescriptors)?;
         Self::new(Form::RouterStatuses, relays, None)
     }
 
@@ -233,8 +225,12 @@ impl RelayList {
     /// # Errors
     /// As [`from_consensus`](Self::from_consensus).
     pub fn from_microdesc_consensus(document: &str) -> Result<Self, Error> {
+        Self::read_microdesc_consensus(document, &Microdescriptors::default())
+    }
+
+    fn read_microdesc_consensus(document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
         check_len(document)?;
-        let (relays, lifetime) = consensus::parse_microdesc(document)?;
+        let (relays, lifetime) = consensus::parse_microdesc(document, microdescriptors)?;
         Self::new(Form::MicrodescConsensus, relays, Some(lifetime))
     }
 
@@ -267,6 +263,48 @@ impl RelayList {
             .filter(|relay| relay.is_hsdir)
             .map(Relay::fingerprint)
             .collect()
+    }
+}
+
+#[cfg(feature = "serde")]
+mod unchecked {
+    use super::{Form, Lifetime, Relay};
+
+    /// What a serialised list says.
+    #[derive(serde::Deserialize)]
+    pub(super) struct RelayList {
+        form: Form,
+        relays: Vec<Relay>,
+        lifetime: Option<Lifetime>,
+    }
+
+    impl TryFrom<RelayList> for super::RelayList {
+        type Error = String;
+
+        fn try_from(list: RelayList) -> Result<Self, String> {
+            let RelayList { form, relays, lifetime } = list;
+            match (form, lifetime) {
+                (Form::RouterStatuses, Some(_)) => Err(format!("a {form} has no lifetime")),
+                (Form::PlainConsensus | Form::MicrodescConsensus, None) => Err(format!("a {form} has a lifetime")),
+                _ => Self::new(form, relays, lifetime).map_err(|error| error.to_string()),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for RelayList {
+    fn arbitrary(input: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        let (form, first): (Form, Relay) = input.arbitrary()?;
+        let lifetime = match form {
+            Form::RouterStatuses => None,
+            Form::PlainConsensus | Form::MicrodescConsensus => Some(input.arbitrary()?),
+        };
+        let others = input.arbitrary_iter()?;
+        let relays = core::iter::once(Ok(first))
+            .chain(others)
+            .collect::<arbitrary::Result<_>>()?;
+        Ok(Self { form, relays, lifetime })
     }
 }
 

@@ -76,7 +76,47 @@ pub(crate) fn fmt_base32(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Resul
     f.pad(&BASE32_NOPAD_NOCASE.encode(bytes).to_ascii_lowercase())
 }
 
+/// Writes bytes in base64 without padding, as Tor does in network-status documents.
+pub(crate) fn fmt_base64(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.pad(&BASE64_NOPAD.encode(bytes))
+}
+
 /// Writes bytes in upper-case hexadecimal, as Tor does.
 pub(crate) fn fmt_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.pad(&HEXUPPER_PERMISSIVE.encode(bytes))
 }
+
+/// Implements serde's traits: as the text that `Display` writes and `FromStr` reads, in every format.
+macro_rules! serde_as_text {
+    ($name:ty, $expected:literal) => {
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+pub(crate) use serde_as_text;

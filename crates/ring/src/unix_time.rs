@@ -19,6 +19,8 @@ use crate::Error;
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct UnixTime(u64);
 
 const HOUR: u64 = 60 * 60;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use tor_netdoc::doc::netstatus::{self, MdConsensus, PlainConsensus};
 
-use super::{Form, Lifetime, Relay};
-use crate::{Error, Fingerprint};
+use super::{Form, Lifetime, Microdescriptors, Relay};
+use crate::{Ed25519Identity, Error, Fingerprint};
 
 pub(super) fn parse_plain(document: &str) -> Result<(Vec<Relay>, Lifetime), Error> {
     let input = Input::new(document);
@@ -15,20 +15,24 @@ pub(super) fn parse_plain(document: &str) -> Result<(Vec<Relay>, Lifetime), Erro
     let consensus = &consensus.dangerously_peek().consensus;
     let relays = consensus.relays().iter().map(|status| {
         let identity = status.rsa_identity().to_bytes();
-        relay(identity, status.nickname(), status.is_flagged_hsdir())
+        relay(identity, status.nickname(), status.is_flagged_hsdir(), None)
     });
     Ok((relays.collect(), lifetime(consensus.lifetime())))
 }
 
 /// As [`parse_plain`], of which it differs in types alone: tor-netdoc has no trait over the two.
-pub(super) fn parse_microdesc(document: &str) -> Result<(Vec<Relay>, Lifetime), Error> {
+pub(super) fn parse_microdesc(
+    document: &str,
+    microdescriptors: &Microdescriptors,
+) -> Result<(Vec<Relay>, Lifetime), Error> {
     let input = Input::new(document);
     let (_signed, _rest, consensus) =
         MdConsensus::parse(&input.text).map_err(|error| input.error(Form::MicrodescConsensus, &error))?;
     let consensus = &consensus.dangerously_peek().consensus;
     let relays = consensus.relays().iter().map(|status| {
         let identity = status.rsa_identity().to_bytes();
-        relay(identity, status.nickname(), status.is_flagged_hsdir())
+        let ed25519_identity = microdescriptors.identity_by_digest(status.md_digest());
+        relay(identity, status.nickname(), status.is_flagged_hsdir(), ed25519_identity)
     });
     Ok((relays.collect(), lifetime(consensus.lifetime())))
 }
@@ -76,11 +80,12 @@ impl<'a> Input<'a> {
     }
 }
 
-fn relay(identity: [u8; 20], nickname: &str, is_hsdir: bool) -> Relay {
+fn relay(identity: [u8; 20], nickname: &str, is_hsdir: bool, ed25519_identity: Option<Ed25519Identity>) -> Relay {
     Relay {
         fingerprint: Fingerprint::from(identity),
         nickname: nickname.into(),
         is_hsdir,
+        ed25519_identity,
     }
 }
 

@@ -1,13 +1,13 @@
 //! A scanner of the `r` and `s` lines of router statuses.
 
-use super::{Form, LineProblem, Relay};
-use crate::{Error, Fingerprint, fingerprint::is_legal_nickname};
+use super::{Form, LineProblem, Microdescriptors, Relay};
+use crate::{Error, Fingerprint, fingerprint::is_legal_nickname, text};
 
 /// Items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
 /// (feature/nodelist/fmt_routerstatus.c:65-75; fewer are refused in feature/dirparse/ns_parse.c:338, more are not).
 const ROUTER_LINE_ITEMS: usize = 8;
 
-pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
+pub(super) fn parse(document: &str, microdescriptors: &Microdescriptors) -> Result<Vec<Relay>, Error> {
     let mut relays = Vec::new();
     // The relay whose `r` line was read last, with the number of that line, until its `s` line comes.
     let mut pending: Option<(usize, Relay)> = None;
@@ -22,7 +22,7 @@ pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
                     return Err(at_line(line, LineProblem::NoFlags));
                 }
                 router_line = line_number;
-                pending = Some((line_number, parse_router(items).map_err(wrong)?));
+                pending = Some((line_number, parse_router(items, microdescriptors).map_err(wrong)?));
             }
             Some("s") => {
                 let Some((_, mut relay)) = pending.take() else {
@@ -46,10 +46,15 @@ pub(super) fn parse(document: &str) -> Result<Vec<Relay>, Error> {
 }
 
 /// Reads what stands behind the `r`; the flags come later.
-fn parse_router<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Result<Relay, LineProblem> {
+fn parse_router<'a>(
+    items: impl Iterator<Item = &'a str> + Clone,
+    microdescriptors: &Microdescriptors,
+) -> Result<Relay, LineProblem> {
     let found = items.clone().count();
     let mut items = items;
-    let (Some(nickname), Some(identity), true) = (items.next(), items.next(), found >= ROUTER_LINE_ITEMS) else {
+    let (Some(nickname), Some(identity), Some(digest), true) =
+        (items.next(), items.next(), items.next(), found >= ROUTER_LINE_ITEMS)
+    else {
         return Err(LineProblem::ShortRouterLine {
             expected: ROUTER_LINE_ITEMS,
             found,
@@ -59,10 +64,18 @@ fn parse_router<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Result<Rela
         return Err(LineProblem::Nickname);
     }
     let fingerprint = Fingerprint::from_base64(identity).map_err(|error| LineProblem::Identity(Box::new(error)))?;
+    // Of a Tor that uses microdescriptors, it is the start of their digest; else that of a descriptor, and found nowhere.
+    let ed25519_identity = if microdescriptors.is_empty() {
+        None
+    } else {
+        let digest = text::decode::<20>("digest", &text::BASE64, digest).ok();
+        digest.and_then(|digest| microdescriptors.identity_by_digest(&digest))
+    };
     Ok(Relay {
         fingerprint,
         nickname: nickname.into(),
         is_hsdir: false,
+        ed25519_identity,
     })
 }
 

@@ -1,11 +1,16 @@
 use data_encoding::BASE64_NOPAD;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::Ed25519Identity;
 
 const NS_ALL: &str = include_str!("../../testdata/v2-network/ns_all.txt");
 const CONSENSUS: &str = include_str!("../../testdata/v2-network/consensus.txt");
 const MICRODESC_CONSENSUS: &str = include_str!("../../testdata/v2-network/consensus-microdesc.txt");
+
+const V3_MICRODESC_CONSENSUS: &str = include_str!("../../testdata/v3-network/consensus-microdesc.txt");
+const MICRODESCRIPTORS: &str = include_str!("../../testdata/v3-network/md_all.txt");
 
 const ROUTER: &str =
     "r test010r CO7RmThdk5e2R3V1aO1NbZgx5Q4 eT8+eS3AI8TLkrGnhe3+8+F4/9Y 2026-11-22 12:06:23 127.0.0.1 5010 7010";
@@ -177,6 +182,124 @@ fn tor_netdoc_cannot_read_router_statuses() {
     assert_eq!(problem, "missing item pr");
 }
 
+/// The identities that the lines of a microdesc consensus and of microdescriptors tell, read by hand.
+fn identities_by_hand() -> Vec<(String, Ed25519Identity)> {
+    let identity_of = |digest: &str| {
+        let texts = MICRODESCRIPTORS.split("onion-key\n-----BEGIN").skip(1);
+        let mut texts = texts.map(|text| format!("onion-key\n-----BEGIN{}\n", text.trim_end()));
+        let text = texts
+            .find(|text| BASE64_NOPAD.encode(&Sha256::digest(text)) == digest)
+            .unwrap();
+        let (_, identity) = text.trim_end().rsplit_once("id ed25519 ").unwrap();
+        identity.parse().unwrap()
+    };
+    let mut relays = Vec::new();
+    let mut nickname = "";
+    for line in V3_MICRODESC_CONSENSUS.lines() {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["r", name, ..] => nickname = name,
+            ["m", digest] => relays.push((nickname.to_owned(), identity_of(digest))),
+            _ => {}
+        }
+    }
+    relays
+}
+
+fn identities(list: &RelayList) -> Vec<(String, Ed25519Identity)> {
+    let known = list.relays().iter().filter_map(|relay| {
+        let identity = relay.ed25519_identity()?;
+        Some((relay.nickname().to_owned(), identity))
+    });
+    known.collect()
+}
+
+/// What `GETINFO ns/all` of a Tor that uses microdescriptors says of the relays of its consensus: the line `m` is gone,
+/// and the line `r` has the start of the digest.
+fn router_statuses_of_a_client() -> String {
+    let mut document = String::new();
+    let lines: Vec<_> = V3_MICRODESC_CONSENSUS.lines().collect();
+    for window in lines.windows(3) {
+        let [router, microdescriptor, flags] = window else {
+            continue;
+        };
+        let (Some(router), Some(digest)) = (router.strip_prefix("r "), microdescriptor.strip_prefix("m ")) else {
+            continue;
+        };
+        let digest = BASE64_NOPAD.decode(digest.as_bytes()).unwrap();
+        let digest = BASE64_NOPAD.encode(&digest[..20]);
+        let (names, place) = router.split_once(" 2038-").unwrap();
+        document += &format!("r {names} {digest} 2038-{place}\n{flags}\n");
+    }
+    document
+}
+
+#[test]
+fn microdescriptors_tell_ed25519_identities() {
+    let expected = identities_by_hand();
+    assert_eq!(expected.len(), 16);
+    let annotated = MICRODESCRIPTORS.replace("onion-key\n---", "@last-listed 2026-11-22 12:18:20\nonion-key\n---");
+    for text in [
+        MICRODESCRIPTORS,
+        &format!("{MICRODESCRIPTORS}\n"),
+        &MICRODESCRIPTORS.replace('\n', "\r\n"),
+        &format!("{MICRODESCRIPTORS}\n{MICRODESCRIPTORS}"),
+        &annotated,
+    ] {
+        let microdescriptors = Microdescriptors::parse(text).unwrap();
+        assert_eq!(microdescriptors.len(), 16);
+        for document in [V3_MICRODESC_CONSENSUS, &router_statuses_of_a_client()] {
+            let list = RelayList::parse_with(document, &microdescriptors).unwrap();
+            assert_eq!(list.relays().len(), 16);
+            assert_eq!(identities(&list), expected);
+        }
+    }
+}
+
+#[test]
+fn a_relay_without_a_microdescriptor_has_no_known_ed25519_identity() {
+    let (_, all_but_the_first) = MICRODESCRIPTORS.split_once("\nonion-key").unwrap();
+    let microdescriptors = Microdescriptors::parse(&format!("onion-key{all_but_the_first}")).unwrap();
+    assert_eq!(microdescriptors.len(), 15);
+    for document in [V3_MICRODESC_CONSENSUS, &router_statuses_of_a_client()] {
+        let list = RelayList::parse_with(document, &microdescriptors).unwrap();
+        assert_eq!(list.relays().len(), 16);
+        assert_eq!(identities(&list).len(), 15);
+        assert!(identities(&RelayList::parse(document).unwrap()).is_empty());
+    }
+    // These name descriptors, and microdescriptors of another network.
+    for document in [CONSENSUS, NS_ALL, MICRODESC_CONSENSUS] {
+        let list = RelayList::parse_with(document, &microdescriptors).unwrap();
+        assert_eq!(Ok(list), RelayList::parse(document));
+    }
+}
+
+#[test]
+fn broken_microdescriptors() {
+    for (document, message) in [
+        (
+            MICRODESCRIPTORS.replacen("id ed25519", "id rsa1024", 1),
+            "microdescriptors: ",
+        ),
+        (
+            MICRODESCRIPTORS.replacen("ntor-onion-key ", "ntor-onion-key =", 1),
+            "microdescriptors: ",
+        ),
+        (
+            MICRODESCRIPTORS.replacen("-----END", "-----AND", 1),
+            "microdescriptors: ",
+        ),
+        (
+            "router test010r 127.0.0.1 5010 0 7010\n".to_owned(),
+            "microdescriptors: ",
+        ),
+        ("x".repeat(RelayList::MAX_LEN + 1), "the document has 16777216 bytes"),
+    ] {
+        let error = Microdescriptors::parse(&document).unwrap_err().to_string();
+        assert!(error.starts_with(message) && !error.contains('\n'), "{error}");
+    }
+    assert!(Microdescriptors::parse("").unwrap().is_empty());
+}
+
 #[test]
 fn a_document_beyond_the_limit_is_not_looked_at() {
     let document = "x".repeat(RelayList::MAX_LEN + 1);
@@ -202,6 +325,7 @@ fn any_relay() -> impl Strategy<Value = Relay> {
         fingerprint: identity.into(),
         nickname: nickname.into(),
         is_hsdir,
+        ed25519_identity: None,
     })
 }
 

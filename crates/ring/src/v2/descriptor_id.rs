@@ -17,6 +17,11 @@ use crate::{Error, Fingerprint, HashRing, text};
 /// assert!(Replica::try_from(2).is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "u8", into = "u8")
+)]
 pub struct Replica(
     /// `< 2`
     u8,
@@ -42,6 +47,19 @@ impl TryFrom<u8> for Replica {
         } else {
             Err(Error::Replica(number))
         }
+    }
+}
+
+impl From<Replica> for u8 {
+    fn from(replica: Replica) -> Self {
+        replica.0
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Replica {
+    fn arbitrary(input: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        input.choose(&Self::ALL).copied()
     }
 }
 
@@ -91,6 +109,7 @@ impl fmt::Debug for DescriptorCookie {
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct SecretIdPart([u8; 20]);
 
 impl SecretIdPart {
@@ -139,6 +158,8 @@ impl fmt::Debug for SecretIdPart {
     }
 }
 
+text::serde_as_text!(SecretIdPart, "a secret ID part: 32 characters of lower-case base32");
+
 /// The place of a descriptor on the ring, and the name under which clients ask for it.
 ///
 /// ```
@@ -151,6 +172,7 @@ impl fmt::Debug for SecretIdPart {
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct DescriptorId([u8; 20]);
 
 impl DescriptorId {
@@ -207,6 +229,8 @@ impl fmt::Debug for DescriptorId {
         write!(f, "DescriptorId({self})")
     }
 }
+
+text::serde_as_text!(DescriptorId, "a v2 descriptor ID: 32 characters of lower-case base32");
 
 #[cfg(test)]
 mod tests {

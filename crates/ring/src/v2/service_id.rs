@@ -21,6 +21,7 @@ use crate::{Error, text};
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ServiceId([u8; 10]);
 
 impl ServiceId {
@@ -72,6 +73,8 @@ impl fmt::Debug for ServiceId {
         write!(f, "ServiceId({self})")
     }
 }
+
+text::serde_as_text!(ServiceId, "a v2 service ID: 16 characters of base32");
 
 #[cfg(test)]
 mod tests {

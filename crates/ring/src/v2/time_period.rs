@@ -29,6 +29,8 @@ const PERIOD_SECS: u64 = PERIOD.as_secs();
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct TimePeriod(u32);
 
 impl TimePeriod {
