@@ -38,6 +38,23 @@ pub enum Error {
     #[error("replica {0} does not exist: v2 has the replicas 0 and 1")]
     Replica(u8),
 
+    /// An authorization cookie has the wrong number of bytes.
+    #[error("authorization cookie takes 22 characters, or 24 with padding, found {found}")]
+    CookieLength {
+        /// Bytes it has.
+        found: usize,
+    },
+
+    /// An authorization cookie is not base64, or is padded so early that it has fewer than 16 bytes.
+    ///
+    /// The text is a secret, so nothing of it is shown.
+    #[error("authorization cookie is not 16 or 17 bytes in base64")]
+    CookieCharacters,
+
+    /// An authorization cookie is for a kind of authorization that does not exist.
+    #[error("authorization cookie is of kind {0}: v2 has the kinds 1 (basic) and 2 (stealth)")]
+    CookieKind(u8),
+
     /// A time is not of the form `YYYY-MM-DD HH:MM:SS`.
     #[error("not a time of the form `YYYY-MM-DD HH:MM:SS`: {0}")]
     Time(&'static str),

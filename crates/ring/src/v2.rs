@@ -22,6 +22,7 @@
 //! # Ok::<(), onionweave_ring::Error>(())
 //! ```
 
+mod cookie;
 mod descriptor_id;
 mod ring_change;
 mod service_id;
@@ -29,7 +30,8 @@ mod time_period;
 
 use core::time::Duration;
 
-pub use descriptor_id::{DescriptorCookie, DescriptorId, Replica, SecretIdPart};
+pub use cookie::{AuthorizationKind, ClientCookie, DescriptorCookie};
+pub use descriptor_id::{DescriptorId, Replica, SecretIdPart};
 pub use ring_change::RingChange;
 pub use service_id::ServiceId;
 pub use time_period::{TimePeriod, published_periods};

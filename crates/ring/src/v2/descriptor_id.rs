@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use sha1::{Digest as _, Sha1};
 
-use super::{DIRECTORIES_PER_REPLICA, ServiceId, TimePeriod};
+use super::{DIRECTORIES_PER_REPLICA, DescriptorCookie, ServiceId, TimePeriod};
 use crate::{Error, Fingerprint, HashRing, text};
 
 /// Which of a service's two descriptors of a time period: 0 or 1.
@@ -67,31 +67,6 @@ impl<'a> arbitrary::Arbitrary<'a> for Replica {
 impl fmt::Display for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// The secret that a client of a service with *stealth* authorization shares with it (rend-spec-v2, section 2.2).
-///
-/// Nobody without it can tell where the service's descriptors are. `Debug` shows nothing of it.
-#[derive(Clone)]
-pub struct DescriptorCookie([u8; 16]);
-
-impl DescriptorCookie {
-    /// The 16 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl From<[u8; 16]> for DescriptorCookie {
-    fn from(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for DescriptorCookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DescriptorCookie").finish_non_exhaustive()
     }
 }
 
@@ -289,14 +264,6 @@ mod tests {
         for number in 2..=u8::MAX {
             assert_eq!(Replica::try_from(number), Err(Error::Replica(number)));
         }
-    }
-
-    #[test]
-    fn a_cookie_is_not_shown() {
-        assert_eq!(
-            format!("{:?}", DescriptorCookie::from([b'a'; 16])),
-            "DescriptorCookie { .. }"
-        );
     }
 
     #[test]
