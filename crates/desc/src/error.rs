@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use onionweave_ring::v2::{DescriptorId, ServiceId};
+use onionweave_ring::v2::{AuthorizationKind, DescriptorId, ServiceId};
 use onionweave_ring::{Fingerprint, UnixTime};
+
+use crate::v2::ClientName;
 
 /// Everything that this crate refuses, and why.
 ///
@@ -63,7 +65,66 @@ pub enum Error {
 
     /// The introduction points are encrypted for authorized clients.
     #[error("introduction points are encrypted for authorized clients ({0} authorization)")]
-    ClientAuthorization(ClientAuthorization),
+    ClientAuthorization(AuthorizationKind),
+
+    /// Encrypted introduction points are too short for what their first bytes announce.
+    #[error("encrypted introduction points ({kind} authorization) have {size} bytes, they take at least {needed}")]
+    AuthorizationTooShort {
+        /// The kind that their first byte names.
+        kind: AuthorizationKind,
+        /// How many bytes there are.
+        size: usize,
+        /// How many there must be.
+        needed: usize,
+    },
+
+    /// The introduction points were not encrypted for the holder of this cookie.
+    #[error("the cookie does not decrypt the introduction points ({0} authorization)")]
+    WrongCookie(AuthorizationKind),
+
+    /// A service with authorization has no client.
+    #[error("there is no authorized client")]
+    NoClients,
+
+    /// There are more clients than encrypted introduction points have entries for.
+    #[error("there are {found} authorized clients, the limit is {limit}")]
+    TooManyClients {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+
+    /// A cookie is all zeros, which clients take for none.
+    #[error("an authorization cookie is all zeros; clients would not use it")]
+    ZeroCookie,
+
+    /// Text that is not the name of a client.
+    #[error("client name {0:?} is not 1 to 16 of the characters A-Z, a-z, 0-9, `+`, `-` and `_`")]
+    ClientName(String),
+
+    /// Two clients have the same name.
+    #[error("client `{0}` occurs twice")]
+    RepeatedClient(ClientName),
+
+    /// A client of a service with stealth authorization has no key of its own.
+    #[error("client `{0}` has no key of its own, which stealth authorization takes")]
+    MissingClientKey(ClientName),
+
+    /// The lines of a `hostname` file are of both kinds of authorization.
+    #[error("some clients are authorized by basic authorization and some by stealth, a service has one kind")]
+    MixedAuthorization,
+
+    /// A file is longer than Tor ever writes it.
+    #[error("{section} has {size} bytes, the limit is {limit}")]
+    FileTooLong {
+        /// The file.
+        section: Section,
+        /// How many bytes it has.
+        size: usize,
+        /// How many are read.
+        limit: usize,
+    },
 
     /// Clients accept one to ten introduction points.
     #[error("descriptor has {found} introduction points, clients accept 1 to {limit}")]
@@ -166,8 +227,12 @@ impl Error {
 pub enum Section {
     /// The descriptor itself.
     Descriptor,
-    /// The list of introduction points, once decoded.
+    /// The list of introduction points, once decoded and decrypted.
     IntroductionPoints,
+    /// Tor's file `client_keys`.
+    ClientKeys,
+    /// Tor's file `hostname`.
+    Hostname,
 }
 
 impl fmt::Display for Section {
@@ -175,6 +240,8 @@ impl fmt::Display for Section {
         f.write_str(match self {
             Self::Descriptor => "descriptor",
             Self::IntroductionPoints => "introduction points",
+            Self::ClientKeys => "client_keys file",
+            Self::Hostname => "hostname file",
         })
     }
 }
@@ -242,6 +309,15 @@ pub enum Malformed {
     /// A key was found where it must not be, or cannot be used.
     #[error("key: {0}")]
     Key(KeyProblem),
+    /// A line of the file `hostname` is something else.
+    #[error("the line is not {0}")]
+    Line(&'static str),
+    /// An authorization cookie cannot be read.
+    #[error("{0}")]
+    Cookie(onionweave_ring::Error),
+    /// Two clients have the same name.
+    #[error("a second client `{0}`")]
+    RepeatedClient(ClientName),
 }
 
 /// Why a key cannot be used.
@@ -278,23 +354,4 @@ pub enum KeyProblem {
          the back end OpenSsl (feature `openssl`) can"
     )]
     LargeExponent,
-}
-
-/// How a v2 descriptor restricts its introduction points to authorized clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientAuthorization {
-    /// One descriptor for all clients, with a session key encrypted for each (`REND_BASIC_AUTH`, 1).
-    Basic,
-    /// One descriptor per client, at a descriptor ID that only the client can compute (`REND_STEALTH_AUTH`, 2).
-    Stealth,
-}
-
-impl fmt::Display for ClientAuthorization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Basic => "basic",
-            Self::Stealth => "stealth",
-        })
-    }
 }

@@ -10,4 +10,4 @@ pub mod rsa;
 mod tokens;
 pub mod v2;
 
-pub use error::{ClientAuthorization, Error, KeyProblem, Malformed, Section};
+pub use error::{Error, KeyProblem, Malformed, Section};

@@ -25,6 +25,7 @@ mod rust_crypto;
 
 #[cfg(feature = "openssl")]
 pub use open_ssl::OpenSsl;
+pub(crate) use private_key::PKCS1_LABEL;
 pub use private_key::PrivateKey;
 pub use rust_crypto::RustCrypto;
 

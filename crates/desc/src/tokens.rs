@@ -16,7 +16,7 @@ use crate::base64;
 use crate::bytes::{find, find_byte, split_at};
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem, Malformed, Section};
-use crate::rsa::PrivateKey;
+use crate::rsa::{PKCS1_LABEL, PrivateKey};
 
 /// The rules for one known keyword. Every keyword may stand once.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(crate) enum ObjectRule {
     Label(&'static str),
     /// `NEED_KEY_1024`
     Key,
+    /// `NEED_SKEY_1024`; that the key is one is left to whoever reads it, since it is expensive to check.
+    PrivateKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,6 +264,7 @@ impl<'a> Reader<'a> {
             }
             (ObjectRule::Label(label), _) => label,
             (ObjectRule::Key, _) => PUBLIC_KEY,
+            (ObjectRule::PrivateKey, _) => PKCS1_LABEL,
         };
         let Some(object) = object.filter(|object| object.label == label.as_bytes()) else {
             return Err(self.error(offset, Malformed::MissingObject { keyword, label }));
@@ -388,7 +391,7 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
 }
 
 /// `eat_whitespace_eos` (util_string.c:304)
-fn skip_blank(mut text: &[u8]) -> &[u8] {
+pub(crate) fn skip_blank(mut text: &[u8]) -> &[u8] {
     while let Some((first, rest)) = text.split_first() {
         text = match first {
             b' ' | b'\t' | b'\n' | b'\r' => rest,

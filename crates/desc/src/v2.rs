@@ -18,16 +18,21 @@
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 
+mod authorization;
 mod descriptor;
 mod draft;
 mod introduction_point;
 mod keys;
 mod verdict;
 
+pub use authorization::{
+    Authorization, ClientAddress, ClientKey, ClientKeys, ClientName, HostnameFile, MAX_BASIC_CLIENTS,
+};
 pub use descriptor::{AgeVerdict, Descriptor, UnverifiedDescriptor};
 pub use draft::Draft;
 pub use introduction_point::IntroductionPoint;
 pub use keys::{PublicKey, ServiceKey};
+pub use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie};
 pub use verdict::{Fate, Fetch, FetchVerdict, Known, Offer, UploadVerdict};
 
 /// The longest descriptor that directories and clients accept, in bytes: `REND_DESC_MAX_SIZE` (core/or/or.h:388).

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
 
+#[path = "v2/authorization.rs"]
+mod authorization;
 #[path = "v2/bad_input.rs"]
 mod bad_input;
 #[path = "v2/properties.rs"]

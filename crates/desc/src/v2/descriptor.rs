@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use onionweave_ring::UnixTime;
-use onionweave_ring::v2::{DescriptorId, SecretIdPart, ServiceId};
+use onionweave_ring::v2::{AuthorizationKind, DescriptorCookie, DescriptorId, SecretIdPart, ServiceId};
 use sha1::{Digest, Sha1};
 
-use super::{IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, PublicKey, introduction_point};
+use super::authorization::block;
+use super::{IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, PublicKey};
 use crate::bytes::{find, find_byte, is_c_space, parse_number, split_at};
-use crate::error::{ClientAuthorization, Error, Section};
+use crate::error::{Error, Section};
 use crate::rsa::{Backend, RustCrypto};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
@@ -264,21 +265,57 @@ impl Descriptor {
         &self.protocol_versions
     }
 
+    /// For which kind of authorization the introduction points are encrypted, by their first byte; `None` if they are not.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{AuthorizationKind, UnverifiedDescriptor};
+    ///
+    /// let text = include_bytes!("../../testdata/basic/descriptor-z2p7lut3zzeost7w.txt");
+    /// let descriptor = UnverifiedDescriptor::parse(text)?.verify()?;
+    /// assert_eq!(descriptor.authorization(), Some(AuthorizationKind::Basic));
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    pub fn authorization(&self) -> Option<AuthorizationKind> {
+        block::kind(self.introduction_points.as_deref()?)
+    }
+
     /// The introduction points, by the rules of clients (rendcache.c:910-947).
     ///
     /// # Errors
     /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`] unless there are 1 to 10, and
     /// [`Error::Malformed`] with a line of the decoded text if one of them is wrong.
     pub fn introduction_points(&self) -> Result<Vec<IntroductionPoint>, Error> {
-        match self.introduction_points.as_deref() {
-            None | Some([]) => Err(Error::IntroductionPointCount {
-                found: 0,
-                limit: MAX_INTRODUCTION_POINTS,
-            }),
-            Some(text) => match authorization(text) {
-                Some(authorization) => Err(Error::ClientAuthorization(authorization)),
-                None => IntroductionPoint::parse_list(text),
-            },
+        let text = self.introduction_points.as_deref().unwrap_or_default();
+        match block::kind(text) {
+            Some(kind) => Err(Error::ClientAuthorization(kind)),
+            None => read_points(text),
+        }
+    }
+
+    /// The introduction points, as a client reads them that holds a cookie for the service (rendcache.c:910-947).
+    ///
+    /// What is encrypted says by itself how: the kind of authorization that the client was told of does not matter here, it only
+    /// decides the descriptor ID. Points that are not encrypted are read as they are, and so are all points if the cookie is zero, which
+    /// clients take for none.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{ClientCookie, UnverifiedDescriptor};
+    ///
+    /// let text = include_bytes!("../../testdata/basic/descriptor-z2p7lut3zzeost7w.txt");
+    /// let descriptor = UnverifiedDescriptor::parse(text)?.verify()?;
+    /// let alice: ClientCookie = "/7+YSj84F0crQa7k9/ITkA".parse()?;
+    /// assert_eq!(descriptor.introduction_points_for(alice.cookie())?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`introduction_points`](Self::introduction_points); [`Error::WrongCookie`] and [`Error::AuthorizationTooShort`] if they
+    /// cannot be decrypted.
+    pub fn introduction_points_for(&self, cookie: &DescriptorCookie) -> Result<Vec<IntroductionPoint>, Error> {
+        let text = self.introduction_points.as_deref().unwrap_or_default();
+        match block::kind(text) {
+            Some(kind) if !cookie.is_zero() => read_points(&block::decrypt(kind, text, cookie)?),
+            _ => self.introduction_points(),
         }
     }
 
@@ -372,12 +409,13 @@ fn parse_versions(argument: &[u8]) -> Vec<u8> {
     versions
 }
 
-/// Which authorization an object with introduction points was encrypted for (`rend_decrypt_introduction_points`, rendparse.c:268).
-fn authorization(object: &[u8]) -> Option<ClientAuthorization> {
-    match object.first() {
-        _ if object.starts_with(introduction_point::START) => None,
-        Some(1) => Some(ClientAuthorization::Basic),
-        Some(2) => Some(ClientAuthorization::Stealth),
-        _ => None,
+/// The points of a decoded and decrypted object. None at all are not worth a line number.
+fn read_points(text: &[u8]) -> Result<Vec<IntroductionPoint>, Error> {
+    if text.is_empty() {
+        return Err(Error::IntroductionPointCount {
+            found: 0,
+            limit: MAX_INTRODUCTION_POINTS,
+        });
     }
+    IntroductionPoint::parse_list(text)
 }

@@ -7,6 +7,7 @@ use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use sha1::{Digest, Sha1};
 
+use super::authorization::Authorization;
 use super::{
     Descriptor, IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, ServiceKey, UnverifiedDescriptor,
 };
@@ -43,6 +44,7 @@ pub struct Draft {
     points: Vec<IntroductionPoint>,
     protocol_versions: Vec<u8>,
     trailing_blank_lines: usize,
+    authorization: Option<Authorization>,
 }
 
 impl Draft {
@@ -52,6 +54,7 @@ impl Draft {
             points,
             protocol_versions: PROTOCOL_VERSIONS.to_vec(),
             trailing_blank_lines: 0,
+            authorization: None,
         }
     }
 
@@ -74,13 +77,46 @@ impl Draft {
         self
     }
 
+    /// Encrypts the introduction points for these clients, by default for nobody.
+    ///
+    /// The keys for it are derived when the descriptor is signed; see [`Authorization`].
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{Authorization, ClientKeys, Draft, ServiceKey, UnverifiedDescriptor};
+    /// use onionweave_ring::UnixTime;
+    /// use onionweave_ring::v2::{Replica, TimePeriod};
+    ///
+    /// # let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// # let points = UnverifiedDescriptor::parse(text)?.verify()?.introduction_points()?;
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/basic/private_key"))?;
+    /// let clients = ClientKeys::parse(include_bytes!("../../testdata/basic/client_keys"))?;
+    /// let cookies: Vec<_> = clients.iter().map(|client| client.cookie().clone()).collect();
+    ///
+    /// let now = UnixTime::from_secs(1_795_352_400);
+    /// let period = TimePeriod::at(&key.service_id(), now);
+    /// let draft = Draft::new(points.clone()).authorization(Authorization::Basic(cookies.clone()));
+    /// let descriptor = draft.sign(&key, period, Replica::ALL[0], now)?;
+    ///
+    /// assert!(descriptor.introduction_points().is_err());
+    /// for cookie in &cookies {
+    ///     assert_eq!(descriptor.introduction_points_for(cookie)?, points);
+    /// }
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn authorization(mut self, authorization: Authorization) -> Self {
+        self.authorization = Some(authorization);
+        self
+    }
+
     /// Writes and signs the descriptor that directories keep for `replica` in `period`.
     ///
-    /// The time is taken as it is. Services round it down to the hour, and C Tor keeps the later of two.
+    /// With stealth authorization `key` is the client's, and the descriptor ID depends on its cookie. The time is taken as it is. Services round it down to the hour, and C Tor keeps the later of two.
     ///
     /// # Errors
     /// [`Error::IntroductionPointCount`] unless there are 1 to 10 introduction points, [`Error::RepeatedRelay`] if two are at the same
-    /// relay, [`Error::ProtocolVersions`], [`Error::TooLong`] beyond 20 KiB, and [`Error::SigningFailed`].
+    /// relay, [`Error::ProtocolVersions`], [`Error::TooLong`] beyond 20 KiB, and [`Error::SigningFailed`]; with authorization also
+    /// [`Error::NoClients`], [`Error::TooManyClients`] and [`Error::ZeroCookie`].
     pub fn sign(
         &self,
         key: &ServiceKey,
@@ -89,7 +125,8 @@ impl Draft {
         publication_time: UnixTime,
     ) -> Result<Descriptor, Error> {
         self.check()?;
-        let secret_id_part = SecretIdPart::new(period, replica, None);
+        let id_cookie = self.authorization.as_ref().and_then(Authorization::id_cookie);
+        let secret_id_part = SecretIdPart::new(period, replica, id_cookie);
         let descriptor_id = DescriptorId::new(&key.service_id(), &secret_id_part);
 
         let mut text = format!(
@@ -103,7 +140,11 @@ impl Draft {
             key.public_key(),
             self.versions_text(),
         );
-        base64::encode_object("MESSAGE", self.points_text().as_bytes(), &mut text);
+        let mut points = self.points_text().into_bytes();
+        if let Some(authorization) = &self.authorization {
+            points = authorization.encrypt(&points, &text, key)?;
+        }
+        base64::encode_object("MESSAGE", &points, &mut text);
         text.push_str("signature\n");
         let signature = key.sign_digest(&Sha1::digest(text.as_bytes()).into())?;
         base64::encode_object("SIGNATURE", &signature, &mut text);
@@ -127,6 +168,9 @@ impl Draft {
         let versions = &self.protocol_versions;
         if versions.is_empty() || versions.iter().any(|version| *version > MAX_PROTOCOL_VERSION) {
             return Err(Error::ProtocolVersions(versions.clone()));
+        }
+        if let Some(authorization) = &self.authorization {
+            authorization.check()?;
         }
         // Before memory is set aside for them; parsing checks the exact size.
         if self.trailing_blank_lines > MAX_DESCRIPTOR_LEN {

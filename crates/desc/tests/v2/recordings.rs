@@ -1,7 +1,7 @@
 //! What real tor processes wrote is read, verified, and written again to the byte.
 
-use onionweave_desc::v2::{AgeVerdict, Draft, IntroductionPoint};
-use onionweave_desc::{ClientAuthorization, Error};
+use onionweave_desc::Error;
+use onionweave_desc::v2::{AgeVerdict, AuthorizationKind, Draft, IntroductionPoint};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 
@@ -50,9 +50,9 @@ fn introduction_points_are_read() {
 #[test]
 fn authorization_is_named() {
     let table = [
-        (BASIC, ClientAuthorization::Basic),
-        (STEALTH[0], ClientAuthorization::Stealth),
-        (STEALTH[1], ClientAuthorization::Stealth),
+        (BASIC, AuthorizationKind::Basic),
+        (STEALTH[0], AuthorizationKind::Stealth),
+        (STEALTH[1], AuthorizationKind::Stealth),
     ];
     for (text, authorization) in table {
         let points = verify(text).unwrap().introduction_points();

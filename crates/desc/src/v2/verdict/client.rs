@@ -120,7 +120,10 @@ impl Fetch {
         if descriptor.introduction_points_object().is_empty() {
             return Ok(Vec::new());
         }
-        descriptor.introduction_points()
+        match &self.cookie {
+            Some(cookie) => descriptor.introduction_points_for(cookie),
+            None => descriptor.introduction_points(),
+        }
     }
 }
 
