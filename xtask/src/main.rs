@@ -1,9 +1,11 @@
-//! The commands of the README: `cargo xtask demo` and `cargo xtask test`.
+//! The commands of the README: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
+mod bench;
 mod demo;
 mod setup;
 mod test;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -19,12 +21,14 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Args),
     Demo(demo::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
     };

@@ -121,6 +121,11 @@ impl Tool {
         name: "cargo-fuzz",
         version: "0.13.2",
     };
+    /// Runs benches under Valgrind. The version is that of the crate `gungraun` in `Cargo.toml`.
+    pub(crate) const GUNGRAUN: Self = Self {
+        name: "gungraun-runner",
+        version: "0.20.0",
+    };
 
     /// The tool's program, which is built into the cache folder first if it is not there.
     pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {
@@ -140,6 +145,14 @@ impl Tool {
         }
         Ok(program)
     }
+}
+
+/// Python, with what makes environments of its own.
+pub(crate) fn ensure_python() -> anyhow::Result<()> {
+    if succeeds("python3", &["-c", "import venv, ensurepip"]) {
+        return Ok(());
+    }
+    ensure_packages(&["python3", "python3-venv"])
 }
 
 /// Debian's tor, as `ONIONWEAVE_DEBIAN_TOR` names it, or as it is installed, or else unpacked into the cache folder.
@@ -244,6 +257,19 @@ pub(crate) fn run_unseen(command: &mut Command) -> anyhow::Result<()> {
         bail!("`{}` ended with {}:\n{said}", words(command), output.status);
     }
     Ok(())
+}
+
+/// Runs a command to its end; what it says. Its complaints are seen.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("`{}` does not start", words(command)))?;
+    ensure!(
+        output.status.success(),
+        "`{}` ended with {}",
+        words(command),
+        output.status
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("what `{}` says is no text", words(command)))
 }
 
 /// A command as one would type it.

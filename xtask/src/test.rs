@@ -2,7 +2,6 @@
 
 mod report;
 
-use std::env;
 use std::fs;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,10 @@ use std::thread;
 
 use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
-use serde::Deserialize;
 
-use crate::setup::{self, Tool, cargo};
+use crate::bench::Instructions;
+use crate::setup::{self, Tool};
+use crate::workspace::{Program, Workspace};
 use report::Report;
 
 pub(crate) use report::Failed;
@@ -26,7 +26,7 @@ const FUZZ_SECONDS: u32 = 5;
 /// Every step is run, also after one has failed. The last line counts tests and checks together.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out what takes long: tests on real tor processes, the audit of dependencies, and fuzzing
+    /// Leave out what takes long: tests on real tor processes, instruction counts, the audit of dependencies, and fuzzing
     #[arg(long)]
     quick: bool,
 }
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             tools.join()
         });
         let tools = tools.unwrap_or_else(|panic| resume_unwind(panic));
+        check_instructions(&workspace, tools.instructions, &mut report);
         check_dependencies(&workspace, tools.deny, &mut report);
         fuzz(&workspace, tools.fuzzer, &mut report);
     }
@@ -101,7 +102,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
             "--bins",
             "--examples",
         ]);
-        for target in workspace.offline_tests() {
+        for target in offline_tests(workspace) {
             tests.args(["--test", target]);
         }
         Ok(tests)
@@ -129,6 +130,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
 struct Tools {
     /// The program cargo-deny.
     deny: anyhow::Result<PathBuf>,
+    instructions: anyhow::Result<Instructions>,
     fuzzer: anyhow::Result<Fuzzer>,
 }
 
@@ -136,9 +138,20 @@ impl Tools {
     fn build(workspace: &Workspace) -> Self {
         Self {
             deny: Tool::DENY.ensure(),
+            instructions: Instructions::build(workspace),
             fuzzer: Fuzzer::build(workspace),
         }
     }
+}
+
+/// That nothing has become slower by more than a fifth. Times are never judged: they depend on what else the machine does.
+fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instructions>, report: &mut Report) {
+    report.step("instructions that operations take", |tally| {
+        let operations = instructions?.check(workspace)?;
+        tally.passed += 1;
+        tally.remark(format!("{operations} operations"));
+        Ok(())
+    });
 }
 
 /// Licences, bans, sources, and known faults of the dependencies.
@@ -187,12 +200,12 @@ fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
             Ok(_) => bail!("{} is accepted", tor.display()),
         }
     });
-    let tests = report.check("building the tests that start tor", || workspace.build_real_tests());
+    let tests = report.check("building the tests that start tor", || build_real_tests(workspace));
     for test in tests.iter().flatten() {
         let name = format!("{} {}", test.package, test.target);
         let run = |tor: Option<&Path>| {
             // One network at a time: these tests measure, and what they measure shall be seen.
-            let mut command = Command::new(&test.program);
+            let mut command = Command::new(&test.path);
             command
                 .args(["--test-threads=1", "--nocapture"])
                 .current_dir(&test.folder);
@@ -206,6 +219,37 @@ fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
             report.tests(&format!("{name} on tor of today"), || run(without_v2.as_deref()));
         }
     }
+}
+
+/// The names of all files of tests that start no tor process.
+fn offline_tests(workspace: &Workspace) -> impl Iterator<Item = &str> {
+    let targets = workspace.packages.iter().flat_map(|package| &package.targets);
+    let offline = targets.filter(|target| target.kind == ["test"] && !is_real(&target.name));
+    offline.map(|target| target.name.as_str())
+}
+
+/// Builds the tests that start tor processes, with the features of the whole workspace, so that nothing is built twice.
+fn build_real_tests(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
+    let mut build = workspace.cargo();
+    build.args([
+        "test",
+        "--quiet",
+        "--workspace",
+        "--all-features",
+        "--no-run",
+        "--message-format=json",
+        "--test",
+        "real_*",
+    ]);
+    let mut tests = workspace.build(&mut build)?;
+    tests.retain(|test| is_real(&test.target));
+    ensure!(!tests.is_empty(), "there are no tests on real tor processes");
+    Ok(tests)
+}
+
+/// Whether a file of tests starts tor processes: such files are called `real_…`.
+fn is_real(test: &str) -> bool {
+    test.starts_with("real_")
 }
 
 /// Prints how far the building of tor is: every kind of work, and every tenth file.
@@ -290,133 +334,5 @@ impl Fuzzer {
             .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
         stat.and_then(|number| number.trim().parse().ok())
             .with_context(|| format!("{target} did not say how many inputs it was given:\n{words}"))
-    }
-}
-
-/// What `cargo metadata` says of the workspace.
-#[derive(Deserialize)]
-struct Workspace {
-    #[serde(rename = "workspace_root")]
-    root: PathBuf,
-    target_directory: PathBuf,
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-    targets: Vec<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
-}
-
-impl Target {
-    /// Whether it is a file of tests that start tor processes: such files are called `real_…`.
-    fn is_real(&self) -> bool {
-        self.is_test() && self.name.starts_with("real_")
-    }
-
-    fn is_test(&self) -> bool {
-        self.kind == ["test"]
-    }
-}
-
-/// A file of tests that start tor processes.
-struct RealTest {
-    package: String,
-    target: String,
-    program: PathBuf,
-    /// Where Cargo would run it.
-    folder: PathBuf,
-}
-
-impl Workspace {
-    fn read() -> anyhow::Result<Self> {
-        let output = cargo()
-            .args(["metadata", "--format-version=1", "--no-deps", "--locked"])
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cargo does not start")?;
-        ensure!(output.status.success(), "`cargo metadata` ended with {}", output.status);
-        serde_json::from_slice(&output.stdout).context("`cargo metadata` is not understood")
-    }
-
-    /// A command that is run at the root of the workspace.
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.current_dir(&self.root);
-        // Set by the `cargo run` around us, for this package alone.
-        for (name, _) in env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
-                command.env_remove(name);
-            }
-        }
-        command
-    }
-
-    fn cargo(&self) -> Command {
-        self.command(cargo().get_program())
-    }
-
-    /// The names of all files of tests that start no tor process.
-    fn offline_tests(&self) -> impl Iterator<Item = &str> {
-        let targets = self.packages.iter().flat_map(|package| &package.targets);
-        let offline = targets.filter(|target| target.is_test() && !target.is_real());
-        offline.map(|target| target.name.as_str())
-    }
-
-    /// Builds the tests that start tor processes, with the features of the whole workspace, so that nothing is built twice.
-    fn build_real_tests(&self) -> anyhow::Result<Vec<RealTest>> {
-        #[derive(Deserialize)]
-        struct Artifact {
-            manifest_path: PathBuf,
-            target: Target,
-            executable: Option<PathBuf>,
-        }
-        let mut build = self.cargo();
-        build.args([
-            "test",
-            "--quiet",
-            "--workspace",
-            "--all-features",
-            "--no-run",
-            "--message-format=json",
-            "--test",
-            "real_*",
-        ]);
-        let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        ensure!(
-            output.status.success(),
-            "`{}` ended with {}",
-            setup::words(&build),
-            output.status
-        );
-        let mut tests = Vec::new();
-        for line in output.stdout.split(|byte| *byte == b'\n') {
-            // Cargo has other messages too, of other forms.
-            let Ok(artifact) = serde_json::from_slice::<Artifact>(line) else {
-                continue;
-            };
-            let package = self
-                .packages
-                .iter()
-                .find(|package| package.manifest_path == artifact.manifest_path);
-            if let (true, Some(program), Some(package)) = (artifact.target.is_real(), artifact.executable, package) {
-                tests.push(RealTest {
-                    package: package.name.clone(),
-                    target: artifact.target.name,
-                    program,
-                    folder: package.manifest_path.parent().unwrap_or(&self.root).to_owned(),
-                });
-            }
-        }
-        ensure!(!tests.is_empty(), "there are no tests on real tor processes");
-        tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
-        Ok(tests)
     }
 }
