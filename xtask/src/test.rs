@@ -69,6 +69,9 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
             "--workspace",
             "--all-features",
             "--all-targets",
+            // Not among all targets, since `cargo bench` does not run them by itself.
+            "--bench=memory",
+            "--bench=instructions",
             "--",
             "-Dwarnings",
         ]);
