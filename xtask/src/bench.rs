@@ -31,7 +31,10 @@ const README: &str = "benches/README.md";
 /// of the rounds is written. The machine should have nothing else to do.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only count instructions, and accept the counts: they are what `cargo xtask test` compares with from then on
+    /// Only count instructions, and compare the counts with those that were accepted, as `cargo xtask test` does
+    #[arg(long, conflicts_with = "accept")]
+    check: bool,
+    /// Only count instructions, and accept the counts
     #[arg(long)]
     accept: bool,
     /// How often everything is measured
@@ -46,6 +49,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
     if args.accept {
         return Instructions::build(&workspace)?.accept(&workspace);
+    }
+    if args.check {
+        let operations = Instructions::build(&workspace)?.check(&workspace)?;
+        println!("{operations} operations take about as many instructions as were accepted");
+        return Ok(());
     }
     let figures = measure(&workspace, args)?;
     let text = table::render(&figures)?;
