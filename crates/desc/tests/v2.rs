@@ -6,6 +6,8 @@
 mod authorization;
 #[path = "v2/bad_input.rs"]
 mod bad_input;
+#[path = "v2/cases.rs"]
+mod cases;
 #[path = "v2/properties.rs"]
 mod properties;
 #[path = "v2/recordings.rs"]
