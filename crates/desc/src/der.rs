@@ -54,14 +54,14 @@ impl<'a> PublicParts<'a> {
 
 /// Reads a sequence of exactly `N` integers, big-endian, without leading zeros.
 ///
-/// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), lengths may be padded or indefinite, integers are taken as
-/// unsigned, leading zeros are ignored, and so is anything after the sequence.
+/// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), tags may be in their long form, lengths padded or indefinite, integers are
+/// taken as unsigned, leading zeros are ignored, and so is anything after the sequence.
 pub(crate) fn read_integers<const N: usize>(mut der: &[u8]) -> Option<[&[u8]; N]> {
-    let indefinite = der.get(1) == Some(&INDEFINITE);
-    let mut fields = if indefinite {
-        der.strip_prefix(&[SEQUENCE, INDEFINITE])?
-    } else {
-        read_value(SEQUENCE, &mut der)?
+    let unlimited = strip_tag(SEQUENCE, der).and_then(|rest| rest.strip_prefix(&[INDEFINITE]));
+    let indefinite = unlimited.is_some();
+    let mut fields = match unlimited {
+        Some(fields) => fields,
+        None => read_value(SEQUENCE, &mut der)?,
     };
     let mut integers: [&[u8]; N] = [&[]; N];
     for integer in &mut integers {
@@ -111,14 +111,25 @@ pub(crate) fn bits(number: &[u8]) -> usize {
 
 /// Reads one value with a definite length and moves `input` past it.
 fn read_value<'a>(tag: u8, input: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (&found, rest) = input.split_first()?;
-    if found != tag {
-        return None;
-    }
+    let rest = strip_tag(tag, input)?;
     let (length, rest) = read_length(rest)?;
     let (value, rest) = rest.split_at_checked(length)?;
     *input = rest;
     Some(value)
+}
+
+/// What follows the tag. Its long form, which is meant for numbers above 30, will do for any, and its number may have zeros in front
+/// (`ASN1_get_object`, crypto/asn1/asn1_lib.c).
+fn strip_tag(tag: u8, input: &[u8]) -> Option<&[u8]> {
+    /// The bits of the number in a tag, all of which are set in the long form.
+    const NUMBER: u8 = 0x1f;
+    let (&first, rest) = input.split_first()?;
+    if first == tag {
+        return Some(rest);
+    }
+    let rest = Some(rest).filter(|_| first == tag | NUMBER)?;
+    let zeros = rest.iter().take_while(|byte| **byte == 0x80).count();
+    rest.get(zeros..)?.strip_prefix(&[tag & NUMBER])
 }
 
 /// `asn1_get_length` (crypto/asn1/asn1_lib.c).

@@ -1,12 +1,13 @@
 //! What directories and clients do with texts, as tables: one line per rule, with its place below `src/feature/rend` of tor 0.4.5.9.
 
-use onionweave_desc::v2::{Descriptor, Draft, Fate, Fetch, FetchVerdict, Known, UploadVerdict};
+use onionweave_desc::v2::{Descriptor, DescriptorCookie, Draft, Fate, Fetch, FetchVerdict, Known, UploadVerdict};
 use onionweave_desc::{Error, Malformed};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, UnixTime};
 
 use crate::support::{
-    BASIC, LIMIT, PLAIN_KEY, key, many_points, position, replace, sign, text_with_points, unsigned, verify,
+    BASIC, LIMIT, PLAIN, PLAIN_KEY, STEALTH, key, many_points, position, replace, sign, text_with_points, unsigned,
+    verify,
 };
 
 const HOUR: i64 = 3600;
@@ -172,6 +173,7 @@ fn outcome(verdict: Result<FetchVerdict, Error>) -> Outcome {
             Error::UnexpectedDescriptorId { .. } => "ID",
             Error::IntroductionPointCount { .. } => "count",
             Error::ClientAuthorization(_) => "authorization",
+            Error::WrongCookie(_) => "cookie",
             Error::TooOld { .. } => "too old",
             Error::TooNew { .. } => "too new",
             Error::NoUsablePoints => "no usable points",
@@ -185,7 +187,6 @@ fn outcome(verdict: Result<FetchVerdict, Error>) -> Outcome {
 fn clients() {
     use Outcome::{BadDesc, Identical, NotNewer, Stored};
     let none = Vec::new();
-    let basic = verify(BASIC).unwrap();
     let bad_signature = replace(&text(0), b"protocol-versions 2,3", b"protocol-versions 2,2");
     let bad_port = with_list(0, &replace(&list(3), b"onion-port 5", b"onion-port x"));
     // (name, rule, what is held, at how many of the points the client failed, text, verdict)
@@ -244,9 +245,37 @@ fn clients() {
         let verdict = Fetch::new(id).service(service).judge(&text, known, now());
         assert_eq!(outcome(verdict), expected, "{name} ({rule})");
     }
-    // Whose descriptor it is matters only to those who asked for a service.
-    let fetch = Fetch::new(basic.descriptor_id());
-    assert_eq!(outcome(fetch.judge(BASIC, |_| Known::default(), now())), BadDesc("authorization"));
+}
+
+/// Cookies open what is encrypted, and spoil nothing else (rendcache.c:911-932).
+#[test]
+fn cookies() {
+    let cookie = |text| DescriptorCookie::from_base64(text).unwrap();
+    let zero = DescriptorCookie::from([0; 16]);
+    let (alice, carol) = (cookie("/7+YSj84F0crQa7k9/ITkA=="), cookie("2KohXVDgp8ESS6hWRTRc4A=="));
+    // (name, text, cookie, verdict)
+    let table = [
+        ("nobody", BASIC, None, Outcome::BadDesc("authorization")),
+        ("alice", BASIC, Some(&alice), Outcome::Stored(3)),
+        ("no client", BASIC, Some(&carol), Outcome::BadDesc("cookie")),
+        ("zero", BASIC, Some(&zero), Outcome::BadDesc("authorization")),
+        ("carol", STEALTH[0], Some(&carol), Outcome::Stored(3)),
+        ("another client", STEALTH[1], Some(&carol), Outcome::BadDesc("cookie")),
+        ("nothing to decrypt", PLAIN, Some(&alice), Outcome::Stored(3)),
+    ];
+    for (name, text, cookie, expected) in table {
+        let descriptor = verify(text).unwrap();
+        let mut fetch = Fetch::new(descriptor.descriptor_id());
+        if let Some(cookie) = cookie {
+            fetch = fetch.cookie(cookie.clone());
+        }
+        let verdict = fetch.judge(text, |_| Known::default(), now());
+        assert_eq!(outcome(verdict), expected, "{name}");
+        // Whose descriptor it is matters only to those who asked for a service.
+        let other = ServiceId::from([7; 10]);
+        let verdict = fetch.service(other).judge(text, |_| Known::default(), now());
+        assert_eq!(outcome(verdict), Outcome::BadDesc("service"), "{name}");
+    }
 }
 
 #[test]

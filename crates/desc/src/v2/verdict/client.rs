@@ -51,7 +51,7 @@ impl Fetch {
         self
     }
 
-    /// Introduction points that are encrypted are decrypted with this cookie. One that is all zeros counts for none (rendcache.c:913).
+    /// Introduction points that are encrypted are decrypted with this cookie. One that is zero counts for none (rendcache.c:913).
     #[must_use]
     pub fn cookie(mut self, cookie: DescriptorCookie) -> Self {
         self.cookie = Some(cookie);
@@ -68,7 +68,8 @@ impl Fetch {
     /// The first of these that applies, in this order:
     /// 1. those of [`UnverifiedDescriptor::parse_as_client`] and [`UnverifiedDescriptor::verify`] (rendcache.c:885);
     /// 2. [`Error::WrongService`] (rendcache.c:896), [`Error::UnexpectedDescriptorId`] (rendcache.c:903);
-    /// 3. if there is anything at all where the introduction points should be, the errors of [`Descriptor::introduction_points`] (rendcache.c:910-947);
+    /// 3. if there is anything at all where the introduction points should be, the errors of [`Descriptor::introduction_points_for`] and
+    ///    [`Descriptor::introduction_points`] (rendcache.c:910-947);
     /// 4. [`Error::TooOld`] and [`Error::TooNew`] (rendcache.c:955-965);
     /// 5. [`Error::NoUsablePoints`] (rendcache.c:990), unless the descriptor is dropped in favour of the one that is held.
     pub fn judge<'a>(
