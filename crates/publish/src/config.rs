@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use onionweave_assign::{PolicyName, Weight};
 use onionweave_control::Endpoint;
+use onionweave_ring::v2::AuthorizationKind;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{Error, InstanceName, InstanceSettings, Settings, Stamp};
@@ -104,6 +105,12 @@ impl Default for Publisher {
 pub struct Service {
     /// The file with the service's private key, as Tor writes it (`private_key`).
     pub key: PathBuf,
+    /// Which kind of client authorization the instances are configured for (`HiddenServiceAuthorizeClient`): `"basic"` or
+    /// `"stealth"`. Default: none.
+    #[serde(default, deserialize_with = "authorization")]
+    pub authorization: Option<AuthorizationKind>,
+    /// The file with the cookies of authorized clients, as Tor writes it (`client_keys`). All instances need the same.
+    pub client_keys: Option<PathBuf>,
     /// How slots are given to instances.
     #[serde(default, deserialize_with = "policy")]
     pub policy: PolicyName,
@@ -182,6 +189,19 @@ impl Config {
             if service.instances.is_empty() {
                 return wrong(format!("service {key}: has no [[service.instance]]"));
             }
+            match (service.authorization, &service.client_keys) {
+                (Some(kind), None) => {
+                    return wrong(format!(
+                        "service {key}: {kind} authorization needs client_keys, Tor's file of that name"
+                    ));
+                }
+                (None, Some(_)) => {
+                    return wrong(format!(
+                        "service {key}: client_keys needs authorization = \"basic\" or \"stealth\""
+                    ));
+                }
+                _ => {}
+            }
             let mut names = BTreeSet::new();
             let mut controls = BTreeSet::new();
             for instance in &service.instances {
@@ -223,6 +243,7 @@ impl Config {
         publisher.control.as_mut().map(socket);
         for service in &mut self.services {
             from(&mut service.key);
+            service.client_keys.as_mut().map(from);
             for instance in &mut service.instances {
                 instance.password_file.as_mut().map(from);
                 instance.cookie_file.as_mut().map(from);
@@ -285,6 +306,16 @@ fn stamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stamp, D::Error> 
         "second" => Ok(Stamp::Second),
         other => Err(de::Error::custom(format!(
             "\"{other}\" is no stamp: write \"hour\" or \"second\""
+        ))),
+    }
+}
+
+fn authorization<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AuthorizationKind>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "basic" => Ok(Some(AuthorizationKind::Basic)),
+        "stealth" => Ok(Some(AuthorizationKind::Stealth)),
+        other => Err(de::Error::custom(format!(
+            "\"{other}\" is no client authorization: write \"basic\" or \"stealth\""
         ))),
     }
 }
@@ -365,6 +396,18 @@ mod tests {
             (
                 "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\nweight = 0\n",
                 "line 6, column 10:",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\nauthorization = \"all\"\n",
+                "line 3, column 17: \"all\" is no client authorization",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\nauthorization = \"basic\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\n",
+                "service k: basic authorization needs client_keys",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\nclient_keys = \"c\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\n",
+                "service k: client_keys needs authorization",
             ),
             (
                 "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a b\"\ncontrol = \"h:1\"\n",

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use onionweave_control::Endpoint;
-use onionweave_ring::v2::ServiceId;
+use onionweave_desc::v2::{Authorization, ClientKey, ClientName, ServiceKey};
+use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Publisher as PublisherConfig, Service};
-use crate::key::load_service_key;
+use crate::key::{load_client_keys, load_service_key};
 use crate::{Error, Machine, Report};
 
 mod carrier;
@@ -31,7 +32,7 @@ const REPORTS: usize = 1024;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServiceReport {
-    /// Which service.
+    /// Which service; with stealth authorization, under the address that one of its clients connects to.
     pub service: ServiceId,
     /// What happened.
     pub report: Report,
@@ -51,7 +52,7 @@ impl Reports {
 /// A running publisher. Dropping it stops it; what the directories hold stays there.
 #[derive(Debug)]
 pub struct Publisher {
-    services: BTreeMap<PathBuf, Running>,
+    services: BTreeMap<TaskName, Running>,
     reports: mpsc::Sender<ServiceReport>,
 }
 
@@ -82,8 +83,8 @@ impl Publisher {
             services: BTreeMap::new(),
             reports,
         };
-        for (path, service) in prepared {
-            publisher.spawn(path, service);
+        for (name, service) in prepared {
+            publisher.spawn(name, service);
         }
         Ok((publisher, Reports(receiver)))
     }
@@ -106,15 +107,15 @@ impl Publisher {
         let mut prepared = prepare(config)?;
         // A key file whose key changed is another service.
         self.services
-            .retain(|path, running| prepared.get(path).is_some_and(|service| service.id() == running.id));
-        for (path, running) in &self.services {
-            if let Some(service) = prepared.remove(path) {
+            .retain(|name, running| prepared.get(name).is_some_and(|service| service.id() == running.id));
+        for (name, running) in &self.services {
+            if let Some(service) = prepared.remove(name) {
                 // Only a task that died does not take its order, and it has said why.
                 let _ = running.orders.send(Order::Reload(Box::new(service.setup))).await;
             }
         }
-        for (path, service) in prepared {
-            self.spawn(path, service);
+        for (name, service) in prepared {
+            self.spawn(name, service);
         }
         Ok(())
     }
@@ -131,13 +132,20 @@ impl Publisher {
         }
     }
 
-    fn spawn(&mut self, path: PathBuf, prepared: Prepared) {
+    fn spawn(&mut self, name: TaskName, prepared: Prepared) {
         let (orders, receiver) = mpsc::channel(4);
         let id = prepared.id();
         let task = ServiceTask::new(prepared.machine, prepared.setup, receiver, self.reports.clone());
         let task = tokio::spawn(task.run());
-        self.services.insert(path, Running { id, orders, task });
+        self.services.insert(name, Running { id, orders, task });
     }
+}
+
+/// What has a machine of its own: a service, or with stealth authorization each of its clients.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TaskName {
+    key: PathBuf,
+    client: Option<ClientName>,
 }
 
 /// A service whose files were all read.
@@ -153,13 +161,14 @@ impl Prepared {
 }
 
 /// Reads every file that the configuration names, so that a mistake in one changes nothing.
-fn prepare(config: &Config) -> Result<BTreeMap<PathBuf, Prepared>, Error> {
+fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
     let own = own_link(&config.publisher)?;
     let mut prepared = BTreeMap::new();
     let mut ids = BTreeMap::new();
     for service in &config.services {
         let key = load_service_key(&service.key)?;
-        if let Some(other) = ids.insert(key.service_id(), &service.key) {
+        let id = key.service_id();
+        if let Some(other) = ids.insert(id, &service.key) {
             return Err(Error::Config {
                 at: None,
                 what: format!(
@@ -169,7 +178,6 @@ fn prepare(config: &Config) -> Result<BTreeMap<PathBuf, Prepared>, Error> {
                 ),
             });
         }
-        let settings = service.settings(&config.publisher);
         let setup = Setup {
             links: links(service, &config.publisher, own.as_ref())?,
             restarts: service
@@ -178,13 +186,67 @@ fn prepare(config: &Config) -> Result<BTreeMap<PathBuf, Prepared>, Error> {
                 .filter(|instance| !instance.restart.is_empty())
                 .map(|instance| (instance.name.clone(), instance.restart.clone()))
                 .collect(),
-            settings: settings.clone(),
+            settings: service.settings(&config.publisher),
+            service: id,
         };
         let seed = service.seed.unwrap_or_else(rand::random);
-        let machine = Machine::new(key, service.policy.policy(), settings, seed);
-        prepared.insert(service.key.clone(), Prepared { machine, setup });
+        for audience in audiences(service, key)? {
+            let mut setup = setup.clone();
+            setup.settings.authorization = audience.authorization;
+            let machine = Machine::new(audience.key, service.policy.policy(), setup.settings.clone(), seed);
+            let name = TaskName {
+                key: service.key.clone(),
+                client: audience.client,
+            };
+            prepared.insert(name, Prepared { machine, setup });
+        }
     }
     Ok(prepared)
+}
+
+/// Who reads the descriptors that one machine publishes, and the key that signs them.
+struct Audience {
+    /// With stealth authorization: the one client that it is.
+    client: Option<ClientName>,
+    key: ServiceKey,
+    authorization: Option<Authorization>,
+}
+
+/// The audiences of a service: everybody, the authorized clients together, or each of them alone.
+fn audiences(service: &Service, key: ServiceKey) -> Result<Vec<Audience>, Error> {
+    let audience = |key, authorization| Audience {
+        client: None,
+        key,
+        authorization,
+    };
+    let (Some(kind), Some(path)) = (service.authorization, &service.client_keys) else {
+        return Ok(vec![audience(key, None)]);
+    };
+    let clients = load_client_keys(path)?;
+    let wrong = |what: String| Error::Config {
+        at: None,
+        what: format!("{}: {what}", path.display()),
+    };
+    if clients.is_empty() {
+        return Err(wrong("names no client".into()));
+    }
+    if kind == AuthorizationKind::Basic {
+        return Ok(vec![audience(key, Some(clients.basic()))]);
+    }
+    let alone = |client: &ClientKey| {
+        let name = client.name();
+        let Some(key) = client.key().cloned() else {
+            return Err(wrong(format!(
+                "client {name} has no client-key, which stealth authorization needs"
+            )));
+        };
+        let authorization = Authorization::Stealth(client.cookie().clone());
+        Ok(Audience {
+            client: Some(name.clone()),
+            ..audience(key, Some(authorization))
+        })
+    };
+    clients.iter().map(alone).collect()
 }
 
 fn own_link(publisher: &PublisherConfig) -> Result<Option<LinkSettings>, Error> {

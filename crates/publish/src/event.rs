@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign::Weight;
+use onionweave_desc::v2::Authorization;
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing};
@@ -107,7 +108,8 @@ pub enum Event {
         /// Under which descriptor ID.
         descriptor_id: DescriptorId,
     },
-    /// An upload of an instance ended, well or badly. Tor does not say under which descriptor ID.
+    /// The last upload of an instance that was on its way to a directory ended, well or badly. Tor does not say under which
+    /// descriptor ID.
     InstanceUploadEnded {
         /// Which instance.
         instance: InstanceName,
@@ -178,7 +180,8 @@ pub enum Found {
     Text(Vec<u8>),
     /// It holds nothing under that descriptor ID.
     Nothing,
-    /// It holds something that the reading Tor would not use, with Tor's reason.
+    /// It holds something that the reading Tor would not use, with Tor's reason. That is all there is to learn of a text for
+    /// authorized clients: `HSFETCH` has no cookie to read it with (`feature/control/control_cmd.c:1500`).
     Unusable(String),
     /// It could not be asked, with the reason.
     Failed(String),
@@ -196,6 +199,8 @@ pub enum Action {
         ticket: Ticket,
         /// Where to.
         slot: SlotId,
+        /// Under which descriptor ID.
+        descriptor_id: DescriptorId,
         /// The signed descriptor.
         text: Arc<[u8]>,
         /// How often this slot has failed in a row: a driver with several Tors takes another at each attempt.
@@ -243,6 +248,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Which publication time to write.
     pub stamp: Stamp,
+    /// Which clients may read the introduction points; `None` for all.
+    pub authorization: Option<Authorization>,
     /// How often a slot that was proved is proved again.
     pub audit_every: Duration,
     /// How long an upload or an audit may take before it is given up and tried again.
@@ -250,12 +257,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for these instances: quiet, hourly stamps, an audit a minute, twenty seconds for an answer.
+    /// The defaults for these instances: quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer.
     pub fn new(instances: Vec<InstanceSettings>) -> Self {
         Self {
             instances,
             quiet: true,
             stamp: Stamp::Hour,
+            authorization: None,
             audit_every: Duration::from_secs(60),
             answer_within: Duration::from_secs(20),
         }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use fs_mistrust::Mistrust;
-use onionweave_desc::v2::ServiceKey;
+use onionweave_desc::v2::{ClientKeys, ServiceKey};
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -21,6 +21,19 @@ const LONGEST_SECRET_FILE: u64 = 64 * 1024;
 pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
     let pem = read_secret(path)?;
     ServiceKey::from_pem(&pem).map_err(|source| Error::Key {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Reads the cookies of authorized clients, as Tor writes them (`client_keys` in the `HiddenServiceDir`).
+///
+/// # Errors
+///
+/// As for [`load_service_key`].
+pub fn load_client_keys(path: &Path) -> Result<ClientKeys, Error> {
+    let text = read_secret(path)?;
+    ClientKeys::parse(text.as_bytes()).map_err(|source| Error::Key {
         path: path.into(),
         source,
     })

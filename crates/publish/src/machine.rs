@@ -183,7 +183,9 @@ impl Machine {
                 directory,
                 descriptor_id,
             } => self.instance_uploads(&instance, own, directory, descriptor_id, now),
-            Event::InstanceUploadEnded { directory, .. } => self.upload_of_others_ended(directory, now),
+            Event::InstanceUploadEnded { instance, directory } => {
+                self.upload_of_others_ended(&instance, directory, now);
+            }
             Event::UploadAnswered { ticket, answer } => self.upload_answered(ticket, answer, now),
             Event::Audited { ticket, found } => self.audited(ticket, found, now),
             Event::Configured(settings) => self.configured(settings),
@@ -266,6 +268,7 @@ impl Machine {
     /// Reports the round under way, if it has ended.
     fn close_round(&mut self, now: Moment) {
         if let Some(mut round) = self.rounds.close(&self.slots, now) {
+            round.sealed = self.settings.authorization.is_some();
             round.plan = self
                 .plans
                 .values()

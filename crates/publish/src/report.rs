@@ -211,6 +211,9 @@ pub struct Round {
     pub plan: BTreeMap<SlotId, BTreeMap<InstanceName, u32>>,
     /// From the first difference to the last proof.
     pub took: Duration,
+    /// The texts are sealed for authorized clients. Then proof is less than elsewhere: the directory accepted the text and holds
+    /// one, but nobody without a client's cookie can read which.
+    pub sealed: bool,
 }
 
 impl fmt::Display for Round {
@@ -227,7 +230,7 @@ impl fmt::Display for Round {
             }
             write!(f, "{cause}")?;
         }
-        write!(f, "):")?;
+        write!(f, "{}:", if self.sealed { "; sealed)" } else { ")" })?;
         for slot in &self.proved {
             write!(f, " {slot}")?;
         }

@@ -6,12 +6,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor, UploadVerdict};
+use onionweave_desc::v2::{
+    Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor, UploadVerdict,
+};
 use onionweave_publish::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Report, Settings, SlotId, Ticket,
     UploadAnswer,
 };
-use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
@@ -105,6 +107,7 @@ enum Due {
 #[derive(Debug)]
 pub struct Network {
     key: ServiceKey,
+    authorization: Option<Authorization>,
     machine: Machine,
     now: Moment,
     /// What the directories' clocks show, compared with the publisher's, in seconds.
@@ -121,6 +124,8 @@ pub struct Network {
     restarts: Vec<InstanceName>,
     uploads: u64,
     on_their_way: BTreeMap<Fingerprint, u32>,
+    /// Uploads that instances make by themselves.
+    loud: BTreeMap<(InstanceName, Fingerprint), u32>,
     donors: Vec<IntroductionPoint>,
 }
 
@@ -189,9 +194,11 @@ impl Builder {
                 (instance.name.clone(), instance_state)
             })
             .collect();
+        let authorization = self.settings.authorization.clone();
         let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
         let mut network = Network {
             key,
+            authorization,
             machine,
             now: Moment::new(self.start, Duration::ZERO),
             publisher_ahead: 0,
@@ -207,6 +214,7 @@ impl Builder {
             restarts: Vec::new(),
             uploads: 0,
             on_their_way: BTreeMap::new(),
+            loud: BTreeMap::new(),
             donors,
         };
         network.publish_consensus();
@@ -285,6 +293,12 @@ impl Network {
         }
     }
 
+    /// Gives the instances' configuration another authorization than they started with, `None` for none; they follow it when they build
+    /// their descriptors the next time.
+    pub fn authorize(&mut self, authorization: Option<Authorization>) {
+        self.authorization = authorization;
+    }
+
     /// Lets an instance build its descriptor anew with the points that it has.
     pub fn rebuild(&mut self, name: &str) {
         if let Some(instance) = self.instances.get(name) {
@@ -303,7 +317,7 @@ impl Network {
             let Some(text) = self.instance_text(&name, period, replica) else {
                 return;
             };
-            let descriptor_id = DescriptorId::of(&service, period, replica);
+            let descriptor_id = self.descriptor_id(period, replica);
             for directory in descriptor_id.responsible(&ring).collect::<Vec<_>>() {
                 self.tell(Event::InstanceUploads {
                     instance: name.clone(),
@@ -311,6 +325,7 @@ impl Network {
                     directory,
                     descriptor_id,
                 });
+                *self.loud.entry((name.clone(), directory)).or_default() += 1;
                 let upload = Due::LoudUpload {
                     instance: name.clone(),
                     directory,
@@ -328,7 +343,7 @@ impl Network {
         points: Vec<IntroductionPoint>,
         time: UnixTime,
     ) -> Result<UploadVerdict, Error> {
-        let text = Draft::new(points).sign(&self.key, slot.period, slot.replica, time)?;
+        let text = self.draft(points).sign(&self.key, slot.period, slot.replica, time)?;
         let now = self.directory_clock();
         Ok(self
             .directories
@@ -516,6 +531,7 @@ impl Network {
                 let found = match (directory, self.fault(&slot.directory)) {
                     (None, _) | (_, Fault::Silent) => return,
                     (Some(directory), _) => match directory.fetch(&id) {
+                        Some(descriptor) if descriptor.authorization().is_some() => Found::Unusable("BAD_DESC".into()),
                         Some(descriptor) => Found::Text(descriptor.text().to_vec()),
                         None => Found::Nothing,
                     },
@@ -530,7 +546,11 @@ impl Network {
                 if let Some(directory) = self.directories.get_mut(&directory) {
                     directory.upload(&text, clock);
                 }
-                self.tell(Event::InstanceUploadEnded { instance, directory });
+                let pending = self.loud.entry((instance.clone(), directory)).or_default();
+                *pending = pending.saturating_sub(1);
+                if *pending == 0 {
+                    self.tell(Event::InstanceUploadEnded { instance, directory });
+                }
             }
         }
     }
@@ -545,8 +565,36 @@ impl Network {
         let instance = self.instances.get(name).filter(|instance| instance.up)?;
         // Its clock is as good as the directories'.
         let time = self.directory_clock().start_of_hour();
-        let text = Draft::new(instance.points.clone()).sign(&self.key, period, replica, time);
+        let text = self
+            .draft(instance.points.clone())
+            .sign(&self.key, period, replica, time);
         text.ok().map(|descriptor| descriptor.text().to_vec())
+    }
+
+    /// What an instance, or a second publisher, makes of these points.
+    fn draft(&self, points: Vec<IntroductionPoint>) -> Draft {
+        let draft = Draft::new(points);
+        match &self.authorization {
+            Some(authorization) => draft.authorization(authorization.clone()),
+            None => draft,
+        }
+    }
+
+    fn descriptor_id(&self, period: TimePeriod, replica: Replica) -> DescriptorId {
+        let cookie = self.authorization.as_ref().and_then(Authorization::id_cookie);
+        DescriptorId::new(&self.key.service_id(), &SecretIdPart::new(period, replica, cookie))
+    }
+
+    /// The points that a client reads, one that is authorized if that is asked for.
+    fn points(&self, descriptor: &Descriptor) -> Vec<IntroductionPoint> {
+        let Some(authorization) = &self.authorization else {
+            return descriptor.introduction_points().unwrap_or_default();
+        };
+        let cookies = authorization.cookies().iter();
+        cookies
+            .filter_map(|cookie| descriptor.introduction_points_for(cookie).ok())
+            .next()
+            .unwrap_or_default()
     }
 
     /// So many introduction points at relays of their own.
@@ -600,7 +648,7 @@ impl Network {
 
     /// What a slot's directory holds.
     pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
-        let id = DescriptorId::of(&self.key.service_id(), slot.period, slot.replica);
+        let id = self.descriptor_id(slot.period, slot.replica);
         self.directories.get(&slot.directory)?.fetch(&id).cloned()
     }
 
@@ -609,10 +657,7 @@ impl Network {
         self.machine
             .wanted()
             .map(|(slot, _)| {
-                let points = self
-                    .held(&slot)
-                    .and_then(|descriptor| descriptor.introduction_points().ok())
-                    .unwrap_or_default();
+                let points = self.held(&slot).map(|held| self.points(&held)).unwrap_or_default();
                 let holders = self
                     .instances
                     .iter()
@@ -641,7 +686,7 @@ impl Network {
                     .insert(descriptor.text()),
                 "two directories of a replica are wanted to hold the same bytes"
             );
-            let points = descriptor.introduction_points().unwrap_or_default();
+            let points = self.points(descriptor);
             assert!((1..=10).contains(&points.len()), "{} points", points.len());
             let relays: BTreeSet<_> = points.iter().map(IntroductionPoint::identity).collect();
             assert_eq!(relays.len(), points.len(), "a relay stands twice in a text");

@@ -30,6 +30,7 @@ pub struct InstanceBuilder<'a> {
     key: Option<ServiceKey>,
     quiet: bool,
     backend: Option<SocketAddr>,
+    client_keys: Option<String>,
     extra: Vec<String>,
 }
 
@@ -41,6 +42,7 @@ impl<'a> InstanceBuilder<'a> {
             key: None,
             quiet: false,
             backend: None,
+            client_keys: None,
             extra: Vec::new(),
         }
     }
@@ -60,6 +62,13 @@ impl<'a> InstanceBuilder<'a> {
     /// Lets it lead to this backend. Without one it gets a backend of its own with the instance's name.
     pub fn backend(mut self, backend: &Backend) -> Self {
         self.backend = Some(backend.address());
+        self
+    }
+
+    /// Gives it the keys of authorized clients, Tor's file `client_keys`. Which kind of authorization it is and for whom, is for a
+    /// line of [`torrc`](Self::torrc) to say: `HiddenServiceAuthorizeClient`.
+    pub fn client_keys(mut self, text: impl Into<String>) -> Self {
+        self.client_keys = Some(text.into());
         self
     }
 
@@ -89,6 +98,9 @@ impl<'a> InstanceBuilder<'a> {
         let tor = Tor::prepare(self.network.home(), &self.name)?;
         let service = tor.create_folder("service")?;
         tor.write("service/private_key", key.pem())?;
+        if let Some(client_keys) = &self.client_keys {
+            tor.write("service/client_keys", client_keys)?;
+        }
         let mut torrc = self.network.torrc(Role::Instance).line("SocksPort 0");
         if self.quiet {
             torrc = torrc.line("PublishHidServDescriptors 0");
@@ -135,6 +147,15 @@ impl Instance {
         self.own_backend.as_ref()
     }
 
+    /// The file `hostname` that Tor wrote: the address, or with client authorization each client's address and cookie.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is none yet.
+    pub fn hostname(&self) -> Result<String, Error> {
+        self.tor.read("service/hostname")
+    }
+
     /// Waits until it has introduction points and thus a descriptor, and returns that: the one of replica 1.
     ///
     /// Quiet or loud makes no difference. After a start it takes about eight seconds.
@@ -143,7 +164,16 @@ impl Instance {
     ///
     /// [`Error::TimedOut`] after a minute, also when the process does not run.
     pub async fn wait_for_descriptor(&self) -> Result<String, Error> {
-        let key = format!("hs/service/desc/id/{}", self.key.service_id());
+        self.wait_for_descriptor_of(self.key.service_id()).await
+    }
+
+    /// The same for the address of one client, under which Tor keeps its descriptor with stealth authorization.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait_for_descriptor`](Self::wait_for_descriptor).
+    pub async fn wait_for_descriptor_of(&self, service_id: &str) -> Result<String, Error> {
+        let key = format!("hs/service/desc/id/{service_id}");
         self.tor
             .wait_for("a descriptor", DESCRIPTOR_LIMIT, async || {
                 match self.tor.get_info(&key).await {

@@ -114,6 +114,12 @@ impl Tor {
         file.write_all(content.as_bytes()).doing("write", &path)
     }
 
+    /// Reads a file below this folder.
+    pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).doing("read", &path)
+    }
+
     /// Completes the configuration with what every process has, and writes it.
     pub(crate) fn configure(&self, torrc: Torrc) -> Result<(), Error> {
         let path = |name: &str| self.folder.join(name);

@@ -26,6 +26,25 @@ struct Upload {
     announced: bool,
 }
 
+/// The addresses under which Tor speaks of one machine's descriptors.
+///
+/// With stealth authorization each client has an address of its own, which Tor names when it builds the client's descriptor
+/// (`rendcommon.c:689`) and when a controller posts it. Of its own uploads it says that they are the service's, for all clients alike
+/// (`rendservice.c:3846`). Without it, the two are one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    /// The address that the descriptor's key gives.
+    pub(super) descriptor: ServiceId,
+    /// The address of the service.
+    pub(super) service: ServiceId,
+}
+
+impl Addresses {
+    fn contains(&self, address: &ServiceId) -> bool {
+        [self.descriptor, self.service].contains(address)
+    }
+}
+
 type Audit = (LinkName, DescriptorId, Fingerprint);
 
 /// The links that stand, and what they carry.
@@ -42,8 +61,8 @@ pub(super) struct Carriers {
     failures: BTreeMap<Audit, HsDescReason>,
     /// When an instance last built a descriptor of its own.
     built: BTreeMap<(LinkName, DescriptorId), Instant>,
-    /// Uploads that this publisher did not ask for.
-    others: BTreeMap<(LinkName, Fingerprint), u32>,
+    /// Uploads that this publisher did not ask for, by the address that Tor names with them.
+    others: BTreeMap<(LinkName, Fingerprint, ServiceId), u32>,
 }
 
 impl Carriers {
@@ -55,7 +74,7 @@ impl Carriers {
     pub(super) fn down(&mut self, name: &LinkName) -> Vec<Event> {
         self.standing.remove(name);
         self.able.remove(name);
-        self.others.retain(|(link, _), _| link != name);
+        self.others.retain(|(link, ..), _| link != name);
         self.built.retain(|(link, _), _| link != name);
         self.failures.retain(|(link, ..), _| link != name);
         let mut events = Vec::new();
@@ -155,21 +174,23 @@ impl Carriers {
     }
 
     /// What an `HS_DESC` event on a link means for the machine.
-    pub(super) fn hs_desc(&mut self, link: &LinkName, service: &ServiceId, event: &HsDesc) -> Option<Event> {
-        let ours = event.address() == Some(service.to_string().as_str());
-        if ours && *event.action() == HsDescAction::Created {
+    pub(super) fn hs_desc(&mut self, link: &LinkName, names: &Addresses, event: &HsDesc) -> Option<Event> {
+        let address = event.address().and_then(|address| address.parse().ok());
+        let ours = address.filter(|address| names.contains(address));
+        if address == Some(names.descriptor) && *event.action() == HsDescAction::Created {
             self.built.retain(|_, at| at.elapsed() < BUILT_JUST_BEFORE);
             self.built.insert((link.clone(), descriptor_id(event)?), Instant::now());
         }
         let directory = Fingerprint::from(event.hsdir()?.fingerprint());
         match event.action() {
-            HsDescAction::Upload if ours => self.announced(link, directory, descriptor_id(event)?),
-            HsDescAction::Uploaded if ours => self.upload_ended(link, directory, UploadAnswer::Accepted),
+            HsDescAction::Upload => self.announced(link, directory, ours?, descriptor_id(event)?),
+            HsDescAction::Uploaded => self.upload_ended(link, directory, ours?, UploadAnswer::Accepted),
             // A failed upload names no descriptor ID, a failed fetch does.
             HsDescAction::Failed => {
                 let Some(id) = descriptor_id(event) else {
                     let why = format!("the directory refused it: {}", reason(event.reason()));
-                    return self.upload_ended(link, directory, UploadAnswer::Refused(why));
+                    let address = ours.or(event.address().is_none().then_some(names.descriptor))?;
+                    return self.upload_ended(link, directory, address, UploadAnswer::Refused(why));
                 };
                 let audit = (link.clone(), id, directory);
                 if let Some(reason) = event.reason().filter(|_| self.audits.contains_key(&audit)) {
@@ -198,9 +219,14 @@ impl Carriers {
     }
 
     /// `HS_DESC UPLOAD`: Tor announces our posts and its own uploads alike.
-    fn announced(&mut self, link: &LinkName, directory: Fingerprint, descriptor_id: DescriptorId) -> Option<Event> {
-        let key = (link.clone(), directory);
-        if let Some(upload) = self.uploads.get_mut(&key)
+    fn announced(
+        &mut self,
+        link: &LinkName,
+        directory: Fingerprint,
+        address: ServiceId,
+        descriptor_id: DescriptorId,
+    ) -> Option<Event> {
+        if let Some(upload) = self.uploads.get_mut(&(link.clone(), directory))
             && !upload.announced
             && upload.descriptor_id == descriptor_id
         {
@@ -212,7 +238,7 @@ impl Carriers {
         };
         let built = self.built.get(&(link.clone(), descriptor_id));
         let own = built.is_some_and(|at| at.elapsed() < BUILT_JUST_BEFORE);
-        let pending = self.others.entry(key).or_default();
+        let pending = self.others.entry((link.clone(), directory, address)).or_default();
         *pending = pending.saturating_add(1);
         Some(Event::InstanceUploads {
             instance: instance.clone(),
@@ -224,19 +250,26 @@ impl Carriers {
 
     /// An upload to `directory` ended: ours or somebody else's. Where both are on their way, the first answer is taken for
     /// theirs; the audit that follows ours tells the truth.
-    fn upload_ended(&mut self, link: &LinkName, directory: Fingerprint, answer: UploadAnswer) -> Option<Event> {
-        let key = (link.clone(), directory);
-        if let (Some(pending), LinkName::Instance(instance)) = (self.others.get_mut(&key), link) {
+    fn upload_ended(
+        &mut self,
+        link: &LinkName,
+        directory: Fingerprint,
+        address: ServiceId,
+        answer: UploadAnswer,
+    ) -> Option<Event> {
+        let others = (link.clone(), directory, address);
+        if let (Some(pending), LinkName::Instance(instance)) = (self.others.get_mut(&others), link) {
             *pending -= 1;
-            if *pending == 0 {
-                self.others.remove(&key);
+            if *pending > 0 {
+                return None;
             }
+            self.others.remove(&others);
             return Some(Event::InstanceUploadEnded {
                 instance: instance.clone(),
                 directory,
             });
         }
-        let upload = self.uploads.remove(&key)?;
+        let upload = self.uploads.remove(&(link.clone(), directory))?;
         Some(Event::UploadAnswered {
             ticket: upload.ticket,
             answer,

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::ServiceReport;
-use super::carrier::Carriers;
+use super::carrier::{Addresses, Carriers};
 use super::link::{Link, LinkInput, LinkName, LinkSettings};
 use crate::{Action, Event, Found, InstanceName, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer};
 
@@ -35,6 +35,8 @@ pub(super) struct Setup {
     pub(super) links: BTreeMap<LinkName, LinkSettings>,
     pub(super) restarts: BTreeMap<InstanceName, Vec<String>>,
     pub(super) settings: Settings,
+    /// The address of the service, which with stealth authorization is nobody's descriptor's.
+    pub(super) service: ServiceId,
 }
 
 /// What a service's task is told to do.
@@ -136,6 +138,13 @@ impl ServiceTask {
         Moment::new(UnixTime::from(SystemTime::now()), self.started.elapsed())
     }
 
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            descriptor: self.service,
+            service: self.setup.service,
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         let now = self.now();
         tracing::trace!(service = %self.service, ?event, "told");
@@ -193,7 +202,7 @@ impl ServiceTask {
             }
             LinkInput::Event(event) => {
                 let event = match event {
-                    ControlEvent::HsDesc(event) => self.carriers.hs_desc(&name, &self.service, &event),
+                    ControlEvent::HsDesc(event) => self.carriers.hs_desc(&name, &self.addresses(), &event),
                     ControlEvent::HsDescContent(event) => self.carriers.content(&name, &event),
                     ControlEvent::Lagged(lost) => {
                         tracing::warn!(service = %self.service, link = %name, "{lost} events were lost");
@@ -272,9 +281,10 @@ impl ServiceTask {
                 Action::Upload {
                     ticket,
                     slot,
+                    descriptor_id,
                     text,
                     attempt,
-                } => self.upload(ticket, slot, text, attempt),
+                } => self.upload(ticket, slot, descriptor_id, text, attempt),
                 Action::Audit {
                     ticket,
                     slot,
@@ -307,12 +317,11 @@ impl ServiceTask {
         self.links.insert(name, handle);
     }
 
-    fn upload(&mut self, ticket: Ticket, slot: SlotId, text: Arc<[u8]>, attempt: u32) {
+    fn upload(&mut self, ticket: Ticket, slot: SlotId, id: DescriptorId, text: Arc<[u8]>, attempt: u32) {
         let Some((name, connection)) = self.carriers.choose(attempt) else {
             let answer = UploadAnswer::Refused("no Tor is there to carry it".into());
             return self.handle(Event::UploadAnswered { ticket, answer });
         };
-        let id = DescriptorId::of(&self.service, slot.period, slot.replica);
         self.carriers.begin_upload(name, slot, id, ticket);
         let done = self.done.0.clone();
         self.tasks.spawn(async move {

@@ -60,6 +60,7 @@ impl Rounds {
             proved,
             missing,
             plan: BTreeMap::new(),
+            sealed: false,
             took: now.uptime().saturating_sub(open.began),
         })
     }

@@ -20,7 +20,8 @@ const HOLD_FOR_OTHERS: Duration = Duration::from_secs(2);
 /// slots there wait until the last one is answered.
 #[derive(Debug)]
 pub(super) struct Others {
-    pending: u32,
+    /// Whose uploads are still to be answered.
+    pending: BTreeSet<InstanceName>,
     until: Duration,
     slots: BTreeSet<SlotId>,
     cause: Cause,
@@ -77,6 +78,7 @@ impl Machine {
         self.actions.push_back(Action::Upload {
             ticket,
             slot: id,
+            descriptor_id: slot.descriptor_id,
             text: wanted.bytes.clone(),
             attempt: slot.failures,
         });
@@ -174,6 +176,8 @@ impl Machine {
                 }
             }
             Found::Nothing => self.not_there(id, "the directory holds nothing", now),
+            // Nobody can read back what only authorized clients can read.
+            Found::Unusable(_) if self.settings.authorization.is_some() => self.found_sealed(id, now),
             Found::Unusable(why) => self.not_there(id, &format!("what the directory holds is unusable: {why}"), now),
             Found::Failed(why) => {
                 if wanted.is_some() {
@@ -216,6 +220,23 @@ impl Machine {
                 self.restamp(now.wall());
             }
             _ => {}
+        }
+    }
+
+    /// A directory holds something that is sealed for authorized clients. It is ours if ours was accepted last: directories drop
+    /// an accepted text for its age alone (`rendcache.c:672-688`), and no text of ours is older than what we know to be there.
+    fn found_sealed(&mut self, id: SlotId, now: Moment) {
+        let next_audit = now.uptime().saturating_add(self.settings.audit_every);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let wanted = slot.wanted.as_ref().map(|wanted| wanted.bytes.clone());
+        match &slot.seen {
+            Seen::Accepted(bytes) | Seen::Proved(bytes) if wanted.as_ref() == Some(bytes) => {
+                slot.prove(bytes.clone(), next_audit);
+                self.rounds.proved(now, id);
+            }
+            _ => slot.seen = Seen::Other,
         }
     }
 
@@ -276,12 +297,12 @@ impl Machine {
                 continue;
             }
             let others = self.others.entry(directory).or_insert_with(|| Others {
-                pending: 0,
+                pending: BTreeSet::new(),
                 until,
                 slots: BTreeSet::new(),
                 cause: cause.clone(),
             });
-            others.pending = others.pending.saturating_add(1);
+            others.pending.insert(name.clone());
             others.until = until;
             others.slots.insert(*id);
             slot.held_until = until;
@@ -290,12 +311,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn upload_of_others_ended(&mut self, directory: Fingerprint, now: Moment) {
+    pub(super) fn upload_of_others_ended(&mut self, name: &InstanceName, directory: Fingerprint, now: Moment) {
         let Some(others) = self.others.get_mut(&directory) else {
             return;
         };
-        others.pending = others.pending.saturating_sub(1);
-        if others.pending == 0 {
+        others.pending.remove(name);
+        if others.pending.is_empty() {
             self.release(directory, now);
         }
     }

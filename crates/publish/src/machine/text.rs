@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
+use onionweave_desc::v2::{Authorization, Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
 
 use super::slot::Wanted;
@@ -40,6 +40,7 @@ pub(super) fn variants(points: usize) -> u64 {
 /// Signs `points` (in canonical order) for `slot` as text number `variant`.
 pub(super) fn write(
     key: &ServiceKey,
+    authorization: Option<&Authorization>,
     slot: SlotId,
     points: Vec<IntroductionPoint>,
     variant: u64,
@@ -47,9 +48,11 @@ pub(super) fn write(
 ) -> Result<Wanted, Error> {
     let orders = variants(points.len()) / MOST_BLANK_LINES;
     let blank_lines = (variant / orders) % MOST_BLANK_LINES;
-    let descriptor = Draft::new(permuted(&points, variant % orders))
-        .trailing_blank_lines(blank_lines as usize)
-        .sign(key, slot.period, slot.replica, time)?;
+    let mut draft = Draft::new(permuted(&points, variant % orders)).trailing_blank_lines(blank_lines as usize);
+    if let Some(authorization) = authorization {
+        draft = draft.authorization(authorization.clone());
+    }
+    let descriptor = draft.sign(key, slot.period, slot.replica, time)?;
     Ok(Wanted {
         bytes: Arc::from(descriptor.text()),
         descriptor: Arc::new(descriptor),
@@ -124,7 +127,15 @@ mod tests {
             let points = canonical(&points(), count);
             let mut texts = BTreeSet::new();
             for variant in 0..variants(count) {
-                let wanted = write(&key, slot, points.clone(), variant, UnixTime::from_secs(1_795_348_800)).unwrap();
+                let wanted = write(
+                    &key,
+                    None,
+                    slot,
+                    points.clone(),
+                    variant,
+                    UnixTime::from_secs(1_795_348_800),
+                )
+                .unwrap();
                 let found: BTreeSet<_> = wanted.descriptor.introduction_points().unwrap().into_iter().collect();
                 assert_eq!(found, points.iter().cloned().collect());
                 assert!(

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use onionweave_assign as assign;
-use onionweave_desc::v2::IntroductionPoint;
+use onionweave_desc::v2::{Authorization, IntroductionPoint};
 use onionweave_ring::UnixTime;
-use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{self, DescriptorId, Replica, SecretIdPart, TimePeriod};
 
 use super::slot::{Slot, Work};
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
@@ -18,10 +18,12 @@ impl Machine {
         let Some(ring) = &self.ring else {
             return;
         };
+        let cookie = self.settings.authorization.as_ref().and_then(Authorization::id_cookie);
         let mut slots = BTreeMap::new();
         for period in v2::published_periods(&self.service_id, now.wall()) {
             for replica in Replica::ALL {
-                let descriptor_id = DescriptorId::of(&self.service_id, period, replica);
+                let secret_id_part = SecretIdPart::new(period, replica, cookie);
+                let descriptor_id = DescriptorId::new(&self.service_id, &secret_id_part);
                 for directory in descriptor_id.responsible(ring) {
                     let id = SlotId::new(period, replica, directory);
                     let slot = self.slots.remove(&id).unwrap_or_else(|| Slot::new(descriptor_id));
@@ -63,7 +65,8 @@ impl Machine {
         self.fresh_bytes.clear();
         for (id, points) in stale {
             let variant = self.fresh_variant(id, points.len());
-            match text::write(&self.key, id, points, variant, time) {
+            let authorization = self.settings.authorization.as_ref();
+            match text::write(&self.key, authorization, id, points, variant, time) {
                 Ok(wanted) => {
                     if let Some(slot) = self.slots.get_mut(&id) {
                         slot.wanted = Some(wanted);

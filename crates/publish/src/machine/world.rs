@@ -8,6 +8,7 @@ use onionweave_ring::v2::DIRECTORIES_PER_REPLICA;
 use onionweave_ring::{HashRing, UnixTime};
 
 use super::instance::Instance;
+use super::slot::Work;
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
 use crate::{Action, Cause, Down, InstanceName, Moment, Report, Settings};
 
@@ -159,9 +160,29 @@ impl Machine {
                 self.service_id
             ));
         }
-        let points = descriptor.introduction_points().map_err(|error| error.to_string())?;
+        let points = self.points_of(&descriptor)?;
         let points = text::canonical(&points, POINTS_PER_DESCRIPTOR);
         Ok((descriptor, points))
+    }
+
+    fn points_of(&self, descriptor: &Descriptor) -> Result<Vec<IntroductionPoint>, String> {
+        let Some(authorization) = &self.settings.authorization else {
+            return descriptor.introduction_points().map_err(|error| error.to_string());
+        };
+        if descriptor.authorization().is_none() {
+            return Err(
+                "its introduction points are open to all clients; it needs HiddenServiceAuthorizeClient".into(),
+            );
+        }
+        // An instance may not know all clients yet.
+        let mut why = "no client is authorized".to_owned();
+        for cookie in authorization.cookies() {
+            match descriptor.introduction_points_for(cookie) {
+                Ok(points) => return Ok(points),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
     }
 
     pub(super) fn set_points(&mut self, name: &InstanceName, points: Vec<IntroductionPoint>) {
@@ -200,8 +221,25 @@ impl Machine {
             known.configure(instance);
             self.instances.insert(instance.name.clone(), known);
         }
-        self.settings = settings;
+        let settings = std::mem::replace(&mut self.settings, settings);
+        if settings.authorization != self.settings.authorization {
+            self.clients_changed();
+        }
         self.causes.insert(Cause::Configured);
+    }
+
+    /// Other clients may read the texts: all are written anew, at other places if a stealth cookie changed.
+    fn clients_changed(&mut self) {
+        for slot in std::mem::take(&mut self.slots).values() {
+            if let Work::Auditing { ticket, .. } | Work::Uploading { ticket, .. } = slot.work {
+                self.tickets.remove(&ticket);
+            }
+        }
+        self.survey = None;
+        for instance in self.instances.values_mut() {
+            // What could not be read may be readable now.
+            instance.last_text.clear();
+        }
     }
 
     pub(super) fn restart(&mut self, now: Moment) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use onionweave_publish::{Cause, Down, Report};
 use onionweave_testnet::{Holding, Network};
 
+mod authorization;
 mod harness;
 
 use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
