@@ -1,6 +1,14 @@
 //! What the fuzzers run. Each function takes any bytes and ends in an invariant.
 
-use crate::v2::{IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+use std::collections::BTreeSet;
+
+use onionweave_ring::v2::ServiceId;
+
+use crate::v2::authorization::{Secrets, block};
+use crate::v2::{
+    AuthorizationKind, ClientKeys, DescriptorCookie, HostnameFile, IntroductionPoint, ServiceKey, UnverifiedDescriptor,
+    introduction_point,
+};
 
 /// A descriptor is kept byte for byte, and reading its text again gives the same.
 pub fn descriptor(data: &[u8]) {
@@ -44,6 +52,68 @@ pub fn service_key(data: &[u8]) {
     }
 }
 
+/// What is encrypted for clients is decrypted by each of them and by nobody else; and what a cookie decrypts is as long as the block lets it be.
+///
+/// Cookies come first, 16 bytes each, their number in the first byte; then an encrypted block, which serves as points as well.
+pub fn authorization(data: &[u8]) {
+    let Some((&number, rest)) = data.split_first() else {
+        return;
+    };
+    let (cookies, block) = rest
+        .split_at_checked(usize::from(number) * DescriptorCookie::LEN)
+        .unwrap_or((rest, &[]));
+    let cookies: BTreeSet<[u8; DescriptorCookie::LEN]> = cookies.as_chunks().0.iter().copied().collect();
+    let mut cookies: Vec<_> = cookies.into_iter().map(DescriptorCookie::from).collect();
+    let Some(outsider) = cookies.pop() else {
+        return;
+    };
+
+    if let Some(kind) = block::kind(block)
+        && let Ok(points) = block::decrypt(kind, block, &outsider)
+    {
+        let entries = match kind {
+            AuthorizationKind::Stealth => 0,
+            _ => 1 + 320 * block.get(1).copied().map_or(0, usize::from),
+        };
+        assert_eq!(points.len() + entries + 17, block.len());
+    }
+
+    let points = [introduction_point::START, block].concat();
+    let secrets = Secrets::derive([data]);
+    let decrypt = |block: &[u8], cookie| block::kind(block).map(|kind| block::decrypt(kind, block, cookie));
+    if let Some(cookie) = cookies.first() {
+        let basic = block::encrypt_basic(&points, &cookies, &secrets).unwrap_or_default();
+        for cookie in &cookies {
+            assert_eq!(decrypt(&basic, cookie), Some(Ok(points.clone())));
+        }
+        assert!(decrypt(&basic, &outsider).is_some_and(|result| result.is_err()));
+        let stealth = block::encrypt_stealth(&points, cookie, &secrets);
+        assert_eq!(decrypt(&stealth, cookie), Some(Ok(points)));
+        assert!(decrypt(&stealth, &outsider).is_some_and(|result| result.is_err()));
+    }
+}
+
+/// Clients that can be read can be written and are the same when read again, and so is the `hostname` file that is written for them.
+pub fn client_keys(data: &[u8]) {
+    let Ok(clients) = ClientKeys::parse(data) else {
+        return;
+    };
+    assert_eq!(ClientKeys::parse(clients.to_text().as_bytes()).as_ref(), Ok(&clients));
+    for kind in [AuthorizationKind::Basic, AuthorizationKind::Stealth] {
+        if let Ok(file) = clients.hostname_file(ServiceId::from([0; 10]), kind) {
+            assert_eq!(file.clients().len(), clients.len());
+            hostname(file.to_text().as_bytes());
+        }
+    }
+}
+
+/// A `hostname` file that can be read can be written, and is the same when read again.
+pub fn hostname(data: &[u8]) {
+    if let Ok(file) = HostnameFile::parse(data) {
+        assert_eq!(HostnameFile::parse(file.to_text().as_bytes()), Ok(file));
+    }
+}
+
 fn rewrite(points: &[IntroductionPoint]) {
     let text: String = points.iter().map(ToString::to_string).collect();
     assert_eq!(IntroductionPoint::parse_list(text.as_bytes()).as_deref(), Ok(points));
@@ -72,5 +142,8 @@ mod tests {
         run_corpus("descriptor", descriptor);
         run_corpus("introduction_points", introduction_points);
         run_corpus("service_key", service_key);
+        run_corpus("authorization", authorization);
+        run_corpus("client_keys", client_keys);
+        run_corpus("hostname", hostname);
     }
 }

@@ -17,10 +17,10 @@
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 
-mod authorization;
+pub(crate) mod authorization;
 mod descriptor;
 mod draft;
-mod introduction_point;
+pub(crate) mod introduction_point;
 mod keys;
 mod verdict;
 

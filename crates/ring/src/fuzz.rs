@@ -6,7 +6,7 @@ use core::str::FromStr;
 use data_encoding::BASE64_NOPAD;
 
 use crate::relays::{Form, Relay, RelayList};
-use crate::v2::{DescriptorId, SecretIdPart, ServiceId};
+use crate::v2::{ClientCookie, DescriptorCookie, DescriptorId, SecretIdPart, ServiceId};
 use crate::{Error, Fingerprint, UnixTime};
 
 /// Reads `data` as a document of whichever form it looks like, and of each form.
@@ -64,6 +64,30 @@ pub fn names(data: &[u8]) {
     }
 }
 
+/// Reads `data` as an authorization cookie.
+///
+/// # Panics
+/// If what is accepted, written again, is not accepted or is another, or if one that says its kind is none without it.
+pub fn cookies(data: &[u8]) {
+    let bare = DescriptorCookie::from_base64(data);
+    match &bare {
+        Ok(cookie) => assert_eq!(DescriptorCookie::from_base64(&*cookie.to_base64()).as_ref(), Ok(cookie)),
+        Err(error) => assert_one_line(error),
+    }
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<ClientCookie>() {
+        Ok(cookie) => {
+            assert_eq!(bare.as_ref(), Ok(cookie.cookie()));
+            assert_eq!(cookie.to_text().len(), ClientCookie::TEXT_LEN);
+            assert_eq!(cookie.to_text().parse(), Ok(cookie));
+        }
+        Err(Error::CookieKind(kind)) => assert!(bare.is_ok() && (3..=16).contains(&kind)),
+        Err(error) => assert_eq!(bare, Err(error)),
+    }
+}
+
 fn round_trip<T>(text: &str)
 where
     T: FromStr<Err = Error> + Display + Debug + PartialEq,
@@ -118,6 +142,11 @@ mod tests {
     #[test]
     fn relays_corpus() {
         run_corpus("relays", relays);
+    }
+
+    #[test]
+    fn cookies_corpus() {
+        run_corpus("cookies", cookies);
     }
 
     #[test]

@@ -98,28 +98,28 @@ impl Authorization {
         }
     }
 
-    /// Everything goes in with its length in front, so that no two drafts give the same.
     fn derive_secrets(&self, points: &[u8], header: &str, key: &ServiceKey) -> Secrets {
-        let mut extract = HkdfExtract::<Sha256>::new(Some(DERIVATION));
-        let mut add = |part: &[u8]| {
-            extract.input_ikm(&(part.len() as u64).to_be_bytes());
-            extract.input_ikm(part);
-        };
-        add(key.private_key().exponent());
-        add(header.as_bytes());
-        add(points);
-        add(&[self.kind().number()]);
-        for cookie in self.cookies() {
-            add(cookie.as_bytes());
-        }
-        Secrets(extract.finalize().1)
+        let secret = key.private_key().exponent();
+        let kind = [self.kind().number()];
+        let cookies = self.cookies().iter().map(|cookie| cookie.as_bytes().as_slice());
+        Secrets::derive([secret, header.as_bytes(), points, &kind].into_iter().chain(cookies))
     }
 }
 
 /// Bytes that only the holder of a service's private key can tell from random ones.
-struct Secrets(Hkdf<Sha256>);
+pub(crate) struct Secrets(Hkdf<Sha256>);
 
 impl Secrets {
+    /// Derives from all these parts, of which one is secret. Each goes in with its length in front, so that no two lists give the same.
+    pub(crate) fn derive<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut extract = HkdfExtract::<Sha256>::new(Some(DERIVATION));
+        for part in parts {
+            extract.input_ikm(&(part.len() as u64).to_be_bytes());
+            extract.input_ikm(part);
+        }
+        Self(extract.finalize().1)
+    }
+
     /// `N` bytes for one purpose.
     fn bytes<const N: usize>(&self, purpose: &str) -> Zeroizing<[u8; N]> {
         const { assert!(N <= 255 * 32, "HKDF gives 255 digests and no more") };

@@ -20,6 +20,12 @@ pub(crate) const STEALTH: [&[u8]; 2] = [
     testdata!("stealth/descriptor-gwpnw55cchilrd7k.txt"),
     testdata!("stealth/descriptor-ijvp6sjz3adpngel.txt"),
 ];
+pub(crate) const PKCS8: &[u8] = testdata!("keys/pkcs8.pem");
+pub(crate) const PUBLIC: &[u8] = testdata!("keys/public.pem");
+pub(crate) const DAMAGED: &[u8] = testdata!("keys/damaged.pem");
+pub(crate) const TRUNCATED: &[u8] = testdata!("keys/truncated.pem");
+pub(crate) const RSA_512: &[u8] = testdata!("keys/rsa-512.pem");
+pub(crate) const RSA_2048: &[u8] = testdata!("keys/rsa-2048.pem");
 pub(crate) const ODD_EXPONENT_KEY: &[u8] = testdata!("keys/exponent-799154905.pem");
 
 pub(crate) fn key(pem: &[u8]) -> ServiceKey {

@@ -74,8 +74,8 @@ impl DescriptorCookie {
     ///
     /// # Errors
     /// [`Error::CookieLength`] and [`Error::CookieCharacters`].
-    pub fn from_base64(text: &str) -> Result<Self, Error> {
-        decode(text).map(|(cookie, _)| cookie)
+    pub fn from_base64(text: impl AsRef<[u8]>) -> Result<Self, Error> {
+        decode(text.as_ref()).map(|(cookie, _)| cookie)
     }
 
     /// The 16 bytes.
@@ -196,7 +196,7 @@ impl FromStr for ClientCookie {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (cookie, extension) = decode(text)?;
+        let (cookie, extension) = decode(text.as_bytes())?;
         let kind = match extension >> 4 {
             0 => AuthorizationKind::Basic,
             1 => AuthorizationKind::Stealth,
@@ -208,7 +208,7 @@ impl FromStr for ClientCookie {
 }
 
 /// The cookie, and the byte that follows it if there is one, else 0 (`rend_auth_decode_cookie`).
-fn decode(text: &str) -> Result<(DescriptorCookie, u8), Error> {
+fn decode(text: &[u8]) -> Result<(DescriptorCookie, u8), Error> {
     /// What is appended to 22 characters.
     const REST: &[u8] = b"A=";
 
@@ -219,7 +219,7 @@ fn decode(text: &str) -> Result<(DescriptorCookie, u8), Error> {
     };
     let mut bytes = Zeroizing::new([0; 18]);
     let mut bits = 0;
-    for character in text.bytes().chain(rest.iter().copied()) {
+    for character in text.iter().chain(rest).copied() {
         let value = match character {
             b' ' | b'\t' | b'\n' | b'\x0b' | b'\r' => continue,
             b'=' => break,
@@ -382,7 +382,7 @@ mod tests {
             prop_assert_eq!(text.len(), ClientCookie::TEXT_LEN);
             prop_assert_eq!(text.parse(), Ok(cookie.clone()));
             prop_assert_eq!(format!("{}A=", *text).parse(), Ok(cookie.clone()));
-            let bare = DescriptorCookie::from_base64(&cookie.cookie().to_base64());
+            let bare = DescriptorCookie::from_base64(&*cookie.cookie().to_base64());
             prop_assert_eq!(bare.as_ref(), Ok(cookie.cookie()));
         }
 

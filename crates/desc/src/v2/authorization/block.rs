@@ -122,7 +122,7 @@ fn split_iv(text: &[u8]) -> Option<(&[u8; IV_LEN], &[u8])> {
 }
 
 /// Encrypts for each of these clients (`rend_encrypt_v2_intro_points_basic`, feature/rend/rendcommon.c:287).
-pub(super) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets: &Secrets) -> Result<Vec<u8>, Error> {
+pub(crate) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets: &Secrets) -> Result<Vec<u8>, Error> {
     let blocks = cookies.len().div_ceil(CLIENTS_PER_BLOCK);
     let blocks_byte = u8::try_from(blocks).map_err(|_| Error::TooManyClients {
         found: cookies.len(),
@@ -145,7 +145,7 @@ pub(super) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets
 }
 
 /// Encrypts for this client (`rend_encrypt_v2_intro_points_stealth`, feature/rend/rendcommon.c:393).
-pub(super) fn encrypt_stealth(points: &[u8], cookie: &DescriptorCookie, secrets: &Secrets) -> Vec<u8> {
+pub(crate) fn encrypt_stealth(points: &[u8], cookie: &DescriptorCookie, secrets: &Secrets) -> Vec<u8> {
     let iv = secrets.bytes::<IV_LEN>("initialization vector");
     let mut object = vec![AuthorizationKind::Stealth.number()];
     append_encrypted(points, cookie.as_bytes(), &iv, &mut object);

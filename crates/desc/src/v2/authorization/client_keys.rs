@@ -167,8 +167,8 @@ impl ClientKeys {
         Ok(keys)
     }
 
-    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:519): white space and comments may come first, and
-    /// nothing counts after a NUL byte.
+    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:519): white space and comments may come first, nothing
+    /// counts after a NUL byte, and carriage returns don't count at all (lib/fs/files.c:707).
     ///
     /// Where Tor finds no client at all it makes new cookies for all of them; here that is an error, since somebody took another file for
     /// this.
@@ -184,9 +184,10 @@ impl ClientKeys {
             });
         }
         let (text, _) = split_at(text, find_byte(0, text).unwrap_or(text.len()));
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(text.iter().copied().filter(|byte| *byte != b'\r').collect());
         let mut keys = Self::default();
-        let mut rest = skip_blank(text);
-        let mut lines_before = count_lines(text) - count_lines(rest);
+        let mut rest = skip_blank(&text);
+        let mut lines_before = count_lines(&text) - count_lines(rest);
         while rest.starts_with(START) {
             let end = find(NEXT, rest).map_or(rest.len(), |newline| newline + 1);
             let (entry, after) = split_at(rest, end);
@@ -207,9 +208,7 @@ impl ClientKeys {
         let der = items.take_object(KEY).map(Zeroizing::new);
         let name = parse_utf8(items.get(NAME)?.argument)
             .ok_or_else(|| items.bad_value(NAME, "1 to 16 of the characters A-Z, a-z, 0-9, `+`, `-` and `_`"))?;
-        let cookie = std::str::from_utf8(items.get(COOKIE)?.argument)
-            .map_err(|_| onionweave_ring::Error::CookieCharacters)
-            .and_then(DescriptorCookie::from_base64)
+        let cookie = DescriptorCookie::from_base64(items.get(COOKIE)?.argument)
             .map_err(|error| items.error(COOKIE, Malformed::Cookie(error)))?;
         let key = der
             .map(|der| PrivateKey::from_pkcs1_der(&der).and_then(|key| ServiceKey::new(key, &RustCrypto)))
