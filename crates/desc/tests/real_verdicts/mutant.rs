@@ -3,7 +3,7 @@
 use std::fmt;
 
 use data_encoding::BASE64;
-use onionweave_desc::v2::ServiceKey;
+use onionweave_desc::v2::{IntroductionPoint, ServiceKey};
 use onionweave_ring::v2::{DescriptorId, SecretIdPart};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -117,6 +117,15 @@ impl fmt::Display for Mutant {
 impl Mutant {
     /// The mutant with this number. The same seed and number always give the same.
     pub(crate) fn new(stock: &Stock, seed: u64, number: u64) -> Self {
+        Self::made(stock, seed, number, Maker::make)
+    }
+
+    /// The same with a list of introduction points, which need not end in LF.
+    pub(crate) fn list(stock: &Stock, seed: u64, number: u64) -> Self {
+        Self::made(stock, seed, number, Maker::make_list)
+    }
+
+    fn made<'a>(stock: &'a Stock, seed: u64, number: u64, make: fn(&mut Maker<'a>) -> Vec<u8>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(number);
         let mut maker = Maker {
@@ -124,7 +133,7 @@ impl Mutant {
             rng,
             steps: Vec::new(),
         };
-        let text = maker.make();
+        let text = make(&mut maker);
         let steps = maker.steps;
         Self {
             seed,
@@ -164,6 +173,33 @@ impl Maker<'_> {
             text.push(b'\n');
         }
         text
+    }
+
+    fn make_list(&mut self) -> Vec<u8> {
+        let count = *self.pick(&[1, 2, 2, 3, 9, 10]);
+        let mut points: Vec<Vec<Vec<u8>>> = many_points(count).iter().map(items_of).collect();
+        let (stock, point) = (self.stock, self.below(count));
+        let items = &mut points[point];
+        if self.chance(4) {
+            let key = self.pick(&stock.keys);
+            let item = *self.pick(&[3, 4]);
+            let keyword: &[u8] = if item == 3 { b"onion-key\n" } else { b"service-key\n" };
+            items[item] = [keyword, &self.public_key(key)].concat();
+        }
+        for _ in 0..*self.pick(&[0, 1, 1, 1, 1, 2]) {
+            self.change(items);
+        }
+        let mut list = points.concat().concat();
+        match self.below(12) {
+            0 => self.damage(&mut list),
+            1 => {
+                let tail = self.stranger();
+                list.extend(tail);
+            }
+            2 => list.truncate(list.trim_ascii_end().len()),
+            _ => list.push(b'\n'),
+        }
+        list
     }
 
     fn did(&mut self, step: impl Into<String>) {
@@ -478,7 +514,63 @@ impl Maker<'_> {
             "\0",
             "\u{20ac}",
         ];
+        let addresses: &[&str] = &[
+            "127.0.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "1.2.3.256",
+            "1.2.3",
+            "127.1",
+            "01.2.3.4",
+            "1.2.3.00",
+            "1.2.3.4.5",
+            "1.2.3.4.",
+            "1..3.4",
+            ".1.2.3.4",
+            "::1",
+            "[::1]",
+            "::ffff:1.2.3.4",
+            "[1.2.3.4]",
+            "localhost",
+            "1.2.3.4:80",
+            "0x7f.0.0.1",
+            "1.2.3.-4",
+            "1.2.3.+4",
+            "1.2.3.4x",
+            "1.2.3.4/32",
+            "\x0b1.2.3.4",
+            "1.2.3.4\x0b",
+            "2130706433",
+            "",
+            "1.2.3.0004",
+            "1.2.3.4%eth0",
+        ];
+        let ports: &[&str] = &[
+            "1",
+            "0",
+            "00",
+            "65535",
+            "65536",
+            "080",
+            "+80",
+            "-80",
+            "-1",
+            "80x",
+            "0x50",
+            "\x0b80",
+            "\x0c80",
+            "80\x0b",
+            "4294967376",
+            "99999999999999999999",
+            "80.0",
+            "",
+            "80,81",
+            "65537",
+            "131073",
+        ];
         match keyword {
+            b"ip-address" => self.pick(addresses).as_bytes().to_vec(),
+            b"onion-port" => self.pick(ports).as_bytes().to_vec(),
             b"version" => self.pick(numbers).as_bytes().to_vec(),
             b"protocol-versions" => self.pick(versions).as_bytes().to_vec(),
             b"publication-time" => self.time().into_bytes(),
@@ -1045,4 +1137,16 @@ fn signed_end(text: &[u8]) -> Option<usize> {
             .position(|window| window == needle)?
         + needle.len();
     Some(at + text[at..].iter().position(|byte| *byte == b'\n')? + 1)
+}
+
+/// A point, one element for each item.
+fn items_of(point: &IntroductionPoint) -> Vec<Vec<u8>> {
+    let id = point.base32_identity();
+    vec![
+        format!("introduction-point {id}\n").into_bytes(),
+        format!("ip-address {}\n", point.address()).into_bytes(),
+        format!("onion-port {}\n", point.port()).into_bytes(),
+        format!("onion-key\n{}", point.onion_key()).into_bytes(),
+        format!("service-key\n{}", point.service_key()).into_bytes(),
+    ]
 }
