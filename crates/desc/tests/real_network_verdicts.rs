@@ -436,7 +436,7 @@ async fn post(connection: &Connection, events: &mut Events, posts: &[([u8; 20], 
         if open == 0 {
             return;
         }
-        println!("{open} of {} posts were not answered", posts.len());
+        eprintln!("{open} of {} posts were not answered", posts.len());
     }
     panic!("posts were not answered");
 }
