@@ -24,6 +24,7 @@ pub use self::connection::Connection;
 pub use self::endpoint::Endpoint;
 pub use self::events::Events;
 
+mod calls;
 mod connection;
 mod driver;
 mod endpoint;

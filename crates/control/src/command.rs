@@ -7,13 +7,28 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use data_encoding::HEXUPPER;
 use zeroize::Zeroizing;
 
-use crate::auth::{Cookie, Password};
-use crate::codec::data;
-use crate::text::push_quoted;
+use self::line::Line;
 use crate::{ArgumentProblem, Error};
+
+pub use self::circuit::{CircuitUse, ExtendCircuit, StreamCloseReason};
+pub use self::descriptors::{HsFetch, RouterPurpose};
+pub use self::event_kind::EventKind;
+pub use self::onion::{AddOnion, ClientAuth, OnionKey, OnionKeyAlgorithm};
+pub use self::signal::Signal;
+
+pub(crate) use self::line::forbidden;
+
+mod address;
+mod auth;
+mod circuit;
+mod config;
+mod descriptors;
+mod event_kind;
+mod line;
+mod onion;
+mod signal;
 
 /// One command with its body, ready to be sent.
 ///
@@ -41,48 +56,6 @@ impl Command {
     /// (feature/control/control.c:280,454-458; lib/buf/buffers.c:886).
     pub const MAX_BYTES: usize = (1 << 20) - 1;
 
-    /// `PROTOCOLINFO 1`: how to authenticate. Tor answers it once on a connection
-    /// (feature/control/control.c:261-275).
-    pub fn protocol_info() -> Self {
-        Self::fixed("PROTOCOLINFO", "PROTOCOLINFO 1\r\n")
-    }
-
-    /// `AUTHCHALLENGE SAFECOOKIE`: asks the other side to prove that it knows the cookie.
-    pub fn auth_challenge(client_nonce: &[u8; 32]) -> Self {
-        let line = format!("AUTHCHALLENGE SAFECOOKIE {}\r\n", HEXUPPER.encode(client_nonce));
-        Self::fixed("AUTHCHALLENGE", &line)
-    }
-
-    /// `AUTHENTICATE` without argument, for a Tor that asks for nothing.
-    pub fn authenticate_null() -> Self {
-        Self::fixed("AUTHENTICATE", "AUTHENTICATE\r\n")
-    }
-
-    /// `AUTHENTICATE` with a password.
-    pub fn authenticate_password(password: &Password) -> Self {
-        // Twice the length is the most that quoting can need: the buffer never moves and leaves no
-        // copy behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(password.as_bytes().len() * 2 + 32));
-        bytes.extend_from_slice(b"AUTHENTICATE ");
-        push_quoted(&mut bytes, password.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-        Self {
-            name: Cow::Borrowed("AUTHENTICATE"),
-            bytes,
-        }
-    }
-
-    /// `AUTHENTICATE` with the cookie itself. This shows the cookie to whoever answers; SAFECOOKIE
-    /// does not.
-    pub fn authenticate_cookie(cookie: &Cookie) -> Self {
-        Self::authenticate_hex(cookie.as_bytes())
-    }
-
-    /// `AUTHENTICATE` with the controller's hash, the last step of SAFECOOKIE.
-    pub fn authenticate_safe_cookie(controller_hash: &[u8; 32]) -> Self {
-        Self::authenticate_hex(controller_hash)
-    }
-
     /// `GETINFO` with one or more keys. Without any, Tor answers a bare `250 OK`.
     ///
     /// # Errors
@@ -96,126 +69,65 @@ impl Command {
         line.end()
     }
 
-    /// `SETEVENTS`: exactly these events from now on, replacing what was set
-    /// (feature/control/control_cmd.c:388-428). None ends all.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if an [`EventKind::Other`] is not one word.
-    pub fn set_events(kinds: &[EventKind]) -> Result<Self, Error> {
-        let mut line = Line::new("SETEVENTS");
-        for kind in kinds {
-            line.word("event", kind.as_str())?;
-        }
-        line.end()
-    }
-
-    /// `HSFETCH`: asks directories for a descriptor. The answers come as `HS_DESC` and
-    /// `HS_DESC_CONTENT` events, or not at all.
-    ///
-    /// # Errors
-    /// [`Error::CommandTooLong`] with tens of thousands of servers.
-    pub fn hs_fetch(fetch: &HsFetch) -> Result<Self, Error> {
-        let mut line = Line::new("HSFETCH");
-        line.word("target", &fetch.target)?;
-        line.servers(&fetch.servers);
-        line.end()
-    }
-
-    /// `+HSPOST`: uploads a descriptor to `servers`, relays named by their fingerprint.
-    ///
-    /// `hs_address` is the 56-character address of a v3 service, with or without `.onion`; without
-    /// it Tor takes the body for v2. Then a Tor that has no v2 **gives no reply at all** (seen on
-    /// 0.4.9.11), and only the deadline ends the wait. Without servers Tor chooses, wrongly so for
-    /// a v3 descriptor of the next period (feature/hs/hs_control.c:228-237).
-    ///
-    /// `body` is the descriptor's text. It is sent as it is, but ended by exactly one LF: with an
-    /// empty line after the descriptor, C Tor's directories store it so and other implementations
-    /// refuse it.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for a malformed address, an empty body, one that begins with an
-    /// annotation (`@`, which Tor answers with 554), or one that holds a NUL (where Tor would cut
-    /// it); [`Error::CommandTooLong`].
-    pub fn hs_post(servers: &[[u8; 20]], hs_address: Option<&str>, body: &[u8]) -> Result<Self, Error> {
-        let mut line = Line::new("+HSPOST");
-        line.servers(servers);
-        if let Some(address) = hs_address {
-            let address = address.strip_suffix(".onion").unwrap_or(address);
-            if !is_base32(address, 56) {
-                return Err(line.refuse(
-                    "address",
-                    ArgumentProblem::Form("is not 56 characters of lower-case base32"),
-                ));
-            }
-            line.key_value("HSADDRESS", address);
-        }
-        if body.first() == Some(&b'@') {
-            return Err(line.refuse(
-                "body",
-                ArgumentProblem::Form("begins with an annotation, which Tor refuses"),
-            ));
-        }
-        let end = body
-            .iter()
-            .rposition(|byte| !matches!(byte, b'\n' | b'\r'))
-            .map_or(0, |last| last + 1);
-        line.end_with_body(body.get(..end).unwrap_or(body))
-    }
-
-    /// `SIGNAL`.
-    pub fn signal(signal: Signal) -> Self {
-        let line = format!("SIGNAL {}\r\n", signal.as_str());
-        Self::fixed("SIGNAL", &line)
-    }
-
-    /// `SETCONF`: sets options, all or none (feature/control/control_cmd.c:571-616). A key named
-    /// several times becomes a list.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for a key that is not letters, digits and `_`, or a value with CR, LF or
-    /// NUL; [`Error::CommandTooLong`].
-    ///
-    /// ```
-    /// use onionweave_control::Command;
-    ///
-    /// let command = Command::set_conf(&[("Nickname", "a"), ("ContactInfo", "\"me\"")])?;
-    /// assert_eq!(command.as_bytes(), b"SETCONF Nickname=\"a\" ContactInfo=\"\\\"me\\\"\"\r\n");
-    /// # Ok::<(), onionweave_control::Error>(())
-    /// ```
-    pub fn set_conf(options: &[(&str, &str)]) -> Result<Self, Error> {
-        let mut line = Line::new("SETCONF");
-        if options.is_empty() {
-            return Err(line.refuse("list of options", ArgumentProblem::Empty));
-        }
-        for (key, value) in options {
-            line.option(key)?;
-            line.check("value", value.as_bytes())?;
-            line.bytes.push(b'=');
-            push_quoted(&mut line.bytes, value.as_bytes());
-        }
-        line.end()
-    }
-
-    /// `RESETCONF`: sets options back to their defaults.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for a key that is not letters, digits and `_`;
-    /// [`Error::CommandTooLong`].
-    pub fn reset_conf(options: &[&str]) -> Result<Self, Error> {
-        let mut line = Line::new("RESETCONF");
-        if options.is_empty() {
-            return Err(line.refuse("list of options", ArgumentProblem::Empty));
-        }
-        for key in options {
-            line.option(key)?;
-        }
-        line.end()
-    }
-
     /// `TAKEOWNERSHIP`: Tor exits when this connection ends (feature/control/control_cmd.c:500-514,
     /// control.c:220-257).
     pub fn take_ownership() -> Self {
         Self::fixed("TAKEOWNERSHIP", "TAKEOWNERSHIP\r\n")
+    }
+
+    /// `DROPOWNERSHIP`: takes `TAKEOWNERSHIP` back.
+    ///
+    /// ```
+    /// use onionweave_control::Command;
+    ///
+    /// assert_eq!(Command::drop_ownership().as_bytes(), b"DROPOWNERSHIP\r\n");
+    /// ```
+    pub fn drop_ownership() -> Self {
+        Self::fixed("DROPOWNERSHIP", "DROPOWNERSHIP\r\n")
+    }
+
+    /// `DROPGUARDS`: forgets all entry guards and chooses new ones. Doing so often makes users traceable, as Tor warns
+    /// in its log (feature/control/control_cmd.c:1382-1402).
+    ///
+    /// ```
+    /// use onionweave_control::Command;
+    ///
+    /// assert_eq!(Command::drop_guards().as_bytes(), b"DROPGUARDS\r\n");
+    /// ```
+    pub fn drop_guards() -> Self {
+        Self::fixed("DROPGUARDS", "DROPGUARDS\r\n")
+    }
+
+    /// `DROPTIMEOUTS`: forgets how long circuits took to be built; a `BUILDTIMEOUT_SET RESET` follows
+    /// (feature/control/control_cmd.c:1409-1430).
+    ///
+    /// ```
+    /// use onionweave_control::Command;
+    ///
+    /// assert_eq!(Command::drop_timeouts().as_bytes(), b"DROPTIMEOUTS\r\n");
+    /// ```
+    pub fn drop_timeouts() -> Self {
+        Self::fixed("DROPTIMEOUTS", "DROPTIMEOUTS\r\n")
+    }
+
+    /// `USEFEATURE`. Both features that C Tor knows, `VERBOSE_NAMES` and `EXTENDED_EVENTS`, are always on
+    /// (feature/control/control_cmd.c:1351-1378).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a feature that is not one word; [`Error::CommandTooLong`].
+    ///
+    /// ```
+    /// use onionweave_control::Command;
+    ///
+    /// assert_eq!(Command::use_feature(&["VERBOSE_NAMES"])?.as_bytes(), b"USEFEATURE VERBOSE_NAMES\r\n");
+    /// # Ok::<(), onionweave_control::Error>(())
+    /// ```
+    pub fn use_feature(features: &[&str]) -> Result<Self, Error> {
+        let mut line = Line::new("USEFEATURE");
+        for feature in features {
+            line.word("feature", feature)?;
+        }
+        line.end()
     }
 
     /// `QUIT`: Tor answers `250 closing connection` and closes.
@@ -275,17 +187,6 @@ impl Command {
             bytes: Zeroizing::new(line.as_bytes().to_vec()),
         }
     }
-
-    fn authenticate_hex(secret: &[u8; 32]) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(128));
-        bytes.extend_from_slice(b"AUTHENTICATE ");
-        bytes.extend_from_slice(Zeroizing::new(HEXUPPER.encode(secret)).as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-        Self {
-            name: Cow::Borrowed("AUTHENTICATE"),
-            bytes,
-        }
-    }
 }
 
 impl fmt::Debug for Command {
@@ -300,315 +201,36 @@ impl fmt::Debug for Command {
     }
 }
 
-/// What `HSFETCH` asks for, and whom.
-///
-/// ```
-/// use onionweave_control::{Command, HsFetch};
-///
-/// let fetch = HsFetch::v2_descriptor("lhrcprndbm75osvtwkzuo5pdj7666cz7")?.server([0xab; 20]);
-/// assert_eq!(
-///     Command::hs_fetch(&fetch)?.as_bytes(),
-///     b"HSFETCH v2-lhrcprndbm75osvtwkzuo5pdj7666cz7 SERVER=$ABABABABABABABABABABABABABABABABABABABAB\r\n",
-/// );
-/// # Ok::<(), onionweave_control::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HsFetch {
-    target: String,
-    servers: Vec<[u8; 20]>,
-}
-
-impl HsFetch {
-    /// The v2 descriptor with this ID, 32 characters of lower-case base32.
-    ///
-    /// Tor refuses it without a server. Each server is asked once
-    /// (feature/rend/rendclient.c:616-674).
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the ID has another form.
-    pub fn v2_descriptor(descriptor_id: &str) -> Result<Self, Error> {
-        if !is_base32(descriptor_id, 32) {
-            return Err(Self::refuse(
-                "descriptor ID",
-                descriptor_id,
-                "is not 32 characters of lower-case base32",
-            ));
-        }
-        Ok(Self {
-            target: format!("v2-{descriptor_id}"),
-            servers: Vec::new(),
-        })
-    }
-
-    /// The descriptor of a service by its address, 16 (v2) or 56 (v3) characters of lower-case
-    /// base32, with or without `.onion`.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the address has another form.
-    pub fn address(address: &str) -> Result<Self, Error> {
-        let id = address.strip_suffix(".onion").unwrap_or(address);
-        if !is_base32(id, 16) && !is_base32(id, 56) {
-            return Err(Self::refuse(
-                "address",
-                address,
-                "is not 16 or 56 characters of lower-case base32",
-            ));
-        }
-        Ok(Self {
-            target: id.to_owned(),
-            servers: Vec::new(),
-        })
-    }
-
-    /// Adds a directory to ask, by its fingerprint. Without any, Tor chooses.
-    #[must_use]
-    pub fn server(mut self, fingerprint: [u8; 20]) -> Self {
-        self.servers.push(fingerprint);
-        self
-    }
-
-    fn refuse(argument: &'static str, value: &str, form: &'static str) -> Error {
-        let problem = match forbidden(value.as_bytes()) {
-            Some(problem) => problem,
-            None if value.is_empty() => ArgumentProblem::Empty,
-            None => ArgumentProblem::Form(form),
-        };
-        Error::Argument {
-            command: "HSFETCH".to_owned(),
-            argument,
-            problem,
-        }
-    }
-}
-
-/// A kind of event to ask for with `SETEVENTS`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum EventKind {
-    /// `HS_DESC`: what happens to onion service descriptors.
-    HsDesc,
-    /// `HS_DESC_CONTENT`: descriptors that were fetched.
-    HsDescContent,
-    /// `STATUS_CLIENT`: Tor as a client, its progress at start among it.
-    StatusClient,
-    /// `NEWCONSENSUS`: a new list of relays is in use.
-    NewConsensus,
-    /// `NETWORK_LIVENESS`: whether the network seems reachable.
-    NetworkLiveness,
-    /// `CONF_CHANGED`: options were changed.
-    ConfChanged,
-    /// `CIRC`: circuits.
-    Circ,
-    /// `CIRC_MINOR`: circuits that change their purpose.
-    CircMinor,
-    /// Any other, by its name.
-    Other(String),
-}
-
-impl EventKind {
-    /// The name in the protocol.
-    pub fn as_str(&self) -> &str {
-        match self {
-            EventKind::HsDesc => "HS_DESC",
-            EventKind::HsDescContent => "HS_DESC_CONTENT",
-            EventKind::StatusClient => "STATUS_CLIENT",
-            EventKind::NewConsensus => "NEWCONSENSUS",
-            EventKind::NetworkLiveness => "NETWORK_LIVENESS",
-            EventKind::ConfChanged => "CONF_CHANGED",
-            EventKind::Circ => "CIRC",
-            EventKind::CircMinor => "CIRC_MINOR",
-            EventKind::Other(name) => name,
-        }
-    }
-}
-
-/// A signal to send with `SIGNAL` (feature/control/control.c:176-197).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Signal {
-    /// Read the configuration again. A Tor whose torrc is broken exits.
-    Reload,
-    /// Exit: a client at once, a relay after `ShutdownWaitLength`.
-    Shutdown,
-    /// Write statistics to the log.
-    Dump,
-    /// Log everything from now on.
-    Debug,
-    /// Exit at once.
-    Halt,
-    /// New circuits for new streams, and empty caches of descriptors. At most once in ten seconds,
-    /// later ones are put off and merged.
-    NewNym,
-    /// Forget the addresses that were looked up.
-    ClearDnsCache,
-    /// Write a heartbeat to the log.
-    Heartbeat,
-    /// Leave dormant mode.
-    Active,
-    /// Enter dormant mode.
-    Dormant,
-}
-
-impl Signal {
-    /// The name in the protocol.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Signal::Reload => "RELOAD",
-            Signal::Shutdown => "SHUTDOWN",
-            Signal::Dump => "DUMP",
-            Signal::Debug => "DEBUG",
-            Signal::Halt => "HALT",
-            Signal::NewNym => "NEWNYM",
-            Signal::ClearDnsCache => "CLEARDNSCACHE",
-            Signal::Heartbeat => "HEARTBEAT",
-            Signal::Active => "ACTIVE",
-            Signal::Dormant => "DORMANT",
-        }
-    }
-}
-
-/// A command being written: its line so far, without end.
-struct Line {
-    name: Cow<'static, str>,
-    bytes: Vec<u8>,
-}
-
-impl Line {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name: Cow::Borrowed(name),
-            bytes: name.as_bytes().to_vec(),
-        }
-    }
-
-    fn raw(text: &str) -> Result<Self, Error> {
-        let name = text.split(' ').next().unwrap_or_default();
-        let name: String = name.chars().filter(|c| !c.is_control()).collect();
-        let line = Self {
-            name: Cow::Owned(name),
-            bytes: text.as_bytes().to_vec(),
-        };
-        line.check("line", text.as_bytes())?;
-        if matches!(&*line.name, "" | "+") {
-            return Err(line.refuse("keyword", ArgumentProblem::Empty));
-        }
-        Ok(line)
-    }
-
-    /// Appends an argument that must be one word.
-    fn word(&mut self, argument: &'static str, word: &str) -> Result<(), Error> {
-        self.check(argument, word.as_bytes())?;
-        if word.is_empty() {
-            return Err(self.refuse(argument, ArgumentProblem::Empty));
-        }
-        if word
-            .bytes()
-            .any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control())
-        {
-            return Err(self.refuse(argument, ArgumentProblem::Form("holds spaces or control characters")));
-        }
-        self.bytes.push(b' ');
-        self.bytes.extend_from_slice(word.as_bytes());
-        Ok(())
-    }
-
-    /// Appends the name of a configuration option.
-    fn option(&mut self, key: &str) -> Result<(), Error> {
-        self.word("option", key)?;
-        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(self.refuse("option", ArgumentProblem::Form("is not letters, digits and '_'")));
-        }
-        Ok(())
-    }
-
-    fn servers(&mut self, servers: &[[u8; 20]]) {
-        for server in servers {
-            self.key_value("SERVER", &format!("${}", HEXUPPER.encode(server)));
-        }
-    }
-
-    /// Appends a keyword with a value that is known to need no quoting.
-    fn key_value(&mut self, key: &str, value: &str) {
-        for part in [" ", key, "=", value] {
-            self.bytes.extend_from_slice(part.as_bytes());
-        }
-    }
-
-    fn check(&self, argument: &'static str, value: &[u8]) -> Result<(), Error> {
-        match forbidden(value) {
-            Some(problem) => Err(self.refuse(argument, problem)),
-            None => Ok(()),
-        }
-    }
-
-    fn refuse(&self, argument: &'static str, problem: ArgumentProblem) -> Error {
-        Error::Argument {
-            command: self.name.clone().into_owned(),
-            argument,
-            problem,
-        }
-    }
-
-    fn end(mut self) -> Result<Command, Error> {
-        self.bytes.extend_from_slice(b"\r\n");
-        if self.bytes.len() > Command::MAX_BYTES {
-            return Err(Error::CommandTooLong {
-                command: self.name.into_owned(),
-                length: self.bytes.len(),
-                limit: Command::MAX_BYTES,
-            });
-        }
-        Ok(Command {
-            name: self.name,
-            bytes: Zeroizing::new(self.bytes),
-        })
-    }
-
-    fn end_with_body(mut self, body: &[u8]) -> Result<Command, Error> {
-        if body.is_empty() {
-            return Err(self.refuse("body", ArgumentProblem::Empty));
-        }
-        if let Some(at) = body.iter().position(|&byte| byte == 0) {
-            return Err(self.refuse("body", ArgumentProblem::Nul { at }));
-        }
-        let data = data::escape(body);
-        let length = self.bytes.len() + 2 + data.len();
-        if length > Command::MAX_BYTES {
-            return Err(Error::CommandTooLong {
-                command: self.name.into_owned(),
-                length,
-                limit: Command::MAX_BYTES,
-            });
-        }
-        self.bytes.extend_from_slice(b"\r\n");
-        self.bytes.extend_from_slice(&data);
-        Ok(Command {
-            name: self.name,
-            bytes: Zeroizing::new(self.bytes),
-        })
-    }
-}
-
-/// The first byte that can't be part of any argument.
-pub(crate) fn forbidden(value: &[u8]) -> Option<ArgumentProblem> {
-    value.iter().enumerate().find_map(|(at, byte)| match byte {
-        b'\r' | b'\n' => Some(ArgumentProblem::LineBreak { at }),
-        0 => Some(ArgumentProblem::Nul { at }),
-        _ => None,
-    })
-}
-
-/// Tor's own check is `strspn(.., BASE32_CHARS)`: lower-case only.
-fn is_base32(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Cookie;
+    use crate::{CircuitId, Password, StreamId};
 
     const ID: &str = "lhrcprndbm75osvtwkzuo5pdj7666cz7";
     const V3: &str = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
+
+    const EVERYTHING: &str = "ADD_ONION RSA1024:YWJj Flags=DiscardPK,Detach,NonAnonymous,MaxStreamsCloseCircuit,BasicAuth,V3Auth \
+        MaxStreams=5 Port=80 Port=81,unix:/s ClientAuth=a:cccccccccccccccccccccc ClientAuth=b ClientAuthV3=dddddddddddddddddddddddddddddddddddddddddddddddddddd \
+        PoWDefensesEnabled=1 PoWQueueRate=6 PoWQueueBurst=7\r\n";
+
+    fn everything() -> AddOnion {
+        AddOnion::with_key("RSA1024:YWJj".parse().unwrap())
+            .discard_key()
+            .detach()
+            .detach()
+            .non_anonymous()
+            .close_circuit_at_max_streams()
+            .max_streams(5)
+            .port(80)
+            .port_to(81, "unix:/s")
+            .basic_client("a", Some("c".repeat(22).into()))
+            .basic_client("b", None)
+            .v3_client("d".repeat(52))
+            .pow_defenses(true)
+            .pow_queue_rate(6)
+            .pow_queue_burst(7)
+    }
 
     fn wire(command: Result<Command, Error>) -> String {
         String::from_utf8(command.unwrap().as_bytes().to_vec()).unwrap()
@@ -660,6 +282,62 @@ mod tests {
                 "SETCONF A_1=\"x y\" B=\"\"\r\n",
             ),
             (Command::reset_conf(&["A", "B"]), "RESETCONF A B\r\n"),
+            (Command::get_conf(&["A"]), "GETCONF A\r\n"),
+            (Command::load_conf("A 1\n.\n"), "+LOADCONF\r\nA 1\r\n..\r\n.\r\n"),
+            (Ok(Command::save_conf(false)), "SAVECONF\r\n"),
+            (
+                Command::map_address(&[("0.0.0.0", "a.onion"), ("b", "c=d")]),
+                "MAPADDRESS 0.0.0.0=a.onion b=c=d\r\n",
+            ),
+            (Command::resolve(&["a", "b"], false), "RESOLVE a b\r\n"),
+            (Command::extend_circuit(&ExtendCircuit::new()), "EXTENDCIRCUIT 0\r\n"),
+            (
+                Command::extend_circuit(&ExtendCircuit::existing(CircuitId::new(7)).hop([1; 20]).hop([1; 20])),
+                &format!("EXTENDCIRCUIT 7 ${one},${one}\r\n"),
+            ),
+            (
+                Command::set_circuit_purpose(CircuitId::new(7), &CircuitUse::General),
+                "SETCIRCUITPURPOSE 7 purpose=general\r\n",
+            ),
+            (
+                Ok(Command::close_circuit(CircuitId::new(7), false)),
+                "CLOSECIRCUIT 7\r\n",
+            ),
+            (
+                Ok(Command::attach_stream(StreamId::new(9), None, None)),
+                "ATTACHSTREAM 9 0\r\n",
+            ),
+            (
+                Command::redirect_stream(StreamId::new(9), "a", None),
+                "REDIRECTSTREAM 9 a\r\n",
+            ),
+            (
+                Ok(Command::close_stream(StreamId::new(9), StreamCloseReason::NotDirectory)),
+                "CLOSESTREAM 9 14\r\n",
+            ),
+            (
+                Command::post_descriptor(b"a", None, false),
+                "+POSTDESCRIPTOR\r\na\r\n.\r\n",
+            ),
+            (Command::add_onion(&everything()), EVERYTHING),
+            (
+                Command::add_onion(&AddOnion::new_key(OnionKeyAlgorithm::Best).port(1)),
+                "ADD_ONION NEW:BEST Port=1\r\n",
+            ),
+            (Command::del_onion(V3), &format!("DEL_ONION {V3}\r\n")),
+            (
+                ClientAuth::new(V3, [1; 32]).and_then(|client| Command::onion_client_auth_add(&client)),
+                &format!("ONION_CLIENT_AUTH_ADD {V3} x25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\r\n"),
+            ),
+            (
+                Command::onion_client_auth_remove(V3),
+                &format!("ONION_CLIENT_AUTH_REMOVE {V3}\r\n"),
+            ),
+            (
+                Command::onion_client_auth_view(Some(V3)),
+                &format!("ONION_CLIENT_AUTH_VIEW {V3}\r\n"),
+            ),
+            (Command::use_feature(&["A", "B"]), "USEFEATURE A B\r\n"),
             (Ok(Command::take_ownership()), "TAKEOWNERSHIP\r\n"),
             (Ok(Command::quit()), "QUIT\r\n"),
             (Command::raw("GETCONF SocksPort"), "GETCONF SocksPort\r\n"),
@@ -690,6 +368,29 @@ mod tests {
                 Command::set_conf(&[("ContactInfo", bad)]),
                 Command::set_conf(&[(bad, "me")]),
                 Command::reset_conf(&[bad]),
+                Command::get_conf(&[bad]),
+                Command::map_address(&[(bad, "a")]),
+                Command::map_address(&[("a", bad)]),
+                Command::resolve(&[bad], false),
+                Command::extend_circuit(&ExtendCircuit::new().purpose(CircuitUse::Other(bad.to_owned()))),
+                Command::set_circuit_purpose(CircuitId::new(1), &CircuitUse::Other(bad.to_owned())),
+                Command::redirect_stream(StreamId::new(1), bad, None),
+                Command::post_descriptor(b"a", Some(&RouterPurpose::Other(bad.to_owned())), false),
+                Command::add_onion(&AddOnion::new_key(OnionKeyAlgorithm::Other(bad.to_owned())).port(1)),
+                Command::add_onion(&everything().port_to(1, bad)),
+                Command::add_onion(&everything().basic_client(bad, None)),
+                Command::add_onion(&everything().basic_client("c", Some(bad.to_owned().into()))),
+                Command::add_onion(&everything().v3_client(bad)),
+                Command::del_onion(bad),
+                ClientAuth::new(bad, [1; 32]).and_then(|client| Command::onion_client_auth_add(&client)),
+                ClientAuth::new(V3, [1; 32])
+                    .and_then(|client| client.named(bad))
+                    .and_then(|client| Command::onion_client_auth_add(&client)),
+                bad.parse()
+                    .and_then(|key| Command::add_onion(&AddOnion::with_key(key).port(1))),
+                Command::onion_client_auth_remove(bad),
+                Command::onion_client_auth_view(Some(bad)),
+                Command::use_feature(&[bad]),
                 Command::raw(bad),
                 Command::raw_with_body(bad, b"body"),
                 Password::new(bad).map(|password| Command::authenticate_password(&password)),
@@ -730,6 +431,55 @@ mod tests {
             (
                 Command::set_conf(&[("A=B", "c")]),
                 "SETCONF: the option is not letters, digits and '_'",
+            ),
+            (Command::get_conf(&[]), "GETCONF: the list of options is empty"),
+            (Command::load_conf(""), "+LOADCONF: the body is empty"),
+            (Command::map_address(&[]), "MAPADDRESS: the list of addresses is empty"),
+            (
+                Command::map_address(&[("a=b", "c")]),
+                "MAPADDRESS: the address holds '=' or '\"'",
+            ),
+            (
+                Command::resolve(&["mode=x"], false),
+                "RESOLVE: the address holds '=' or '\"'",
+            ),
+            (
+                Command::redirect_stream(StreamId::new(1), "a", Some(0)),
+                "REDIRECTSTREAM: the port is 0",
+            ),
+            (
+                Command::redirect_stream(StreamId::new(1), "", None),
+                "REDIRECTSTREAM: the address is empty",
+            ),
+            (
+                Command::add_onion(&AddOnion::new_key(OnionKeyAlgorithm::Best)),
+                "ADD_ONION: the list of ports is empty",
+            ),
+            (
+                Command::add_onion(&everything().port_to(1, "a b")),
+                "ADD_ONION: the target holds spaces or control characters",
+            ),
+            (
+                Command::add_onion(&everything().basic_client("a".repeat(17), None)),
+                "ADD_ONION: the client's name is not 1 to 16 letters, digits, '+', '-' and '_'",
+            ),
+            (
+                Command::add_onion(&everything().v3_client("d".repeat(51))),
+                "ADD_ONION: the client's key is not 52 characters of base32",
+            ),
+            (
+                Command::onion_client_auth_view(Some("a")),
+                "ONION_CLIENT_AUTH_VIEW: the address is not 56 characters of lower-case base32",
+            ),
+            (
+                ClientAuth::new(V3, [0; 32]).and_then(|client| Command::onion_client_auth_add(&client)),
+                "ONION_CLIENT_AUTH_ADD: the key is all zero",
+            ),
+            (
+                ClientAuth::new(V3, [1; 32])
+                    .and_then(|client| client.named("longer than sixteen"))
+                    .and_then(|client| Command::onion_client_auth_add(&client)),
+                "ONION_CLIENT_AUTH_ADD: the client's name is not 1 to 16 letters, digits, '+', '-' and '_'",
             ),
             (Command::raw(""), "the keyword is empty"),
             (Command::raw(" x"), "the keyword is empty"),
@@ -775,7 +525,13 @@ mod tests {
         let command = Command::authenticate_password(&password);
         let raw = Command::raw("authenticate \"swordfish\"").unwrap();
         let conf = Command::set_conf(&[("HashedControlPassword", "swordfish")]).unwrap();
+        let onion = everything().basic_client("bob", Some("swordfish".to_owned().into()));
+        let auth = ClientAuth::new(V3, *b"swordfishswordfishswordfishsword").unwrap();
         for shown in [
+            format!("{onion:?}"),
+            format!("{:?}", Command::add_onion(&onion)),
+            format!("{auth:?}"),
+            format!("{:?}", Command::onion_client_auth_add(&auth)),
             format!("{conf:?}"),
             format!("{password:?}"),
             format!("{command:?}"),

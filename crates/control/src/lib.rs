@@ -21,21 +21,29 @@ mod error;
 pub mod event;
 #[doc(hidden)]
 pub mod fuzz;
+mod ids;
 pub mod protocol_info;
 pub mod relay_name;
+pub mod reply;
 pub mod session;
 mod text;
+mod words;
 
 pub use self::auth::{Credentials, Password};
 #[cfg(feature = "tokio")]
 pub use self::client::{Connection, Endpoint, Events, Options};
 pub use self::codec::{Decoder, Limits, RawEvent, Reply};
-pub use self::command::{Command, EventKind, HsFetch, Signal};
+pub use self::command::{
+    AddOnion, CircuitUse, ClientAuth, Command, EventKind, ExtendCircuit, HsFetch, OnionKey, OnionKeyAlgorithm,
+    RouterPurpose, Signal, StreamCloseReason,
+};
 pub use self::error::{ArgumentProblem, CloseReason, Error};
 pub use self::event::{
     Event, HsAuth, HsDesc, HsDescAction, HsDescContent, HsDescReason, NetworkLiveness, NewConsensus, Severity,
     StatusClient,
 };
+pub use self::ids::{CircuitId, ConnectionId, StreamId};
 pub use self::protocol_info::{AuthMethod, ProtocolInfo};
 pub use self::relay_name::RelayName;
+pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
 pub use self::session::Session;

@@ -1,5 +1,7 @@
 //! The small syntax inside lines: words, quoted strings, keywords with values.
 
+use std::str::FromStr;
+
 /// The first word, and what follows the spaces after it. `None` when nothing but spaces is left.
 pub(crate) fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = skip_spaces(text);
@@ -11,6 +13,13 @@ pub(crate) fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The words of a text without quoting.
 pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b' ').filter(|word| !word.is_empty())
+}
+
+/// A decimal number without sign, as Tor writes them.
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 fn skip_spaces(text: &[u8]) -> &[u8] {

@@ -1,6 +1,5 @@
-//! Handles to a connection, and the typed calls on them.
+//! Handles to a connection.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use super::driver::{self, Inputs, Request, Stream};
 use super::events::{self, Events};
 use super::{Endpoint, Options};
 use crate::auth::{Handshake, Step};
-use crate::{CloseReason, Command, Credentials, Error, EventKind, HsFetch, ProtocolInfo, Reply, Session, Signal};
+use crate::{CloseReason, Command, Credentials, Error, ProtocolInfo, Reply, Session};
 
 /// How many commands wait in the channel to the task before callers wait themselves.
 const REQUESTS: usize = 64;
@@ -36,10 +35,10 @@ const REQUESTS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Connection {
     requests: mpsc::Sender<Request>,
-    close: mpsc::Sender<CloseReason>,
+    pub(super) close: mpsc::Sender<CloseReason>,
     closed: watch::Receiver<Option<CloseReason>>,
     protocol_info: Arc<ProtocolInfo>,
-    command_deadline: Duration,
+    pub(super) command_deadline: Duration,
 }
 
 impl Connection {
@@ -145,122 +144,6 @@ impl Connection {
         &self.protocol_info
     }
 
-    /// The value of one `GETINFO` key. A value of several lines has them ended by LF, the last one
-    /// too.
-    ///
-    /// An empty value is no error: every `consensus/...` and `ns/...` key is empty while Tor has no
-    /// consensus (feature/nodelist/networkstatus.c:2631-2706).
-    ///
-    /// # Errors
-    /// [`Error::Rejected`] (552 for a key that Tor does not know, 551 for what it does not have),
-    /// [`Error::NotUtf8`], and those of [`command`](Self::command).
-    pub async fn get_info(&self, key: &str) -> Result<String, Error> {
-        into_text(key, self.get_info_bytes(key).await?)
-    }
-
-    /// The value of one `GETINFO` key as bytes: descriptors may hold text in any encoding.
-    ///
-    /// # Errors
-    /// As [`get_info`](Self::get_info), but never [`Error::NotUtf8`].
-    pub async fn get_info_bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
-        let values = self.get_info_values(&[key]).await?;
-        // One value per key.
-        Ok(values.into_iter().next().unwrap_or_default())
-    }
-
-    /// The values of several `GETINFO` keys at one moment, by key.
-    ///
-    /// # Errors
-    /// As [`get_info`](Self::get_info). One key that fails makes Tor drop all values
-    /// (feature/control/control_getinfo.c:1775-1823).
-    pub async fn get_infos(&self, keys: &[&str]) -> Result<BTreeMap<String, String>, Error> {
-        let values = self.get_info_values(keys).await?;
-        keys.iter()
-            .zip(values)
-            .map(|(key, value)| Ok(((*key).to_owned(), into_text(key, value)?)))
-            .collect()
-    }
-
-    async fn get_info_values(&self, keys: &[&str]) -> Result<Vec<Vec<u8>>, Error> {
-        let command = Command::get_info(keys)?;
-        let reply = self.command(command, self.command_deadline).await?;
-        let values = reply.into_values(keys);
-        self.close_unless_expected(values)
-    }
-
-    /// Asks for exactly these events from now on.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays;
-    /// those of [`command`](Self::command).
-    pub async fn set_events(&self, kinds: &[EventKind]) -> Result<(), Error> {
-        self.simple(Command::set_events(kinds)?).await
-    }
-
-    /// Asks directories for a descriptor. What they say comes as events; a directory that is down
-    /// never gives one.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`]: 552 for a server that Tor does not know, 512 without server for a
-    /// descriptor ID, 513 from a Tor without v2; those of [`command`](Self::command).
-    pub async fn hs_fetch(&self, fetch: &HsFetch) -> Result<(), Error> {
-        self.simple(Command::hs_fetch(fetch)?).await
-    }
-
-    /// Uploads a descriptor, as [`Command::hs_post`] says. `Ok` means that Tor began; the result
-    /// comes as events, or never.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`]: 554 for an invalid descriptor, 552 for a server that Tor does not know,
-    /// when nothing is sent to any; [`Error::Deadline`] and a closed connection where Tor has no
-    /// v2; those of [`command`](Self::command).
-    pub async fn hs_post(&self, servers: &[[u8; 20]], hs_address: Option<&str>, body: &[u8]) -> Result<(), Error> {
-        self.simple(Command::hs_post(servers, hs_address, body)?).await
-    }
-
-    /// Sends a signal. After [`Signal::Halt`] the connection ends.
-    ///
-    /// # Errors
-    /// Those of [`command`](Self::command).
-    pub async fn signal(&self, signal: Signal) -> Result<(), Error> {
-        self.simple(Command::signal(signal)).await
-    }
-
-    /// Sets options, all or none.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`]: 552 for an option that Tor does not know, 513 for a value, 553 where it
-    /// can't be set while Tor runs; those of [`command`](Self::command).
-    pub async fn set_conf(&self, options: &[(&str, &str)]) -> Result<(), Error> {
-        self.simple(Command::set_conf(options)?).await
-    }
-
-    /// Sets options back to their defaults.
-    ///
-    /// # Errors
-    /// As [`set_conf`](Self::set_conf).
-    pub async fn reset_conf(&self, options: &[&str]) -> Result<(), Error> {
-        self.simple(Command::reset_conf(options)?).await
-    }
-
-    /// Makes Tor exit when this connection ends.
-    ///
-    /// # Errors
-    /// Those of [`command`](Self::command).
-    pub async fn take_ownership(&self) -> Result<(), Error> {
-        self.simple(Command::take_ownership()).await
-    }
-
-    /// Asks Tor to close the connection, and waits until it has.
-    ///
-    /// # Errors
-    /// Those of [`command`](Self::command).
-    pub async fn quit(&self) -> Result<(), Error> {
-        self.command(Command::quit(), self.command_deadline).await?;
-        self.closed().await;
-        Ok(())
-    }
-
     /// Sends any command and gives its reply, which must come within `deadline` from now.
     ///
     /// # Errors
@@ -293,29 +176,7 @@ impl Connection {
         self.closed.borrow().is_some() || self.closed.has_changed().is_err()
     }
 
-    /// A command whose positive reply is one line.
-    async fn simple(&self, command: Command) -> Result<(), Error> {
-        let name = command.name().to_owned();
-        let reply = self.command(command, self.command_deadline).await?;
-        let expected = match reply.lines() {
-            [line] if line.text() == b"OK" => Ok(()),
-            _ => Err(Error::UnexpectedReply {
-                command: name,
-                problem: format!("expected OK, got {:?}", reply.text()),
-            }),
-        };
-        self.close_unless_expected(expected)
-    }
-
-    /// A reply of another form is another command's: from here on no reply could be trusted.
-    fn close_unless_expected<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result {
-            let _ = self.close.try_send(CloseReason::Protocol(Arc::new(error.clone())));
-        }
-        result
-    }
-
-    async fn send(&self, command: Command, allowed: Duration) -> Result<Reply, Error> {
+    pub(super) async fn send(&self, command: Command, allowed: Duration) -> Result<Reply, Error> {
         let now = Instant::now();
         let deadline = now
             .checked_add(allowed)
@@ -351,13 +212,6 @@ impl Connection {
             }
         }
     }
-}
-
-fn into_text(key: &str, value: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(value).map_err(|error| Error::NotUtf8 {
-        key: key.to_owned(),
-        at: error.utf8_error().valid_up_to(),
-    })
 }
 
 #[cfg(unix)]
