@@ -3,16 +3,31 @@
 //! Interpreting never fails and never loses anything: an event that is not known, or has not the
 //! form it is known to have, is [`Event::Unknown`] with its lines as they came.
 
-use std::str;
-
-use crate::Error;
 use crate::codec::RawEvent;
+use crate::text::split_word;
+use crate::{Error, EventKind};
 
+pub use self::bandwidth::{Bw, CellQueue, CellStats, CircBw, Congestion, ConnBw, ConnectionKind, StreamBw};
+pub use self::circuit::{
+    BuildFlag, Circ, CircMinor, Circuit, CircuitChange, CircuitPurpose, CircuitReason, CircuitStatus, HsState,
+    SocksAuth,
+};
 pub use self::hs_desc::{HsAuth, HsDesc, HsDescAction, HsDescContent, HsDescReason};
-pub use self::status::{Severity, StatusClient};
+pub use self::network::{
+    AddrMap, BuildTimeoutChange, BuildTimeoutSet, ClientsSeen, Guard, GuardStatus, NetworkLiveness, NewConsensus,
+    NewDesc, Ns, OrConn, OrConnReason, OrConnStatus,
+};
+pub use self::process::{ConfChanged, LogMessage, SignalReceived, TransportLaunched, TransportMessage};
+pub use self::status::{Severity, Status};
+pub use self::stream::{ClientProtocol, Stream, StreamPurpose, StreamReason, StreamStatus};
 
+mod bandwidth;
+mod circuit;
 mod hs_desc;
+mod network;
+mod process;
 mod status;
+mod stream;
 
 /// Something that Tor reported.
 ///
@@ -28,14 +43,62 @@ mod status;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// `CIRC`: a circuit was begun, built, extended, or is no more.
+    Circ(Box<Circ>),
+    /// `CIRC_MINOR`: a circuit changed its purpose.
+    CircMinor(Box<CircMinor>),
+    /// `STREAM`: a stream was opened, attached, or is no more.
+    Stream(Box<Stream>),
+    /// `ORCONN`: a connection to a relay was begun, stands, or is no more.
+    OrConn(OrConn),
+    /// `BW`: bytes of the last second.
+    Bw(Bw),
+    /// `STREAM_BW`: bytes of a stream.
+    StreamBw(StreamBw),
+    /// `CIRC_BW`: bytes of a circuit.
+    CircBw(Box<CircBw>),
+    /// `CONN_BW`: bytes of a connection.
+    ConnBw(ConnBw),
+    /// `CELL_STATS`: cells of a circuit.
+    CellStats(Box<CellStats>),
+    /// `DEBUG` to `ERR`: a line of the log.
+    Log(LogMessage),
+    /// `NEWDESC`: server descriptors came.
+    NewDesc(NewDesc),
+    /// `ADDRMAP`: an address is mapped to another.
+    AddrMap(AddrMap),
+    /// `DESCCHANGED`: this relay's own descriptor changed.
+    DescChanged,
+    /// `NS`: relays changed their status.
+    Ns(Ns),
+    /// `STATUS_GENERAL`: the state of Tor.
+    StatusGeneral(Status),
+    /// `STATUS_CLIENT`: the state of Tor as a client.
+    StatusClient(Status),
+    /// `STATUS_SERVER`: the state of Tor as a relay.
+    StatusServer(Status),
+    /// `GUARD`: an entry guard changed.
+    Guard(Guard),
+    /// `CLIENTS_SEEN`: from which countries a bridge was used.
+    ClientsSeen(ClientsSeen),
+    /// `NEWCONSENSUS`: Tor uses a new list of relays.
+    NewConsensus(NewConsensus),
+    /// `BUILDTIMEOUT_SET`: how long circuits may take to be built.
+    BuildTimeoutSet(BuildTimeoutSet),
+    /// `SIGNAL`: Tor received a signal.
+    Signal(SignalReceived),
+    /// `CONF_CHANGED`: options were changed.
+    ConfChanged(ConfChanged),
+    /// `TRANSPORT_LAUNCHED`: a pluggable transport was started.
+    TransportLaunched(TransportLaunched),
+    /// `PT_LOG`: a pluggable transport logged something.
+    PtLog(TransportMessage),
+    /// `PT_STATUS`: a pluggable transport said something of itself.
+    PtStatus(TransportMessage),
     /// `HS_DESC`: something happened to an onion service's descriptor.
     HsDesc(HsDesc),
     /// `HS_DESC_CONTENT`: the end of a fetch, with the descriptor if there is one.
     HsDescContent(HsDescContent),
-    /// `STATUS_CLIENT`: the state of Tor as a client.
-    StatusClient(StatusClient),
-    /// `NEWCONSENSUS`: Tor uses a new list of relays.
-    NewConsensus(NewConsensus),
     /// `NETWORK_LIVENESS`: whether Tor thinks the network reachable.
     NetworkLiveness(NetworkLiveness),
     /// Any other event.
@@ -48,17 +111,49 @@ pub enum Event {
 impl Event {
     /// Interprets an event.
     pub fn from_raw(raw: RawEvent) -> Self {
-        match raw.keyword() {
-            b"HS_DESC" => HsDesc::from_raw(&raw).map(Event::HsDesc),
-            b"HS_DESC_CONTENT" => {
-                return HsDescContent::from_raw(raw).map_or_else(Event::Unknown, Event::HsDescContent);
+        let kind = str::from_utf8(raw.keyword()).map(EventKind::from_word);
+        let Ok(kind) = kind else { return Self::Unknown(raw) };
+        match kind {
+            // These hold large bodies, which are not copied.
+            EventKind::HsDescContent => {
+                return HsDescContent::from_raw(raw).map_or_else(Self::Unknown, Self::HsDescContent);
             }
-            b"STATUS_CLIENT" => StatusClient::from_raw(&raw).map(Event::StatusClient),
-            b"NEWCONSENSUS" => return NewConsensus::from_raw(raw).map_or_else(Event::Unknown, Event::NewConsensus),
-            b"NETWORK_LIVENESS" => NetworkLiveness::from_raw(&raw).map(Event::NetworkLiveness),
-            _ => None,
+            EventKind::NewConsensus => {
+                return NewConsensus::from_raw(raw).map_or_else(Self::Unknown, Self::NewConsensus);
+            }
+            EventKind::Ns => return Ns::from_raw(raw).map_or_else(Self::Unknown, Self::Ns),
+
+            EventKind::Circ => Circ::from_raw(&raw).map(Box::new).map(Self::Circ),
+            EventKind::CircMinor => CircMinor::from_raw(&raw).map(Box::new).map(Self::CircMinor),
+            EventKind::Stream => Stream::from_raw(&raw).map(Box::new).map(Self::Stream),
+            EventKind::OrConn => OrConn::from_raw(&raw).map(Self::OrConn),
+            EventKind::Bw => Bw::from_raw(&raw).map(Self::Bw),
+            EventKind::StreamBw => StreamBw::from_raw(&raw).map(Self::StreamBw),
+            EventKind::CircBw => CircBw::from_raw(&raw).map(Box::new).map(Self::CircBw),
+            EventKind::ConnBw => ConnBw::from_raw(&raw).map(Self::ConnBw),
+            EventKind::CellStats => CellStats::from_raw(&raw).map(Box::new).map(Self::CellStats),
+            EventKind::Debug | EventKind::Info | EventKind::Notice | EventKind::Warn | EventKind::Err => {
+                LogMessage::from_raw(&raw).map(Self::Log)
+            }
+            EventKind::NewDesc => NewDesc::from_raw(&raw).map(Self::NewDesc),
+            EventKind::AddrMap => AddrMap::from_raw(&raw).map(Self::AddrMap),
+            EventKind::DescChanged => process::is_only(&raw, b"DESCCHANGED").then_some(Self::DescChanged),
+            EventKind::StatusGeneral => Status::from_raw(&raw).map(Self::StatusGeneral),
+            EventKind::StatusClient => Status::from_raw(&raw).map(Self::StatusClient),
+            EventKind::StatusServer => Status::from_raw(&raw).map(Self::StatusServer),
+            EventKind::Guard => Guard::from_raw(&raw).map(Self::Guard),
+            EventKind::ClientsSeen => ClientsSeen::from_raw(&raw).map(Self::ClientsSeen),
+            EventKind::BuildTimeoutSet => BuildTimeoutSet::from_raw(&raw).map(Self::BuildTimeoutSet),
+            EventKind::Signal => SignalReceived::from_raw(&raw).map(Self::Signal),
+            EventKind::ConfChanged => ConfChanged::from_raw(&raw).map(Self::ConfChanged),
+            EventKind::TransportLaunched => TransportLaunched::from_raw(&raw).map(Self::TransportLaunched),
+            EventKind::PtLog => TransportMessage::from_raw(&raw).map(Self::PtLog),
+            EventKind::PtStatus => TransportMessage::from_raw(&raw).map(Self::PtStatus),
+            EventKind::HsDesc => HsDesc::from_raw(&raw).map(Self::HsDesc),
+            EventKind::NetworkLiveness => NetworkLiveness::from_raw(&raw).map(Self::NetworkLiveness),
+            EventKind::Other(_) => None,
         }
-        .unwrap_or(Event::Unknown(raw))
+        .unwrap_or(Self::Unknown(raw))
     }
 
     /// Reads one event from its bytes as they come over the wire.
@@ -70,61 +165,11 @@ impl Event {
     }
 }
 
-/// A new consensus: the list of relays that Tor uses from now on
-/// (feature/control/control_events.c:1540-1591).
-///
-/// Tor loads its cached consensus at start without this event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewConsensus {
-    body: Vec<u8>,
-}
-
-impl NewConsensus {
-    fn from_raw(raw: RawEvent) -> Result<Self, RawEvent> {
-        match raw.lines().first().and_then(|line| line.data()) {
-            Some(_) => {
-                let body = raw.into_lines().into_iter().next().and_then(|line| line.into_data());
-                Ok(Self {
-                    body: body.unwrap_or_default(),
-                })
-            }
-            None => Err(raw),
-        }
-    }
-
-    /// The relays in the form of `GETINFO ns/all`, lines ended by LF.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The body as text.
-    ///
-    /// # Errors
-    /// If it is not UTF-8.
-    pub fn text(&self) -> Result<&str, str::Utf8Error> {
-        str::from_utf8(&self.body)
-    }
-}
-
-/// Whether Tor thinks the network reachable (feature/control/control_events.c:1518-1528).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum NetworkLiveness {
-    /// Something came from the network.
-    Up,
-    /// Nothing has come for a while.
-    Down,
-}
-
-impl NetworkLiveness {
-    fn from_raw(raw: &RawEvent) -> Option<Self> {
-        let [line] = raw.lines() else { return None };
-        let mut words = crate::text::words(line.text()).skip(1);
-        match words.next()? {
-            b"UP" => Some(NetworkLiveness::Up),
-            b"DOWN" => Some(NetworkLiveness::Down),
-            _ => None,
-        }
+/// What follows the keyword of an event of one line without data.
+fn only_line(raw: &RawEvent) -> Option<&[u8]> {
+    match raw.lines() {
+        [line] if line.data().is_none() => split_word(line.text()).map(|(_keyword, rest)| rest),
+        _ => None,
     }
 }
 
@@ -157,22 +202,38 @@ mod tests {
                 add("content", Some(format!("\"{}\"", event.content().escape_ascii())));
                 parts.insert(0, "HS_DESC_CONTENT".to_owned());
             }
-            Event::StatusClient(event) => {
-                for (key, value) in event.arguments() {
+            Event::StatusClient(event) | Event::StatusServer(event) | Event::StatusGeneral(event) => {
+                for (key, value) in event.arguments().iter() {
                     add(key, Some(format!("{value:?}")));
                 }
                 add(
                     "progress",
                     event.bootstrap_progress().map(|progress| progress.to_string()),
                 );
-                parts.insert(0, format!("STATUS_CLIENT {:?} {}", event.severity(), event.action()));
+                parts.insert(0, format!("{:?} {}", event.severity(), event.action()));
             }
+            Event::Ns(event) => parts.push(format!("NS \"{}\"", event.body().escape_ascii())),
             Event::NewConsensus(event) => parts.push(format!("NEWCONSENSUS {:?}", event.text().unwrap())),
             Event::NetworkLiveness(liveness) => parts.push(format!("NETWORK_LIVENESS {liveness:?}")),
             Event::Unknown(raw) => parts.push(format!("unknown \"{}\"", raw.keyword().escape_ascii())),
-            Event::Lagged(lost) => parts.push(format!("lagged {lost}")),
+            // Each field that is there, by its name.
+            event => parts.push(without_absent(&format!("{event:?}"))),
         }
         parts.join(" ")
+    }
+
+    /// Leaves out the fields that `Debug` shows as absent or empty.
+    fn without_absent(shown: &str) -> String {
+        const ABSENT: [&str; 4] = ["SocksAuth { username: None, .. }", "None", "[]", "Arguments([])"];
+        let mut shown = shown.to_owned();
+        for absent in ABSENT {
+            let end = format!(": {absent}");
+            while let Some((before, after)) = shown.split_once(&end) {
+                let (before, _field) = before.rsplit_once(' ').unwrap();
+                shown = format!("{before} {}", after.trim_start_matches(", "));
+            }
+        }
+        shown.replace(",  }", " }")
     }
 
     #[test]
@@ -200,11 +261,14 @@ mod tests {
             }
             driven += 1;
         }
-        assert_eq!(driven, 42);
+        assert_eq!(driven, 105);
     }
 
     #[test]
     fn bytes_that_are_not_text() {
+        let event = Event::parse(b"650 B\xffW 1 2\r\n").unwrap();
+        assert!(matches!(event, Event::Unknown(_)));
+
         let event = Event::parse(b"650 HS_DESC UPLOADED \xff UNKNOWN UNKNOWN\r\n").unwrap();
         assert!(matches!(event, Event::Unknown(_)));
 

@@ -4,7 +4,7 @@
 //!
 //! From the bytes up:
 //! - [`codec`]: lines, dot-stuffing, whole replies and events, limits.
-//! - [`command`] writes commands; [`event`], [`relay_name`], [`protocol_info`] interpret what comes
+//! - [`command`] writes commands; [`reply`], [`event`], [`relay_name`], [`protocol_info`] interpret what comes
 //!   back.
 //! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
 //! - `client` (feature `tokio`) is the only part that does IO.
@@ -39,11 +39,16 @@ pub use self::command::{
 };
 pub use self::error::{ArgumentProblem, CloseReason, Error};
 pub use self::event::{
-    Event, HsAuth, HsDesc, HsDescAction, HsDescContent, HsDescReason, NetworkLiveness, NewConsensus, Severity,
-    StatusClient,
+    AddrMap, BuildFlag, BuildTimeoutChange, BuildTimeoutSet, Bw, CellQueue, CellStats, Circ, CircBw, CircMinor,
+    Circuit, CircuitChange, CircuitPurpose, CircuitReason, CircuitStatus, ClientProtocol, ClientsSeen, ConfChanged,
+    Congestion, ConnBw, ConnectionKind, Event, Guard, GuardStatus, HsAuth, HsDesc, HsDescAction, HsDescContent,
+    HsDescReason, HsState, LogMessage, NetworkLiveness, NewConsensus, NewDesc, Ns, OrConn, OrConnReason, OrConnStatus,
+    Severity, SignalReceived, SocksAuth, Status, Stream, StreamBw, StreamPurpose, StreamReason, StreamStatus,
+    TransportLaunched, TransportMessage,
 };
 pub use self::ids::{CircuitId, ConnectionId, StreamId};
 pub use self::protocol_info::{AuthMethod, ProtocolInfo};
 pub use self::relay_name::RelayName;
 pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
 pub use self::session::Session;
+pub use self::text::Arguments;

@@ -1,6 +1,7 @@
 //! The small syntax inside lines: words, quoted strings, keywords with values.
 
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 /// The first word, and what follows the spaces after it. `None` when nothing but spaces is left.
 pub(crate) fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -130,6 +131,146 @@ pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
     }
 }
 
+/// What stands on a line: words, then keywords with values, in any order. What is not taken out of it stays in
+/// [`Arguments`].
+#[derive(Debug)]
+pub(crate) struct Fields {
+    words: std::vec::IntoIter<String>,
+    keywords: Vec<(String, Vec<u8>)>,
+}
+
+impl Fields {
+    /// `None` for bad quoting.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = Vec::new();
+        let mut keywords = Vec::new();
+        for Argument { key, value } in arguments(text)? {
+            match key {
+                None => words.push(lossy(&value)),
+                Some(key) => keywords.push((lossy(&key), value)),
+            }
+        }
+        Some(Self {
+            words: words.into_iter(),
+            keywords,
+        })
+    }
+
+    /// The next word.
+    pub(crate) fn word(&mut self) -> Option<String> {
+        self.words.next()
+    }
+
+    /// The next word, if it has a certain form; otherwise it stays.
+    pub(crate) fn word_if<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let found = read(self.words.as_slice().first()?)?;
+        self.words.next();
+        Some(found)
+    }
+
+    /// The value of a keyword as bytes.
+    pub(crate) fn bytes(&mut self, key: &str) -> Option<Vec<u8>> {
+        let at = self.keywords.iter().position(|(name, _)| name == key)?;
+        Some(self.keywords.remove(at).1)
+    }
+
+    /// The value of a keyword; bytes that are not UTF-8 are replaced.
+    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
+        self.bytes(key).map(|value| lossy(&value))
+    }
+
+    /// The value of a keyword, if it has a certain form; otherwise it stays.
+    pub(crate) fn read<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let at = self.keywords.iter().position(|(name, _)| name == key)?;
+        let found = read(str::from_utf8(&self.keywords.get(at)?.1).ok()?)?;
+        self.keywords.remove(at);
+        Some(found)
+    }
+
+    /// What was not taken: the words first, then the keywords.
+    pub(crate) fn rest(self) -> Arguments {
+        let words = self.words.map(|word| (String::new(), word));
+        let keywords = self.keywords.into_iter().map(|(key, value)| (key, lossy(&value)));
+        Arguments(words.chain(keywords).collect())
+    }
+}
+
+/// Words and keywords with their values, as they stand on a line; bytes that are not UTF-8 are replaced.
+///
+/// In most events, these are what this version of the library has no name for.
+///
+/// ```
+/// use onionweave_control::Event;
+///
+/// let Event::Bw(event) = Event::parse(b"650 BW 1 2 DIR=3 new\r\n")? else { panic!() };
+/// assert_eq!(event.extra().value("DIR"), Some("3"));
+/// assert_eq!(event.extra().iter().collect::<Vec<_>>(), [("", "new"), ("DIR", "3")]);
+/// # Ok::<(), onionweave_control::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arguments(Vec<(String, String)>);
+
+impl Arguments {
+    /// The value of a keyword.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// All of them; a word has an empty keyword.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A time in UTC as Tor writes it (`format_iso_time` and `format_iso_time_nospace_usec`, lib/encoding/time_fmt.c):
+/// `2026-01-31 23:59:59`, with `T` for the space, with a fraction of the second.
+pub(crate) fn utc(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.split_once([' ', 'T'])?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let three = |text: &str, separator: char| {
+        let mut parts = text.split(separator).map(number::<u64>);
+        let found = (parts.next()??, parts.next()??, parts.next()??);
+        parts.next().is_none().then_some(found)
+    };
+    let (year, month, day) = three(date, '-')?;
+    let (hour, minute, second) = three(time, ':')?;
+    let digits = u32::try_from(fraction.len())
+        .ok()
+        .filter(|digits| (1..=9).contains(digits))?;
+    let nanoseconds = number::<u32>(fraction)? * 10_u32.pow(9 - digits);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {
+        return None;
+    }
+    // A leap second counts as the one after it.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let years = year - 1970;
+    let leap_days = (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 - 477;
+    let months: u64 = (1..month).map(|month| days_of(year, month)).sum();
+    let days = years * 365 + leap_days + months + day - 1;
+    let seconds = days * 86400 + hour * 3600 + minute * 60 + second;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
+}
+
+fn days_of(year: u64, month: u64) -> u64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
 fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
@@ -190,6 +331,53 @@ mod tests {
         assert_eq!(arguments(b"=1"), Some(vec![argument(None, "=1")]));
         for bad in [&br#"A="1"#[..], br#"A="1"2"#, br#""a"b"#] {
             assert_eq!(arguments(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let table = [
+            ("1970-01-01 00:00:00", Some(0.0)),
+            ("1970-01-01T00:00:01.500000", Some(1.5)),
+            ("2000-02-29 00:00:00", Some(951_782_400.0)),
+            ("2021-12-31 23:59:59", Some(1_640_995_199.0)),
+            ("2021-12-31 23:59:60", Some(1_640_995_200.0)),
+            ("2038-01-01 00:00:00", Some(2_145_916_800.0)),
+            ("2100-03-01 00:00:00", Some(4_107_542_400.0)),
+            ("2021-02-29 00:00:00", None),
+            ("2021-13-01 00:00:00", None),
+            ("2021-12-00 00:00:00", None),
+            ("2021-12-31 24:00:00", None),
+            ("2021-12-31 23:60:00", None),
+            ("2021-12-31", None),
+            ("2021-12-31 23:59", None),
+            ("2021-12-31 23:59:59:1", None),
+            ("2021-12-31T23:59:59.", None),
+            ("2021-12-31T23:59:59.0123456789", None),
+            ("2021-12-31 -1:59:59", None),
+            ("1969-12-31 23:59:59", None),
+            ("10000-01-01 00:00:00", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let found = utc(text).map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64());
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("255", Some(255)),
+            ("007", Some(7)),
+            ("256", None),
+            ("+1", None),
+            ("-1", None),
+            ("", None),
+            ("1 ", None),
+        ] {
+            assert_eq!(number::<u8>(text), expected, "{text}");
         }
     }
 

@@ -47,6 +47,7 @@ macro_rules! words {
 pub(crate) use words;
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro makes public enumerations")]
 mod tests {
     words! {
         /// Fruit.

@@ -88,10 +88,10 @@ async fn typed_calls() {
     tor.set_events(&[EventKind::HsDesc, EventKind::ConfChanged])
         .await
         .unwrap();
-    let Some(Event::Unknown(event)) = events.recv().await else {
+    let Some(Event::ConfChanged(event)) = events.recv().await else {
         panic!()
     };
-    assert_eq!(event.lines()[1].text(), b"Nickname=x");
+    assert_eq!(event.value("Nickname"), Some("x"));
     tor.hs_post(&[[10; 20]], None, b".first\n\nlast\n").await.unwrap();
     let error = tor.set_conf(&[("Nickname", "x")]).await.unwrap_err();
     assert!(
@@ -462,7 +462,7 @@ async fn a_flood_of_events_holds_up_no_reply() {
     let (tor, mut events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
         .await
         .unwrap();
-    tor.set_events(&[EventKind::Other("BW".to_owned())]).await.unwrap();
+    tor.set_events(&[EventKind::Bw]).await.unwrap();
     assert_eq!(tor.get_info("version").await.unwrap(), "1");
     tor.closed().await;
 
@@ -471,7 +471,7 @@ async fn a_flood_of_events_holds_up_no_reply() {
     while let Some(event) = events.recv().await {
         match event {
             Event::Lagged(more) => lost += more,
-            Event::Unknown(_) | Event::NetworkLiveness(_) => received += 1,
+            Event::Bw(_) | Event::NetworkLiveness(_) => received += 1,
             other => panic!("{other:?}"),
         }
     }

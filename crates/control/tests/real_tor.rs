@@ -17,7 +17,7 @@ use onionweave_control::auth::Cookie;
 use onionweave_control::session::Incoming;
 use onionweave_control::{
     AuthMethod, CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, HsFetch,
-    NetworkLiveness, Options, Password, Reply, Session, Signal, StatusClient,
+    NetworkLiveness, Options, Password, Reply, Session, Signal, Status,
 };
 
 const PASSWORD: &str = "correct \"horse\" \\ battery";
@@ -320,10 +320,7 @@ async fn get_info() {
     assert_eq!(connection.get_info("consensus/valid-after").await.unwrap(), "");
 
     let phase = connection.get_info("status/bootstrap-phase").await.unwrap();
-    assert_eq!(
-        StatusClient::parse(phase.as_bytes()).unwrap().bootstrap_progress(),
-        Some(0)
-    );
+    assert_eq!(Status::parse(phase.as_bytes()).unwrap().bootstrap_progress(), Some(0));
 
     for (keys, code, text) in [
         (&["VERSION"][..], 552, "Unrecognized key \"VERSION\""),
@@ -365,29 +362,24 @@ async fn events_and_configuration() {
     connection.set_events(&kinds).await.unwrap();
 
     let table = [
-        ("plain", "ContactInfo=plain"),
+        ("plain", Some("plain")),
         // What GETCONF answers is quoted where it needs to be.
-        (
-            "with \"quotes\" and \\ and ä",
-            r#"ContactInfo="with \"quotes\" and \\ and \303\244""#,
-        ),
-        ("#no comment", "ContactInfo=\"#no comment\""),
-        ("", "ContactInfo"),
+        ("with \"quotes\" and \\ and ä", Some("with \"quotes\" and \\ and ä")),
+        ("#no comment", Some("#no comment")),
+        ("", None),
     ];
-    let get_conf = Command::raw("GETCONF ContactInfo").unwrap();
     for (value, expected) in table {
         connection
             .set_conf(&[("ContactInfo", value), ("MaxCircuitDirtiness", "700")])
             .await
             .unwrap();
-        let reply = connection.command(get_conf.clone(), PATIENCE).await.unwrap();
-        assert_eq!(reply.text(), expected);
+        let values = connection.get_conf(&["ContactInfo"]).await.unwrap();
+        assert_eq!((values[0].key(), values[0].value()), ("ContactInfo", expected));
+        let Event::ConfChanged(changed) = next(&mut events).await else {
+            panic!()
+        };
+        assert_eq!(changed.value("ContactInfo"), expected);
     }
-    let Event::Unknown(changed) = next(&mut events).await else {
-        panic!()
-    };
-    assert_eq!(changed.keyword(), b"CONF_CHANGED");
-    assert!(changed.lines().iter().any(|line| line.text() == b"ContactInfo=plain"));
 
     connection.reset_conf(&["MaxCircuitDirtiness"]).await.unwrap();
     for (option, value, code) in [
@@ -401,11 +393,8 @@ async fn events_and_configuration() {
             .unwrap_err();
         assert_eq!(rejected(&error).0, code, "{error}");
     }
-    let reply = connection
-        .command(Command::raw("GETCONF ContactInfo").unwrap(), PATIENCE)
-        .await
-        .unwrap();
-    assert_eq!(reply.text(), "ContactInfo", "all or none");
+    let values = connection.get_conf(&["ContactInfo"]).await.unwrap();
+    assert_eq!(values[0].value(), None, "all or none");
 
     let error = connection
         .set_events(&[EventKind::Other("NO_SUCH_EVENT".to_owned())])
@@ -418,19 +407,13 @@ async fn events_and_configuration() {
 async fn signals() {
     let mut tor = Tor::start(&[]);
     let (connection, mut events) = tor.connect().await;
-    connection
-        .set_events(&[EventKind::Other("SIGNAL".to_owned())])
-        .await
-        .unwrap();
+    connection.set_events(&[EventKind::Signal]).await.unwrap();
     for signal in [Signal::Heartbeat, Signal::Dump, Signal::ClearDnsCache, Signal::Active] {
         connection.signal(signal).await.unwrap();
-        let Event::Unknown(event) = next(&mut events).await else {
+        let Event::Signal(received) = next(&mut events).await else {
             panic!()
         };
-        assert_eq!(
-            event.lines()[0].text(),
-            format!("SIGNAL {}", signal.as_str()).as_bytes()
-        );
+        assert_eq!(received.as_str(), signal.as_str());
     }
     connection.signal(Signal::Halt).await.unwrap();
     let reason = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();

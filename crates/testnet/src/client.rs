@@ -153,14 +153,14 @@ impl Client {
         let control_error = |source| self.control_error(source);
         let (connection, mut events) = self.connect().await?;
         connection
-            .set_events(&[EventKind::Other("SIGNAL".to_owned())])
+            .set_events(&[EventKind::Signal])
             .await
             .map_err(control_error)?;
         connection.signal(TorSignal::NewNym).await.map_err(control_error)?;
         let deadline = Instant::now() + NEW_IDENTITY_LIMIT;
         loop {
             match timeout_at(deadline, events.recv()).await {
-                Ok(Some(Event::Unknown(event))) if event.keyword() == b"SIGNAL" => return Ok(()),
+                Ok(Some(Event::Signal(_))) => return Ok(()),
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     return Err(Error::NotRunning {

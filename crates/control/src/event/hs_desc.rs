@@ -16,7 +16,8 @@ use data_encoding::HEXUPPER_PERMISSIVE;
 
 use crate::RelayName;
 use crate::codec::RawEvent;
-use crate::text::{split_word, words};
+use crate::text::{self, split_word};
+use crate::words::words;
 
 /// Something happened to an onion service's descriptor.
 ///
@@ -153,104 +154,57 @@ impl HsDesc {
     }
 }
 
-/// What happened to a descriptor.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HsDescAction {
-    /// It is being fetched from a directory.
-    Requested,
-    /// It is being uploaded to a directory.
-    Upload,
-    /// A fetch ended well.
-    Received,
-    /// A directory answered an upload with 200.
-    Uploaded,
-    /// A fetch or an upload failed.
-    Failed,
-    /// This Tor's own service made it.
-    Created,
-    /// Another word.
-    Unknown(String),
-}
-
-impl HsDescAction {
-    fn from_word(word: &str) -> Self {
-        match word {
-            "REQUESTED" => Self::Requested,
-            "UPLOAD" => Self::Upload,
-            "RECEIVED" => Self::Received,
-            "UPLOADED" => Self::Uploaded,
-            "FAILED" => Self::Failed,
-            "CREATED" => Self::Created,
-            _ => Self::Unknown(word.to_owned()),
-        }
+words! {
+    /// What happened to a descriptor.
+    pub enum HsDescAction else Unknown {
+        /// It is being fetched from a directory.
+        Requested = "REQUESTED",
+        /// It is being uploaded to a directory.
+        Upload = "UPLOAD",
+        /// A fetch ended well.
+        Received = "RECEIVED",
+        /// A directory answered an upload with 200.
+        Uploaded = "UPLOADED",
+        /// A fetch or an upload failed.
+        Failed = "FAILED",
+        /// This Tor's own service made it.
+        Created = "CREATED",
     }
 }
 
-/// How a service's clients authorize themselves (`rend_auth_type_to_string`,
-/// feature/control/control_events.c:1908).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HsAuth {
-    /// Not at all.
-    None,
-    /// v2 `basic`.
-    Basic,
-    /// v2 `stealth`.
-    Stealth,
-    /// v3 with client keys; tor 0.4.9.
-    RendV3,
-    /// Another word.
-    Unknown(String),
-}
-
-impl HsAuth {
-    fn from_word(word: &str) -> Self {
-        match word {
-            "NO_AUTH" => Self::None,
-            "BASIC_AUTH" => Self::Basic,
-            "STEALTH_AUTH" => Self::Stealth,
-            "REND_V3_AUTH" => Self::RendV3,
-            _ => Self::Unknown(word.to_owned()),
-        }
+words! {
+    /// How a service's clients authorize themselves (`rend_auth_type_to_string`,
+    /// feature/control/control_events.c:1908).
+    pub enum HsAuth else Unknown {
+        /// Not at all.
+        None = "NO_AUTH",
+        /// v2 `basic`.
+        Basic = "BASIC_AUTH",
+        /// v2 `stealth`.
+        Stealth = "STEALTH_AUTH",
+        /// v3 with client keys; tor 0.4.9.
+        RendV3 = "REND_V3_AUTH",
     }
 }
 
-/// Why a fetch or an upload failed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HsDescReason {
-    /// What came is no usable descriptor; also one that needs authorization, or has no introduction
-    /// points.
-    BadDesc,
-    /// The directory refused the request.
-    QueryRejected,
-    /// The directory refused the descriptor: HTTP status 400.
-    UploadRejected,
-    /// The directory has none.
-    NotFound,
-    /// Any other HTTP status.
-    Unexpected,
-    /// No directory is left to ask.
-    QueryNoHsdir,
-    /// Every directory was asked within the last fifteen minutes.
-    QueryRateLimited,
-    /// Another word.
-    Unknown(String),
-}
-
-impl HsDescReason {
-    fn from_word(word: &str) -> Self {
-        match word {
-            "BAD_DESC" => Self::BadDesc,
-            "QUERY_REJECTED" => Self::QueryRejected,
-            "UPLOAD_REJECTED" => Self::UploadRejected,
-            "NOT_FOUND" => Self::NotFound,
-            "UNEXPECTED" => Self::Unexpected,
-            "QUERY_NO_HSDIR" => Self::QueryNoHsdir,
-            "QUERY_RATE_LIMITED" => Self::QueryRateLimited,
-            _ => Self::Unknown(word.to_owned()),
-        }
+words! {
+    /// Why a fetch or an upload failed.
+    pub enum HsDescReason else Unknown {
+        /// What came is no usable descriptor; also one that needs authorization, or has no introduction
+        /// points.
+        BadDesc = "BAD_DESC",
+        /// The directory refused the request.
+        QueryRejected = "QUERY_REJECTED",
+        /// The directory refused the descriptor: HTTP status 400.
+        UploadRejected = "UPLOAD_REJECTED",
+        /// The directory has none.
+        NotFound = "NOT_FOUND",
+        /// Any other HTTP status.
+        Unexpected = "UNEXPECTED",
+        /// No directory is left to ask.
+        QueryNoHsdir = "QUERY_NO_HSDIR",
+        /// Every directory was asked within the last fifteen minutes.
+        QueryRateLimited = "QUERY_RATE_LIMITED",
     }
 }
 
@@ -296,7 +250,7 @@ impl HsDescContent {
         let line = raw.lines().first()?;
         line.data()?;
         let (_keyword, rest) = split_word(line.text())?;
-        let mut words = words(rest).map(str::from_utf8);
+        let mut words = text::words(rest).map(str::from_utf8);
         let address = known(words.next()?.ok()?).map(str::to_owned);
         let descriptor_id = words.next()?.ok()?.to_owned();
         let hsdir = match words.next() {

@@ -1,57 +1,53 @@
-//! `STATUS_CLIENT`, control-spec section 4.1.10; feature/control/control_events.c:1690-1737.
+//! `STATUS_CLIENT`, `STATUS_SERVER`, `STATUS_GENERAL`: control-spec section 4.1.10;
+//! feature/control/control_events.c:1690-1737.
 
 use std::str;
 
 use crate::codec::RawEvent;
-use crate::text::{arguments, split_word};
+use crate::text::{Arguments, Fields, split_word};
 
-/// The state of Tor as a client changed.
+/// The state of Tor changed: as a client, as a relay, or in general.
 ///
-/// Actions that C Tor sends: `BOOTSTRAP`, `ENOUGH_DIR_INFO`, `NOT_ENOUGH_DIR_INFO`,
+/// Actions that C Tor sends of itself as a client: `BOOTSTRAP`, `ENOUGH_DIR_INFO`, `NOT_ENOUGH_DIR_INFO`,
 /// `CIRCUIT_ESTABLISHED`, `CIRCUIT_NOT_ESTABLISHED`, `CONSENSUS_ARRIVED`, `DANGEROUS_PORT`,
-/// `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`, `SOCKS_UNKNOWN_PROTOCOL`.
+/// `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`, `SOCKS_UNKNOWN_PROTOCOL`. As a relay: `EXTERNAL_ADDRESS`,
+/// `CHECKING_REACHABILITY`, `REACHABILITY_SUCCEEDED`, `REACHABILITY_FAILED`, `GOOD_SERVER_DESCRIPTOR`,
+/// `ACCEPTED_SERVER_DESCRIPTOR`, `BAD_SERVER_DESCRIPTOR`, `NAMESERVER_STATUS`, `NAMESERVER_ALL_DOWN`, `DNS_HIJACKED`,
+/// `DNS_USELESS`, `HIBERNATION_STATUS`, `SERVER_DESCRIPTOR_STATUS`. In general: `CLOCK_SKEW`, `CLOCK_JUMPED`,
+/// `DANGEROUS_VERSION`, `TOO_MANY_CONNECTIONS`, `BUG`, `DIR_ALL_UNREACHABLE`.
 ///
 /// ```
-/// use onionweave_control::StatusClient;
+/// use onionweave_control::Status;
 ///
 /// // What GETINFO status/bootstrap-phase answers has the same form as the event.
-/// let status = StatusClient::parse(b"NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"").unwrap();
+/// let status = Status::parse(b"NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"").unwrap();
 /// assert_eq!(status.bootstrap_progress(), Some(100));
 /// assert_eq!(status.argument("SUMMARY"), Some("Done"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusClient {
+pub struct Status {
     severity: Severity,
     action: String,
-    arguments: Vec<(String, String)>,
+    arguments: Arguments,
 }
 
-impl StatusClient {
+impl Status {
     /// Reads the text of the event after `STATUS_CLIENT `, which is also the value of `GETINFO
     /// status/bootstrap-phase` (feature/control/control_bootstrap.c:149-172). `None` for any other
     /// text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (severity, rest) = split_word(text)?;
         let (action, rest) = split_word(rest)?;
-        let arguments = arguments(rest)?.into_iter().map(|argument| {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            (
-                argument.key.as_deref().map(text).unwrap_or_default(),
-                text(&argument.value),
-            )
-        });
         Some(Self {
             severity: Severity::from_word(severity)?,
             action: str::from_utf8(action).ok()?.to_owned(),
-            arguments: arguments.collect(),
+            arguments: Fields::parse(rest)?.rest(),
         })
     }
 
     /// `None` if it has not the known form.
     pub(super) fn from_raw(raw: &RawEvent) -> Option<Self> {
-        let [line] = raw.lines() else { return None };
-        let (_keyword, rest) = split_word(line.text())?;
-        Self::parse(rest)
+        Self::parse(super::only_line(raw)?)
     }
 
     /// How serious it is.
@@ -66,15 +62,12 @@ impl StatusClient {
 
     /// The value of a keyword, unquoted; bytes that are not UTF-8 are replaced.
     pub fn argument(&self, key: &str) -> Option<&str> {
-        self.arguments
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.as_str())
+        self.arguments.value(key)
     }
 
-    /// All keywords with their values, in order. A word without `=` has an empty keyword.
-    pub fn arguments(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.arguments.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    /// All keywords with their values, words without keyword first.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
     }
 
     /// How far Tor's start has come, 0 to 100, if this is a `BOOTSTRAP`.
@@ -86,10 +79,14 @@ impl StatusClient {
     }
 }
 
-/// How serious a status event is.
+/// How serious a status event or log message is, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
+    /// For who looks for faults in Tor.
+    Debug,
+    /// What Tor does.
+    Info,
     /// Worth knowing.
     Notice,
     /// Something is wrong.
@@ -99,8 +96,10 @@ pub enum Severity {
 }
 
 impl Severity {
-    fn from_word(word: &[u8]) -> Option<Self> {
+    pub(super) fn from_word(word: &[u8]) -> Option<Self> {
         match word {
+            b"DEBUG" => Some(Self::Debug),
+            b"INFO" => Some(Self::Info),
             b"NOTICE" => Some(Self::Notice),
             b"WARN" => Some(Self::Warn),
             b"ERR" => Some(Self::Err),

@@ -1,0 +1,432 @@
+//! `CIRC` and `CIRC_MINOR`: control-spec sections 4.1.1, 4.1.19; feature/control/control_events.c:632-781,
+//! feature/control/control_fmt.c:71-171.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use super::only_line;
+use crate::codec::RawEvent;
+use crate::text::{Arguments, Fields, number, utc};
+use crate::words::words;
+use crate::{CircuitId, RelayName};
+
+/// A circuit was begun, built, extended, or is no more.
+///
+/// ```
+/// use onionweave_control::{CircuitPurpose, CircuitStatus, Event};
+///
+/// let line = b"650 CIRC 4 BUILT $0102030405060708090A0B0C0D0E0F1011121314~a BUILD_FLAGS=IS_INTERNAL,NEED_CAPACITY \
+///     PURPOSE=GENERAL TIME_CREATED=2026-01-01T00:00:00.000000\r\n";
+/// let Event::Circ(event) = Event::parse(line)? else { panic!() };
+/// assert_eq!(event.status(), &CircuitStatus::Built);
+/// assert_eq!(event.circuit().path().len(), 1);
+/// assert_eq!(event.circuit().purpose(), Some(&CircuitPurpose::General));
+/// # Ok::<(), onionweave_control::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circ {
+    circuit: Circuit,
+    status: CircuitStatus,
+    reason: Option<CircuitReason>,
+    remote_reason: Option<CircuitReason>,
+}
+
+impl Circ {
+    /// Reads the text of the event after `CIRC `, which is also the form of a line of `GETINFO circuit-status`. `None`
+    /// for any other text.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = Fields::parse(text)?;
+        let id = CircuitId::parse(&fields.word()?)?;
+        let status = CircuitStatus::from_word(&fields.word()?);
+        let reason = fields.text("REASON").map(|word| CircuitReason::from_word(&word));
+        let remote_reason = fields.text("REMOTE_REASON").map(|word| CircuitReason::from_word(&word));
+        Some(Self {
+            circuit: Circuit::from_fields(id, fields),
+            status,
+            reason,
+            remote_reason,
+        })
+    }
+
+    pub(super) fn from_raw(raw: &RawEvent) -> Option<Self> {
+        Self::parse(only_line(raw)?)
+    }
+
+    /// The circuit as it is now.
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// What happened to it.
+    pub fn status(&self) -> &CircuitStatus {
+        &self.status
+    }
+
+    /// Why it failed or was closed.
+    pub fn reason(&self) -> Option<&CircuitReason> {
+        self.reason.as_ref()
+    }
+
+    /// What the relay that closed it said, where the reason is [`CircuitReason::Destroyed`].
+    pub fn remote_reason(&self) -> Option<&CircuitReason> {
+        self.remote_reason.as_ref()
+    }
+}
+
+/// A circuit changed its purpose.
+///
+/// ```
+/// use onionweave_control::{CircuitChange, CircuitPurpose, Event, HsState};
+///
+/// let line = b"650 CIRC_MINOR 12 PURPOSE_CHANGED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED REND_QUERY=abc \
+///     TIME_CREATED=2026-01-01T00:00:00.000000 OLD_PURPOSE=HS_SERVICE_INTRO OLD_HS_STATE=HSSI_CONNECTING\r\n";
+/// let Event::CircMinor(event) = Event::parse(line)? else { panic!() };
+/// assert_eq!(event.change(), &CircuitChange::PurposeChanged);
+/// assert_eq!(event.circuit().hs_state(), Some(&HsState::ServiceIntroEstablished));
+/// assert_eq!(event.old_purpose(), Some(&CircuitPurpose::HsServiceIntro));
+/// # Ok::<(), onionweave_control::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircMinor {
+    circuit: Circuit,
+    change: CircuitChange,
+    old_purpose: Option<CircuitPurpose>,
+    old_hs_state: Option<HsState>,
+    old_time_created: Option<SystemTime>,
+}
+
+impl CircMinor {
+    pub(super) fn from_raw(raw: &RawEvent) -> Option<Self> {
+        let mut fields = Fields::parse(only_line(raw)?)?;
+        let id = CircuitId::parse(&fields.word()?)?;
+        let change = CircuitChange::from_word(&fields.word()?);
+        let old_purpose = fields.text("OLD_PURPOSE").map(|word| CircuitPurpose::from_word(&word));
+        let old_hs_state = fields.text("OLD_HS_STATE").map(|word| HsState::from_word(&word));
+        let old_time_created = fields.read("OLD_TIME_CREATED", utc);
+        Some(Self {
+            circuit: Circuit::from_fields(id, fields),
+            change,
+            old_purpose,
+            old_hs_state,
+            old_time_created,
+        })
+    }
+
+    /// The circuit as it is now.
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// What changed.
+    pub fn change(&self) -> &CircuitChange {
+        &self.change
+    }
+
+    /// What it was for before.
+    pub fn old_purpose(&self) -> Option<&CircuitPurpose> {
+        self.old_purpose.as_ref()
+    }
+
+    /// How far it was before, if it served an onion service.
+    pub fn old_hs_state(&self) -> Option<&HsState> {
+        self.old_hs_state.as_ref()
+    }
+
+    /// When it was created before it was taken for something else.
+    pub fn old_time_created(&self) -> Option<SystemTime> {
+        self.old_time_created
+    }
+}
+
+/// A circuit as Tor describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circuit {
+    id: CircuitId,
+    path: Vec<RelayName>,
+    build_flags: Vec<BuildFlag>,
+    purpose: Option<CircuitPurpose>,
+    hs_state: Option<HsState>,
+    rend_query: Option<String>,
+    time_created: Option<SystemTime>,
+    socks: SocksAuth,
+    pow_effort: Option<u32>,
+    conflux_id: Option<String>,
+    conflux_rtt: Option<u64>,
+    extra: Arguments,
+}
+
+impl Circuit {
+    fn from_fields(id: CircuitId, mut fields: Fields) -> Self {
+        Self {
+            id,
+            path: fields.word_if(parse_path).unwrap_or_default(),
+            build_flags: list(fields.text("BUILD_FLAGS"), BuildFlag::from_word),
+            purpose: fields.text("PURPOSE").map(|word| CircuitPurpose::from_word(&word)),
+            hs_state: fields.text("HS_STATE").map(|word| HsState::from_word(&word)),
+            rend_query: fields.text("REND_QUERY"),
+            time_created: fields.read("TIME_CREATED", utc),
+            socks: SocksAuth::from_fields(&mut fields),
+            pow_effort: fields.read("HS_POW", |value| number(value.strip_prefix("v1,")?)),
+            conflux_id: fields.text("CONFLUX_ID"),
+            conflux_rtt: fields.read("CONFLUX_RTT", number),
+            extra: fields.rest(),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> CircuitId {
+        self.id
+    }
+
+    /// The relays that it has reached, the first hop first.
+    pub fn path(&self) -> &[RelayName] {
+        &self.path
+    }
+
+    /// How Tor built it.
+    pub fn build_flags(&self) -> &[BuildFlag] {
+        &self.build_flags
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Option<&CircuitPurpose> {
+        self.purpose.as_ref()
+    }
+
+    /// How far it is, if it serves an onion service.
+    pub fn hs_state(&self) -> Option<&HsState> {
+        self.hs_state.as_ref()
+    }
+
+    /// The address of the onion service that it serves, without `.onion`.
+    pub fn rend_query(&self) -> Option<&str> {
+        self.rend_query.as_deref()
+    }
+
+    /// When it was created, or taken for something else.
+    pub fn time_created(&self) -> Option<SystemTime> {
+        self.time_created
+    }
+
+    /// With what the application that it is for authenticated.
+    pub fn socks(&self) -> &SocksAuth {
+        &self.socks
+    }
+
+    /// The effort of the proof of work that the client made or the service checked; tor 0.4.8.
+    pub fn pow_effort(&self) -> Option<u32> {
+        self.pow_effort
+    }
+
+    /// The set of circuits that carry one another's streams, if it is in one; tor 0.4.8.
+    pub fn conflux_id(&self) -> Option<&str> {
+        self.conflux_id.as_deref()
+    }
+
+    /// Its round-trip time in that set, in microseconds; tor 0.4.8.
+    pub fn conflux_rtt(&self) -> Option<u64> {
+        self.conflux_rtt
+    }
+
+    /// What else Tor said of it.
+    pub fn extra(&self) -> &Arguments {
+        &self.extra
+    }
+}
+
+/// `LongName *("," LongName)`. `None` for another word.
+fn parse_path(word: &str) -> Option<Vec<RelayName>> {
+    word.split(',').map(|relay| relay.parse().ok()).collect()
+}
+
+/// A list with commas; none if absent or empty.
+pub(super) fn list<T>(text: Option<String>, read: impl Fn(&str) -> T) -> Vec<T> {
+    let text = text.unwrap_or_default();
+    let words = text.split(',').filter(|word| !word.is_empty());
+    words.map(read).collect()
+}
+
+/// With what an application authenticated at the SOCKS port, which sets its circuits apart. `Debug` does not show the
+/// password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SocksAuth {
+    username: Option<Vec<u8>>,
+    password: Option<Vec<u8>>,
+}
+
+impl SocksAuth {
+    pub(super) fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            username: fields.bytes("SOCKS_USERNAME"),
+            password: fields.bytes("SOCKS_PASSWORD"),
+        }
+    }
+
+    /// The user name, any bytes; `None` without or for an empty one.
+    pub fn username(&self) -> Option<&[u8]> {
+        self.username.as_deref()
+    }
+
+    /// The password, any bytes; `None` without or for an empty one.
+    pub fn password(&self) -> Option<&[u8]> {
+        self.password.as_deref()
+    }
+}
+
+impl fmt::Debug for SocksAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let username = self.username.as_ref().map(|name| name.escape_ascii().to_string());
+        f.debug_struct("SocksAuth")
+            .field("username", &username)
+            .finish_non_exhaustive()
+    }
+}
+
+words! {
+    /// What happened to a circuit.
+    pub enum CircuitStatus else Unknown {
+        /// It was begun.
+        Launched = "LAUNCHED",
+        /// All its hops stand: streams may use it.
+        Built = "BUILT",
+        /// All its hops stand, but one with a better guard may yet come.
+        GuardWait = "GUARD_WAIT",
+        /// One more hop stands.
+        Extended = "EXTENDED",
+        /// It was closed before it was built.
+        Failed = "FAILED",
+        /// It was closed after it was built.
+        Closed = "CLOSED",
+    }
+}
+
+words! {
+    /// What changed about a circuit.
+    pub enum CircuitChange else Unknown {
+        /// What it is for, or how far it is.
+        PurposeChanged = "PURPOSE_CHANGED",
+        /// It was taken for something else than it was built for.
+        Cannibalized = "CANNIBALIZED",
+    }
+}
+
+words! {
+    /// How a circuit was built.
+    pub enum BuildFlag else Unknown {
+        /// With one hop, for a directory.
+        OnehopTunnel = "ONEHOP_TUNNEL",
+        /// Within the network: no stream leaves by it.
+        IsInternal = "IS_INTERNAL",
+        /// Through fast relays only.
+        NeedCapacity = "NEED_CAPACITY",
+        /// Through steady relays only.
+        NeedUptime = "NEED_UPTIME",
+    }
+}
+
+words! {
+    /// What a circuit is for (`circuit_purpose_to_controller_string`, core/or/circuitlist.c).
+    pub enum CircuitPurpose else Unknown {
+        /// Streams of applications, and directories.
+        General = "GENERAL",
+        /// A client's fetch of a descriptor.
+        HsClientHsDir = "HS_CLIENT_HSDIR",
+        /// From a client to an introduction point.
+        HsClientIntro = "HS_CLIENT_INTRO",
+        /// From a client to its rendezvous point.
+        HsClientRend = "HS_CLIENT_REND",
+        /// A service's upload of a descriptor.
+        HsServiceHsDir = "HS_SERVICE_HSDIR",
+        /// From a service to its introduction point.
+        HsServiceIntro = "HS_SERVICE_INTRO",
+        /// From a service to a client's rendezvous point.
+        HsServiceRend = "HS_SERVICE_REND",
+        /// Built ahead, for onion services with vanguards.
+        HsVanguards = "HS_VANGUARDS",
+        /// A relay's test of whether it can be reached.
+        Testing = "TESTING",
+        /// The controller's own.
+        Controller = "CONTROLLER",
+        /// Kept to see how long it takes to be built.
+        MeasureTimeout = "MEASURE_TIMEOUT",
+        /// A test of whether circuits are closed on purpose.
+        PathBiasTesting = "PATH_BIAS_TESTING",
+        /// Kept open to hide when it ended.
+        CircuitPadding = "CIRCUIT_PADDING",
+        /// One of a set of circuits, not yet linked; tor 0.4.8.
+        ConfluxUnlinked = "CONFLUX_UNLINKED",
+        /// One of a set of circuits, linked; tor 0.4.8.
+        ConfluxLinked = "CONFLUX_LINKED",
+        /// A relay's; a controller never sees it.
+        Server = "SERVER",
+    }
+}
+
+words! {
+    /// How far a circuit for an onion service is (`circuit_purpose_to_controller_hs_state_string`,
+    /// core/or/circuitlist.c).
+    pub enum HsState else Unknown {
+        /// Client: on its way to the introduction point.
+        ClientIntroConnecting = "HSCI_CONNECTING",
+        /// Client: it asked to be introduced.
+        ClientIntroSent = "HSCI_INTRO_SENT",
+        /// Client: the introduction point answered.
+        ClientIntroDone = "HSCI_DONE",
+        /// Client: on its way to the rendezvous point.
+        ClientRendConnecting = "HSCR_CONNECTING",
+        /// Client: the rendezvous point waits.
+        ClientRendEstablishedIdle = "HSCR_ESTABLISHED_IDLE",
+        /// Client: the rendezvous point waits, and the service was told.
+        ClientRendEstablishedWaiting = "HSCR_ESTABLISHED_WAITING",
+        /// Client: the service came.
+        ClientRendJoined = "HSCR_JOINED",
+        /// Service: on its way to the introduction point, or to a directory.
+        ServiceIntroConnecting = "HSSI_CONNECTING",
+        /// Service: the introduction point stands.
+        ServiceIntroEstablished = "HSSI_ESTABLISHED",
+        /// Service: on its way to the client's rendezvous point.
+        ServiceRendConnecting = "HSSR_CONNECTING",
+        /// Service: it met the client.
+        ServiceRendJoined = "HSSR_JOINED",
+    }
+}
+
+words! {
+    /// Why a circuit ended (`circuit_end_reason_to_control_string`, core/or/reasons.c).
+    pub enum CircuitReason else Unknown {
+        /// None was given.
+        None = "NONE",
+        /// Somebody broke Tor's protocol.
+        TorProtocol = "TORPROTOCOL",
+        /// An internal error.
+        Internal = "INTERNAL",
+        /// The client asked for it.
+        Requested = "REQUESTED",
+        /// The relay hibernates.
+        Hibernating = "HIBERNATING",
+        /// Memory, sockets or circuit numbers ran out.
+        ResourceLimit = "RESOURCELIMIT",
+        /// A relay could not be reached.
+        ConnectFailed = "CONNECTFAILED",
+        /// A relay was not the one it should be.
+        OrIdentity = "OR_IDENTITY",
+        /// The connection below it was closed.
+        ChannelClosed = "CHANNEL_CLOSED",
+        /// It is too old or unused.
+        Finished = "FINISHED",
+        /// It took too long to be built.
+        Timeout = "TIMEOUT",
+        /// A relay closed it; see the remote reason.
+        Destroyed = "DESTROYED",
+        /// There are not enough relays.
+        NoPath = "NOPATH",
+        /// No such onion service is known.
+        NoSuchService = "NOSUCHSERVICE",
+        /// It was kept after its time was over to see how long it takes, and that is over too.
+        MeasurementExpired = "MEASUREMENT_EXPIRED",
+        /// Another circuit to the same introduction point was faster.
+        IpNowRedundant = "IP_NOW_REDUNDANT",
+        /// This side closed it.
+        Origin = "ORIGIN",
+    }
+}
