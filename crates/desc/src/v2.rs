@@ -17,11 +17,15 @@
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 pub(crate) mod authorization;
 mod descriptor;
 mod draft;
 pub(crate) mod introduction_point;
 mod keys;
+#[cfg(feature = "serde")]
+mod serialized;
 mod verdict;
 
 pub use authorization::{

@@ -38,6 +38,29 @@ impl PublicKey {
         }
     }
 
+    /// Reads the PEM object `RSA PUBLIC KEY`, as Tor writes it.
+    ///
+    /// # Errors
+    /// [`Error::PublicKey`] if there is no such object or it holds no key of 1024 bits.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::PublicKey;
+    ///
+    /// let pem = include_str!("../../testdata/keys/public.pem");
+    /// let key = PublicKey::from_pem(pem)?;
+    /// assert_eq!(key.to_string(), pem);
+    /// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let begin = format!("-----BEGIN {PUBLIC_KEY}-----");
+        let (_, object) = pem.split_once(&begin).ok_or(Error::PublicKey(KeyProblem::NotPem))?;
+        let der = object
+            .split_once("-----END ")
+            .and_then(|(body, _)| base64::decode(body.as_bytes()));
+        Self::from_der(&der.ok_or(Error::PublicKey(KeyProblem::Pem))?)
+    }
+
     /// The key in canonical DER: what Tor hashes and writes, and the bytes received wherever those were canonical.
     pub fn as_der(&self) -> &[u8] {
         &self.der

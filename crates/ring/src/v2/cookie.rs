@@ -18,6 +18,12 @@ use crate::Error;
 /// assert_eq!(AuthorizationKind::Basic.to_string(), "basic");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum AuthorizationKind {
     /// One descriptor for all clients, in which a session key is encrypted for each: `REND_BASIC_AUTH` (core/or/or.h:405).
