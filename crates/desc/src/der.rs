@@ -7,9 +7,9 @@
 /// Length of the modulus of every key in a v2 descriptor, in bits (`PK_BYTES`).
 pub(crate) const MODULUS_BITS: usize = 1024;
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const OCTET_STRING: u8 = 0x04;
 const INDEFINITE: u8 = 0x80;
 /// A tag, and a length in four bytes.
 const LONGEST_HEADER: usize = 5;
@@ -110,7 +110,7 @@ pub(crate) fn bits(number: &[u8]) -> usize {
 }
 
 /// Reads one value with a definite length and moves `input` past it.
-fn read_value<'a>(tag: u8, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn read_value<'a>(tag: u8, input: &mut &'a [u8]) -> Option<&'a [u8]> {
     let rest = strip_tag(tag, input)?;
     let (length, rest) = read_length(rest)?;
     let (value, rest) = rest.split_at_checked(length)?;
@@ -151,7 +151,7 @@ fn read_length(input: &[u8]) -> Option<(usize, &[u8])> {
     ))
 }
 
-fn without_leading_zeros(number: &[u8]) -> &[u8] {
+pub(crate) fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
 }

@@ -333,9 +333,26 @@ pub enum KeyProblem {
     /// The PEM block is not closed, or not base64.
     #[error("the PEM block is cut short or not base64")]
     Pem,
-    /// The key is encrypted. There is no way to give a passphrase: Tor itself cannot read such keys either.
-    #[error("the key is encrypted with a passphrase; decrypt it first")]
+    /// The key is encrypted, and no passphrase was given. Tor itself cannot read such keys.
+    #[error("the key is encrypted, and no passphrase was given")]
     Encrypted,
+    /// The passphrase does not decrypt the key.
+    #[error("the passphrase is wrong, or the key is damaged")]
+    WrongPassphrase,
+    /// The key is encrypted in a way that is not known here: the name or object identifier of the cipher, of the function that makes
+    /// its key out of the passphrase, or of both together.
+    #[error("the key is encrypted with {0:?}, which is not supported; OpenSSL can convert it")]
+    Unsupported(String),
+    /// The key says that it would take very long, or very much memory, to make its cipher's key out of the passphrase.
+    #[error("using the passphrase would take {cost} {unit}, the limit is {limit}")]
+    Costly {
+        /// What it would take.
+        cost: u64,
+        /// What is counted.
+        unit: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// The key cannot be decoded, or its parts contradict each other.
     #[error("the key is damaged, or is not an RSA key")]
     Damaged,

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use onionweave_ring::v2::ServiceId;
 
+use crate::error::Error;
+use crate::rsa::PrivateKey;
+#[cfg(feature = "passphrase")]
+use crate::rsa::passphrase::Limits;
 use crate::v2::authorization::{Secrets, block};
 use crate::v2::{
-    AuthorizationKind, ClientKeys, DescriptorCookie, HostnameFile, IntroductionPoint, ServiceKey, UnverifiedDescriptor,
+    AuthorizationKind, ClientKeys, DescriptorCookie, HostnameFile, IntroductionPoint, UnverifiedDescriptor,
     introduction_point,
 };
 
@@ -38,18 +42,30 @@ pub fn introduction_points(data: &[u8]) {
     }
 }
 
-/// A key that can be read can be written, and is the same when read again.
+/// A key that can be read can be written, and is the same when read again. What is encrypted is tried with the passphrase `onionweave`.
 pub fn service_key(data: &[u8]) {
-    let Ok(Ok(key)) = std::str::from_utf8(data).map(ServiceKey::from_pem) else {
+    let Ok(Ok(key)) = std::str::from_utf8(data).map(private_key) else {
         return;
     };
     for pem in [key.to_pem(), key.to_pkcs8_pem()] {
-        let again = ServiceKey::from_pem(&pem);
-        assert_eq!(
-            again.map(|again| again.public_key().clone()),
-            Ok(key.public_key().clone())
-        );
+        let again = PrivateKey::from_pem(&pem);
+        assert_eq!(again.map(|again| again.to_pkcs1_der()), Ok(key.to_pkcs1_der()));
     }
+}
+
+#[cfg(feature = "passphrase")]
+fn private_key(pem: &str) -> Result<PrivateKey, Error> {
+    // Low enough that a fuzzer does not think it hangs.
+    let limits = Limits {
+        iterations: 4096,
+        scrypt_bytes: 1 << 20,
+    };
+    PrivateKey::from_pem_within(limits, pem, b"onionweave")
+}
+
+#[cfg(not(feature = "passphrase"))]
+fn private_key(pem: &str) -> Result<PrivateKey, Error> {
+    PrivateKey::from_pem(pem)
 }
 
 /// What is encrypted for clients is decrypted by each of them and by nobody else; and what a cookie decrypts is as long as the block lets it be.

@@ -20,12 +20,15 @@
 
 #[cfg(feature = "openssl")]
 mod open_ssl;
+#[cfg(feature = "passphrase")]
+pub(crate) mod passphrase;
+mod pem;
 mod private_key;
 mod rust_crypto;
 
 #[cfg(feature = "openssl")]
 pub use open_ssl::OpenSsl;
-pub(crate) use private_key::PKCS1_LABEL;
+pub(crate) use pem::PKCS1_LABEL;
 pub use private_key::PrivateKey;
 pub use rust_crypto::RustCrypto;
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use ::rsa::BigUint;
 use ::rsa::pkcs1::EncodeRsaPrivateKey as _;
-use ::rsa::pkcs8::PrivateKeyInfo;
 use num_bigint_dig::ModInverse as _;
 use num_bigint_dig::prime::probably_prime;
 use tor_llcrypto::pk::rsa::KeyPair;
@@ -13,13 +12,13 @@ use zeroize::Zeroizing;
 use crate::base64;
 use crate::der::{MODULUS_BITS, PublicParts, bits, read_integers, write_integers, write_pkcs8};
 use crate::error::{Error, KeyProblem};
+#[cfg(feature = "passphrase")]
+use crate::rsa::passphrase;
+use crate::rsa::pem::{self, PKCS1_LABEL, PKCS8_LABEL};
 
-pub(crate) const PKCS1_LABEL: &str = "RSA PRIVATE KEY";
-const PKCS8_LABEL: &str = "PRIVATE KEY";
-const ENCRYPTED_PKCS8_LABEL: &str = "ENCRYPTED PRIVATE KEY";
-
-/// Rounds of Miller and Rabin, each of which lets one composite number in four pass at most; a test of Lucas follows.
-const PRIMALITY_ROUNDS: usize = 20;
+/// Rounds of Miller and Rabin with drawn bases, besides one with base 2 and a test of Lucas. Those two alone are the test of Baillie, Pomerance,
+/// Selfridge and Wagstaff, which no composite number is known to pass.
+const PRIMALITY_ROUNDS: usize = 1;
 
 /// The numbers of a private key of 1024 bits, which have been checked as C Tor has them checked when it reads a key.
 ///
@@ -65,7 +64,36 @@ impl PrivateKey {
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
     /// that is no private key apart.
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        read_pem(pem).map_err(Error::PrivateKey)
+        pem::read(pem, |_| Err(KeyProblem::Encrypted)).map_err(Error::PrivateKey)
+    }
+
+    /// Reads a key from PEM that may be encrypted: PKCS#8 with PBES2 (PBKDF2 or scrypt; AES or Triple DES in CBC mode), as OpenSSL writes it
+    /// today, or PKCS#1 with the headers of RFC 1421, as OpenSSL wrote it formerly. Needs the feature `passphrase`.
+    ///
+    /// What is not encrypted is read without the passphrase. At most ten million iterations of PBKDF2 are computed, and scrypt gets
+    /// no more than 256 MiB, so no file takes longer than some seconds.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let pem = include_str!("../../testdata/keys/passphrase/pkcs8-aes-256.pem");
+    /// let key = PrivateKey::from_pem_with_passphrase(pem, "onionweave")?;
+    /// assert_eq!(*key.to_pem(), include_str!("../../testdata/plain/private_key"));
+    /// assert!(PrivateKey::from_pem_with_passphrase(pem, "garlic").is_err());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem), and [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] with the name of
+    /// a cipher, and [`KeyProblem::Costly`].
+    #[cfg(feature = "passphrase")]
+    pub fn from_pem_with_passphrase(pem: &str, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::from_pem_within(passphrase::Limits::DEFAULT, pem, passphrase.as_ref())
+    }
+
+    #[cfg(feature = "passphrase")]
+    pub(crate) fn from_pem_within(limits: passphrase::Limits, pem: &str, passphrase: &[u8]) -> Result<Self, Error> {
+        pem::read(pem, |encrypted| passphrase::decrypt(encrypted, passphrase, limits)).map_err(Error::PrivateKey)
     }
 
     /// Reads the `RSAPrivateKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
@@ -74,7 +102,15 @@ impl PrivateKey {
     /// # Errors
     /// [`Error::PrivateKey`].
     pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, Error> {
-        read_pkcs1(der).map_err(Error::PrivateKey)
+        Self::of_1024_bits(der).map_err(Error::PrivateKey)
+    }
+
+    pub(crate) fn of_1024_bits(der: &[u8]) -> Result<Self, KeyProblem> {
+        let key = Self::up_to_1024_bits(der)?;
+        match key.public_parts().bits() {
+            MODULUS_BITS => Ok(key),
+            bits => Err(KeyProblem::Size { bits }),
+        }
     }
 
     /// Reads and checks a key of any size up to 1024 bits (`rsa_private_key_too_long`, crypto_rsa_openssl.c:577).
@@ -204,45 +240,4 @@ fn secret_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     let mut pem = Zeroizing::new(String::with_capacity(der.len() * 2 + 128));
     base64::encode_object(label, der, &mut pem);
     pem
-}
-
-fn read_pem(pem: &str) -> Result<PrivateKey, KeyProblem> {
-    let (_, block) = pem.split_once("-----BEGIN ").ok_or(KeyProblem::NotPem)?;
-    let (label, block) = block.split_once("-----").ok_or(KeyProblem::Pem)?;
-    let read = match label {
-        PKCS1_LABEL => read_pkcs1,
-        PKCS8_LABEL => read_pkcs8,
-        ENCRYPTED_PKCS8_LABEL => return Err(KeyProblem::Encrypted),
-        // A label of sensible length: nothing that follows an unclosed `-----BEGIN` may reach a log.
-        other => return Err(KeyProblem::Label(other.chars().take(40).collect())),
-    };
-    let (body, _) = block.split_once("-----END ").ok_or(KeyProblem::Pem)?;
-    // The header of RFC 1421 that OpenSSL writes into encrypted PKCS#1 files.
-    if body.contains("ENCRYPTED") && body.contains("Proc-Type:") {
-        return Err(KeyProblem::Encrypted);
-    }
-    let der = base64::decode(body.as_bytes())
-        .map(Zeroizing::new)
-        .ok_or(KeyProblem::Pem)?;
-    read(&der)
-}
-
-fn read_pkcs1(der: &[u8]) -> Result<PrivateKey, KeyProblem> {
-    let key = PrivateKey::up_to_1024_bits(der)?;
-    match key.public_parts().bits() {
-        MODULUS_BITS => Ok(key),
-        bits => Err(KeyProblem::Size { bits }),
-    }
-}
-
-fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyProblem> {
-    let info = PrivateKeyInfo::try_from(der).map_err(|_| KeyProblem::Damaged)?;
-    if info
-        .algorithm
-        .assert_algorithm_oid(::rsa::pkcs1::ALGORITHM_OID)
-        .is_err()
-    {
-        return Err(KeyProblem::Damaged);
-    }
-    read_pkcs1(info.private_key)
 }

@@ -186,6 +186,25 @@ impl ServiceKey {
         Self::new(PrivateKey::from_pem(pem)?, &RustCrypto)
     }
 
+    /// As [`from_pem`](Self::from_pem), for a key that may be encrypted: see
+    /// [`PrivateKey::from_pem_with_passphrase`]. Needs the feature `passphrase`.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let pem = include_str!("../../testdata/keys/passphrase/pkcs1-aes-256.pem");
+    /// let key = ServiceKey::from_pem_with_passphrase(pem, "onionweave")?;
+    /// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::PrivateKey`], also with [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] and [`KeyProblem::Costly`].
+    #[cfg(feature = "passphrase")]
+    pub fn from_pem_with_passphrase(pem: &str, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::new(PrivateKey::from_pem_with_passphrase(pem, passphrase)?, &RustCrypto)
+    }
+
     /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
     pub fn to_pem(&self) -> Zeroizing<String> {
         self.private.to_pem()
