@@ -18,6 +18,7 @@ use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, MAX_DESCRIPTOR_L
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// Longer than any key file.
 const MAX_KEY_LEN: usize = 64 * 1024;
@@ -55,6 +56,10 @@ struct Sign {
     /// The service's private key, in PEM, which nobody but its owner may be able to read
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+
+    /// The file whose first line is the passphrase of the key, if it is encrypted
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 
     /// The descriptor whose introduction points are taken; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -106,7 +111,7 @@ impl Inspect {
 
 impl Sign {
     fn run(&self) -> anyhow::Result<()> {
-        let key = read_key(&self.key).with_context(|| format!("key {}", self.key.display()))?;
+        let key = self.read_key().with_context(|| format!("key {}", self.key.display()))?;
         let points = read_descriptor(&self.from)
             .and_then(|descriptor| Ok(descriptor.introduction_points()?))
             .with_context(|| format!("descriptor {}", self.from.display()))?;
@@ -114,6 +119,16 @@ impl Sign {
         let period = if self.next_period { period.next() } else { period };
         let signed = Draft::new(points).sign(&key, period, self.replica, self.at)?;
         print(signed.text())
+    }
+
+    fn read_key(&self) -> anyhow::Result<ServiceKey> {
+        let pem = read_private(&self.key)?;
+        let Some(path) = &self.passphrase_file else {
+            return Ok(ServiceKey::from_pem(&pem)?);
+        };
+        let passphrase = read_private(path).with_context(|| format!("passphrase {}", path.display()))?;
+        let line = passphrase.lines().next().unwrap_or_default();
+        Ok(ServiceKey::from_pem_with_passphrase(&pem, line)?)
     }
 }
 
@@ -126,14 +141,13 @@ fn read_descriptor(path: &Path) -> anyhow::Result<Descriptor> {
     Ok(UnverifiedDescriptor::parse(&text)?.verify()?)
 }
 
-fn read_key(path: &Path) -> anyhow::Result<ServiceKey> {
+/// Reads a file that nobody but its owner can use.
+fn read_private(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let file = File::open(path)?;
     // Asked of the open file, so that it cannot be exchanged between the question and the reading.
     ensure_private(&file.metadata()?)?;
-    let pem = String::from_utf8(read(file, MAX_KEY_LEN)?)
-        .ok()
-        .context("the file is not text, so it holds no key in PEM")?;
-    Ok(ServiceKey::from_pem(&pem)?)
+    let text = String::from_utf8(read(file, MAX_KEY_LEN)?).ok();
+    Ok(Zeroizing::new(text.context("the file is not text")?))
 }
 
 #[cfg(unix)]

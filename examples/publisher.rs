@@ -37,6 +37,7 @@ const EXAMPLE: &str = r#"A configuration:
 
   [[service]]
   key = "private_key"                   # as Tor wrote it; paths start at this file's folder
+  # passphrase_file = "passphrase"       # if the key is encrypted
   policy = "mixed"
   quiet = true                          # the instances have PublishHidServDescriptors 0
 

@@ -18,6 +18,7 @@ use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{self, DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{HashRing, UnixTime};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// Show which directories are responsible for a v2 onion service
 ///
@@ -32,6 +33,10 @@ struct Args {
 
     #[command(flatten)]
     service: Service,
+
+    /// The file whose first line is the passphrase of the key, if it is encrypted
+    #[arg(long, value_name = "FILE", requires = "key")]
+    passphrase_file: Option<PathBuf>,
 
     /// The time in question, in UTC, such as 2026-11-22T12:07:50Z
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let service = args.service.read()?;
+    let service = args.service.read(args.passphrase_file.as_deref())?;
     let ring = read_relays(&args.relays)?.hash_ring();
     let report = Report::new(service, args.at, &ring);
 
@@ -85,16 +90,25 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Service {
-    fn read(&self) -> anyhow::Result<ServiceId> {
+    fn read(&self, passphrase_file: Option<&Path>) -> anyhow::Result<ServiceId> {
         if let Some(id) = self.id {
             return Ok(id);
         }
         let path = self.key.as_deref().context("neither a service nor a key is given")?;
-        let key = read_text(path, 64 * 1024)
-            .and_then(|pem| Ok(ServiceKey::from_pem(&pem)?))
-            .with_context(|| format!("key {}", path.display()))?;
+        let key = read_key(path, passphrase_file).with_context(|| format!("key {}", path.display()))?;
         Ok(key.service_id())
     }
+}
+
+fn read_key(path: &Path, passphrase_file: Option<&Path>) -> anyhow::Result<ServiceKey> {
+    let pem = Zeroizing::new(read_text(path, 64 * 1024)?);
+    let Some(path) = passphrase_file else {
+        return Ok(ServiceKey::from_pem(&pem)?);
+    };
+    let passphrase = read_text(path, 64 * 1024).with_context(|| format!("passphrase {}", path.display()))?;
+    let passphrase = Zeroizing::new(passphrase);
+    let line = passphrase.lines().next().unwrap_or_default();
+    Ok(ServiceKey::from_pem_with_passphrase(&pem, line)?)
 }
 
 fn read_relays(path: &Path) -> anyhow::Result<RelayList> {

@@ -105,6 +105,8 @@ impl Default for Publisher {
 pub struct Service {
     /// The file with the service's private key, as Tor writes it (`private_key`).
     pub key: PathBuf,
+    /// The file whose first line is the passphrase of the key, if it is encrypted: PKCS#8, or PKCS#1 as OpenSSL wrote it formerly.
+    pub passphrase_file: Option<PathBuf>,
     /// Which kind of client authorization the instances are configured for (`HiddenServiceAuthorizeClient`): `"basic"` or
     /// `"stealth"`. Default: none.
     #[serde(default, deserialize_with = "authorization")]
@@ -243,6 +245,7 @@ impl Config {
         publisher.control.as_mut().map(socket);
         for service in &mut self.services {
             from(&mut service.key);
+            service.passphrase_file.as_mut().map(from);
             service.client_keys.as_mut().map(from);
             for instance in &mut service.instances {
                 instance.password_file.as_mut().map(from);
@@ -365,6 +368,15 @@ mod tests {
         assert_eq!(service.stamp, Stamp::Hour);
         assert_eq!(service.instances[0].control, Endpoint::Unix("/etc/ow/a.sock".into()));
         assert_eq!(service.instances[0].weight, Weight::default());
+        assert_eq!(service.passphrase_file, None);
+    }
+
+    #[test]
+    fn paths_start_at_the_folder() {
+        let config = parse(&MINIMAL.replace("\nkey", "\npassphrase_file = \"p\"\nkey")).unwrap();
+        let service = &config.services[0];
+        assert_eq!(service.key, Path::new("/etc/ow/k"));
+        assert_eq!(service.passphrase_file.as_deref(), Some(Path::new("/etc/ow/p")));
     }
 
     #[test]

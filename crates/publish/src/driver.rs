@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Publisher as PublisherConfig, Service};
-use crate::key::{load_client_keys, load_service_key};
+use crate::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
 use crate::{Error, Machine, Report};
 
 mod carrier;
@@ -166,7 +166,10 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
     let mut prepared = BTreeMap::new();
     let mut ids = BTreeMap::new();
     for service in &config.services {
-        let key = load_service_key(&service.key)?;
+        let key = match &service.passphrase_file {
+            Some(passphrase) => load_service_key_with_passphrase(&service.key, passphrase)?,
+            None => load_service_key(&service.key)?,
+        };
         let id = key.service_id();
         if let Some(other) = ids.insert(id, &service.key) {
             return Err(Error::Config {

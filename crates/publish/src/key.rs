@@ -26,6 +26,25 @@ pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
     })
 }
 
+/// Reads a service's private key that may be encrypted with the passphrase on the first line of another file: PKCS#8, or PKCS#1 as OpenSSL
+/// wrote it formerly (see [`ServiceKey::from_pem_with_passphrase`]).
+///
+/// Both files must be their owner's alone.
+///
+/// # Errors
+///
+/// As for [`load_service_key`], with [`Error::Key`] also for a wrong passphrase and for ciphers that are not supported.
+pub fn load_service_key_with_passphrase(path: &Path, passphrase: &Path) -> Result<ServiceKey, Error> {
+    let pem = read_secret(path)?;
+    let passphrase = read_secret(passphrase)?;
+    let line = passphrase.split('\n').next().unwrap_or_default();
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    ServiceKey::from_pem_with_passphrase(&pem, line).map_err(|source| Error::Key {
+        path: path.into(),
+        source,
+    })
+}
+
 /// Reads the cookies of authorized clients, as Tor writes them (`client_keys` in the `HiddenServiceDir`).
 ///
 /// # Errors
@@ -101,12 +120,50 @@ mod tests {
     }
 
     const KEY: &str = include_str!("../testdata/private_key");
+    /// The same under the passphrase `onionweave`.
+    const ENCRYPTED_KEY: &str = include_str!("../testdata/private_key.encrypted");
 
     #[test]
     fn private_key_is_read() {
         let (_folder, path) = key_file(0o600, KEY);
         let key = load_service_key(&path).unwrap();
         assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+    }
+
+    #[test]
+    fn encrypted_key_is_read_with_the_passphrase_of_a_file() {
+        let (folder, path) = key_file(0o600, ENCRYPTED_KEY);
+        let passphrase = |text: &str, mode| {
+            let path = folder.path().join("passphrase");
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        for text in [
+            "onionweave",
+            "onionweave\n",
+            "onionweave\r\n",
+            "onionweave\nfor the key of the shop\n",
+        ] {
+            let key = load_service_key_with_passphrase(&path, &passphrase(text, 0o600)).unwrap();
+            assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v", "{text:?}");
+        }
+        let error = load_service_key_with_passphrase(&path, &passphrase("garlic\n", 0o600)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("the passphrase is wrong, or the key is damaged"),
+            "{error}"
+        );
+        assert!(!format!("{error:?} {error}").contains("garlic"));
+
+        let open = load_service_key_with_passphrase(&path, &passphrase("onionweave\n", 0o644));
+        assert!(matches!(open, Err(Error::Permissions { .. })), "{open:?}");
+        let error = load_service_key(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("the key is encrypted, and no passphrase was given"),
+            "{error}"
+        );
     }
 
     #[test]
