@@ -88,8 +88,7 @@ impl HashRing {
     /// assert!(!HashRing::default().contains(&relay));
     /// ```
     pub fn contains(&self, fingerprint: &Fingerprint) -> bool {
-        let position = self.first_from(fingerprint.as_bytes());
-        self.fingerprints.get(position) == Some(fingerprint)
+        self.position(fingerprint).is_some()
     }
 
     /// Every directory once, from the first one at or after `point` onwards, past the end of the ring to its beginning.
@@ -109,6 +108,12 @@ impl HashRing {
         // A position is at most the length, so this cannot panic.
         let (before, from) = self.fingerprints.split_at(self.first_from(point));
         from.iter().chain(before).copied()
+    }
+
+    /// How many directories are before this one in ascending order, if it is on the ring.
+    pub(crate) fn position(&self, fingerprint: &Fingerprint) -> Option<usize> {
+        let position = self.first_from(fingerprint.as_bytes());
+        (self.fingerprints.get(position) == Some(fingerprint)).then_some(position)
     }
 
     /// The points for which the directory at this position is among the first `in_a_row`: those behind the first of the

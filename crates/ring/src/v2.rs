@@ -22,6 +22,7 @@
 //! # Ok::<(), onionweave_ring::Error>(())
 //! ```
 
+pub mod anatomy;
 mod cookie;
 mod descriptor_id;
 mod ring_change;
