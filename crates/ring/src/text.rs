@@ -10,6 +10,8 @@ use crate::Error;
 pub(crate) struct Alphabet {
     encoding: Encoding,
     allows: fn(u8) -> bool,
+    /// Whether the encoding allows more than that.
+    is_narrower: bool,
     /// What an error message calls the allowed characters.
     description: &'static str,
 }
@@ -19,6 +21,7 @@ pub(crate) struct Alphabet {
 pub(crate) const BASE32_LOWER: Alphabet = Alphabet {
     encoding: BASE32_NOPAD_NOCASE,
     allows: |byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'),
+    is_narrower: true,
     description: "lower-case base32 (a-z, 2-7)",
 };
 
@@ -26,6 +29,7 @@ pub(crate) const BASE32_LOWER: Alphabet = Alphabet {
 pub(crate) const BASE32_ANY_CASE: Alphabet = Alphabet {
     encoding: BASE32_NOPAD_NOCASE,
     allows: |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'2'..=b'7'),
+    is_narrower: false,
     description: "base32 (a-z, 2-7)",
 };
 
@@ -33,6 +37,7 @@ pub(crate) const BASE32_ANY_CASE: Alphabet = Alphabet {
 pub(crate) const HEX: Alphabet = Alphabet {
     encoding: HEXUPPER_PERMISSIVE,
     allows: |byte| byte.is_ascii_hexdigit(),
+    is_narrower: false,
     description: "a hexadecimal digit",
 };
 
@@ -41,6 +46,7 @@ pub(crate) const HEX: Alphabet = Alphabet {
 pub(crate) const BASE64: Alphabet = Alphabet {
     encoding: BASE64_NOPAD,
     allows: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'),
+    is_narrower: false,
     description: "unpadded base64 (A-Z, a-z, 0-9, +, /)",
 };
 
@@ -59,15 +65,16 @@ pub(crate) fn decode<const N: usize>(what: &'static str, alphabet: &Alphabet, te
         position,
         alphabet: alphabet.description,
     };
-    if let Some(position) = text.bytes().position(|byte| !(alphabet.allows)(byte)) {
+    let first_wrong = || text.bytes().position(|byte| !(alphabet.allows)(byte));
+    if let (true, Some(position)) = (alphabet.is_narrower, first_wrong()) {
         return Err(wrong_at(position));
     }
     // `decode_mut` wants a buffer of `decode_len` bytes, which for a text of `encode_len(N)` is N.
     let mut bytes = [0; N];
     match alphabet.encoding.decode_mut(text.as_bytes(), &mut bytes) {
         Ok(_) => Ok(bytes),
-        // What is left to be wrong: bits of the last character beyond the last byte.
-        Err(partial) => Err(wrong_at(partial.error.position)),
+        // Bits of the last character beyond the last byte may be wrong as well.
+        Err(partial) => Err(wrong_at(first_wrong().unwrap_or(partial.error.position))),
     }
 }
 
@@ -120,3 +127,30 @@ macro_rules! serde_as_text {
 }
 
 pub(crate) use serde_as_text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_what_is_allowed_is_read() {
+        for alphabet in [&BASE32_LOWER, &BASE32_ANY_CASE, &HEX, &BASE64] {
+            // Twenty zeros are written with one character only.
+            let mut zero = alphabet.encoding.encode(&[0; 20]).remove(0);
+            if alphabet.is_narrower {
+                zero = zero.to_ascii_lowercase();
+            }
+            let rest = vec![zero as u8; alphabet.encoding.encode_len(20) - 1];
+            for byte in 0..=0x7f_u8 {
+                let text = String::from_utf8([&[byte], rest.as_slice()].concat()).unwrap();
+                let read = decode::<20>("text", alphabet, &text);
+                assert_eq!(
+                    read.is_ok(),
+                    (alphabet.allows)(byte),
+                    "{text:?} as {}",
+                    alphabet.description
+                );
+            }
+        }
+    }
+}

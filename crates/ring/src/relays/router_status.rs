@@ -47,14 +47,12 @@ pub(super) fn parse(document: &str, microdescriptors: &Microdescriptors) -> Resu
 
 /// Reads what stands behind the `r`; the flags come later.
 fn parse_router<'a>(
-    items: impl Iterator<Item = &'a str> + Clone,
+    mut items: impl Iterator<Item = &'a str>,
     microdescriptors: &Microdescriptors,
 ) -> Result<Relay, LineProblem> {
-    let found = items.clone().count();
-    let mut items = items;
-    let (Some(nickname), Some(identity), Some(digest), true) =
-        (items.next(), items.next(), items.next(), found >= ROUTER_LINE_ITEMS)
-    else {
+    let first_three = [(); 3].map(|()| items.next());
+    let found = first_three.iter().flatten().count() + items.count();
+    let ([Some(nickname), Some(identity), Some(digest)], ROUTER_LINE_ITEMS..) = (first_three, found) else {
         return Err(LineProblem::ShortRouterLine {
             expected: ROUTER_LINE_ITEMS,
             found,
