@@ -13,6 +13,7 @@ use crate::workspace::{Program, Workspace};
 
 /// Builds the benches that measure time, with all back ends.
 pub(super) fn build(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
+    setup::ensure_openssl()?;
     let mut build = workspace.cargo();
     build.args([
         "bench",

@@ -30,12 +30,13 @@ struct Accepted {
 }
 
 impl Instructions {
-    const BENCH: [&str; 4] = ["bench", "--quiet", "--bench", "instructions"];
+    const BENCH: [&str; 5] = ["bench", "--quiet", "--all-features", "--bench", "instructions"];
 
     pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<Self> {
         if !setup::on_path("valgrind") {
             setup::ensure_packages(&["valgrind"])?;
         }
+        setup::ensure_openssl()?;
         let runner = Tool::GUNGRAUN.ensure()?;
         let mut build = setup::leisurely(workspace.cargo().get_program());
         build.current_dir(&workspace.root).args(Self::BENCH).arg("--no-run");
