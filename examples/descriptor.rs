@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! cargo run --example descriptor -- inspect descriptor.txt
+//! cargo run --example descriptor -- inspect --cookie /7+YSj84F0crQa7k9/ITkA descriptor.txt
 //! cargo run --example descriptor -- sign --key private_key --from descriptor.txt --at 2026-11-22T13:00:00Z --replica 0
+//! cargo run --example descriptor -- sign --key private_key --clients client_keys --from ...
 //! ```
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,14 +16,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use onionweave_desc::Error;
-use onionweave_desc::v2::{Descriptor, Draft, IntroductionPoint, MAX_DESCRIPTOR_LEN, ServiceKey, UnverifiedDescriptor};
+use onionweave_desc::v2::{
+    Authorization, ClientCookie, ClientKeys, ClientName, Descriptor, Draft, IntroductionPoint, MAX_DESCRIPTOR_LEN,
+    ServiceKey, UnverifiedDescriptor,
+};
+use onionweave_publish::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
 use serde::Serialize;
-use zeroize::Zeroizing;
-
-/// Longer than any key file.
-const MAX_KEY_LEN: usize = 64 * 1024;
 
 /// Read and sign descriptors of v2 onion services
 #[derive(Parser)]
@@ -46,6 +48,12 @@ struct Inspect {
     /// The descriptor; `-` is standard input
     file: PathBuf,
 
+    /// Decrypt the introduction points with this cookie, which stands behind the address in the service's file `hostname`
+    ///
+    /// Others who use the machine can see it among its running commands.
+    #[arg(long, value_name = "TEXT")]
+    cookie: Option<String>,
+
     /// Write JSON instead of text
     #[arg(long)]
     json: bool,
@@ -54,16 +62,24 @@ struct Inspect {
 #[derive(Args)]
 struct Sign {
     /// The service's private key, in PEM, which nobody but its owner may be able to read
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "stealth")]
+    key: Option<PathBuf>,
 
     /// The file whose first line is the passphrase of the key, if it is encrypted
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "key")]
     passphrase_file: Option<PathBuf>,
 
     /// The descriptor whose introduction points are taken; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+
+    /// Encrypt for the clients in Tor's file `client_keys`, which nobody but its owner may be able to read
+    #[arg(long, value_name = "FILE")]
+    clients: Option<PathBuf>,
+
+    /// Encrypt for this one of the clients alone, and sign with its own key (stealth authorization)
+    #[arg(long, value_name = "CLIENT", requires = "clients", conflicts_with = "key")]
+    stealth: Option<ClientName>,
 
     /// The publication time, in UTC, such as 2026-11-22T13:00:00Z; services use full hours
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
@@ -97,8 +113,10 @@ fn main() -> ExitCode {
 
 impl Inspect {
     fn run(&self) -> anyhow::Result<()> {
+        // Not read by clap, which would show it where it is wrong.
+        let cookie: Option<ClientCookie> = self.cookie.as_deref().map(str::parse).transpose().context("--cookie")?;
         let report = read_descriptor(&self.file)
-            .and_then(|descriptor| Report::new(&descriptor))
+            .and_then(|descriptor| Report::new(&descriptor, cookie.as_ref()))
             .with_context(|| format!("descriptor {}", self.file.display()))?;
         let text = if self.json {
             serde_json::to_string_pretty(&report)? + "\n"
@@ -111,24 +129,38 @@ impl Inspect {
 
 impl Sign {
     fn run(&self) -> anyhow::Result<()> {
-        let key = self.read_key().with_context(|| format!("key {}", self.key.display()))?;
+        let (key, authorization) = self.read_keys()?;
         let points = read_descriptor(&self.from)
             .and_then(|descriptor| Ok(descriptor.introduction_points()?))
             .with_context(|| format!("descriptor {}", self.from.display()))?;
         let period = TimePeriod::at(&key.service_id(), self.at);
         let period = if self.next_period { period.next() } else { period };
-        let signed = Draft::new(points).sign(&key, period, self.replica, self.at)?;
-        print(signed.text())
+        let mut draft = Draft::new(points);
+        if let Some(authorization) = authorization {
+            draft = draft.authorization(authorization);
+        }
+        print(draft.sign(&key, period, self.replica, self.at)?.text())
     }
 
-    fn read_key(&self) -> anyhow::Result<ServiceKey> {
-        let pem = read_private(&self.key)?;
-        let Some(path) = &self.passphrase_file else {
-            return Ok(ServiceKey::from_pem(&pem)?);
+    /// Who signs, and for whom it is encrypted.
+    fn read_keys(&self) -> anyhow::Result<(ServiceKey, Option<Authorization>)> {
+        // The messages name their causes already.
+        let clients = self.clients.as_deref().map(load_client_keys).transpose();
+        let clients = clients.map_err(anyhow::Error::msg)?;
+        if let (Some(name), Some(clients)) = (&self.stealth, &clients) {
+            let client = clients
+                .client(name)
+                .with_context(|| format!("there is no client {name}"))?;
+            let key = client.key().with_context(|| Error::MissingClientKey(name.clone()))?;
+            return Ok((key.clone(), Some(client.stealth())));
+        }
+        let path = self.key.as_deref().context("no key is given")?;
+        let key = match &self.passphrase_file {
+            Some(passphrase) => load_service_key_with_passphrase(path, passphrase),
+            None => load_service_key(path),
         };
-        let passphrase = read_private(path).with_context(|| format!("passphrase {}", path.display()))?;
-        let line = passphrase.lines().next().unwrap_or_default();
-        Ok(ServiceKey::from_pem_with_passphrase(&pem, line)?)
+        let key = key.map_err(anyhow::Error::msg)?;
+        Ok((key, clients.as_ref().map(ClientKeys::basic)))
     }
 }
 
@@ -139,32 +171,6 @@ fn read_descriptor(path: &Path) -> anyhow::Result<Descriptor> {
         read(File::open(path)?, MAX_DESCRIPTOR_LEN)?
     };
     Ok(UnverifiedDescriptor::parse(&text)?.verify()?)
-}
-
-/// Reads a file that nobody but its owner can use.
-fn read_private(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let file = File::open(path)?;
-    // Asked of the open file, so that it cannot be exchanged between the question and the reading.
-    ensure_private(&file.metadata()?)?;
-    let text = String::from_utf8(read(file, MAX_KEY_LEN)?).ok();
-    Ok(Zeroizing::new(text.context("the file is not text")?))
-}
-
-#[cfg(unix)]
-fn ensure_private(metadata: &Metadata) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = metadata.permissions().mode() & 0o777;
-    ensure!(
-        mode & 0o077 == 0,
-        "others than its owner can use the file (mode {mode:04o}); `chmod 600` it"
-    );
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn ensure_private(_: &Metadata) -> anyhow::Result<()> {
-    Ok(())
 }
 
 /// Reads up to `limit` bytes; one more tells that there are too many.
@@ -222,10 +228,13 @@ struct Report {
     protocol_versions: Vec<u8>,
     /// A descriptor that does not verify is not shown.
     signature: &'static str,
-    /// For whom the introduction points are encrypted, if they are; none are shown then.
+    /// For whom the introduction points are encrypted, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_authorization: Option<String>,
+    /// None if they are encrypted and there is no cookie.
     introduction_points: Vec<Point>,
+    #[serde(skip)]
+    with_cookie: bool,
 }
 
 #[derive(Serialize)]
@@ -239,11 +248,14 @@ struct Point {
 }
 
 impl Report {
-    fn new(descriptor: &Descriptor) -> anyhow::Result<Self> {
-        let (authorization, points) = match descriptor.introduction_points() {
-            Ok(points) => (None, points),
-            Err(Error::ClientAuthorization(kind)) => (Some(kind.to_string()), Vec::new()),
-            Err(error) => return Err(error.into()),
+    fn new(descriptor: &Descriptor, cookie: Option<&ClientCookie>) -> anyhow::Result<Self> {
+        let points = match cookie {
+            Some(cookie) => descriptor.introduction_points_for(cookie.cookie()),
+            None => descriptor.introduction_points(),
+        };
+        let points = match points {
+            Err(Error::ClientAuthorization(_)) if cookie.is_none() => Vec::new(),
+            points => points?,
         };
         Ok(Self {
             version: 2,
@@ -253,8 +265,9 @@ impl Report {
             publication_time: descriptor.publication_time().to_string(),
             protocol_versions: descriptor.protocol_versions().to_vec(),
             signature: "valid",
-            client_authorization: authorization,
+            client_authorization: descriptor.authorization().map(|kind| kind.to_string()),
             introduction_points: points.iter().map(Point::new).collect(),
+            with_cookie: cookie.is_some(),
         })
     }
 }
@@ -279,10 +292,12 @@ impl fmt::Display for Report {
         writeln!(f, "published          {}", self.publication_time)?;
         writeln!(f, "protocol versions  {}", versions.join(", "))?;
         writeln!(f, "signature          {}", self.signature)?;
-        if let Some(kind) = &self.client_authorization {
-            return writeln!(f, "introduction points are encrypted for authorized clients ({kind})");
+        match (&self.client_authorization, self.with_cookie) {
+            (Some(kind), false) => writeln!(f, "introduction points are encrypted for authorized clients ({kind})")?,
+            (Some(kind), true) => writeln!(f, "introduction points, encrypted for authorized clients ({kind})")?,
+            (None, false) => writeln!(f, "introduction points")?,
+            (None, true) => writeln!(f, "introduction points, for which nobody needs the cookie")?,
         }
-        writeln!(f, "introduction points")?;
         for point in &self.introduction_points {
             writeln!(f, "  {} at {}:{}", point.fingerprint, point.address, point.port)?;
         }

@@ -13,12 +13,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use onionweave_desc::v2::ServiceKey;
+use onionweave_publish::key::{load_service_key, load_service_key_with_passphrase};
 use onionweave_ring::relays::RelayList;
-use onionweave_ring::v2::{self, DescriptorId, Replica, ServiceId, TimePeriod};
+use onionweave_ring::v2::{
+    self, ClientCookie, DescriptorCookie, DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod,
+};
 use onionweave_ring::{HashRing, UnixTime};
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 /// Show which directories are responsible for a v2 onion service
 ///
@@ -38,6 +39,13 @@ struct Args {
     #[arg(long, value_name = "FILE", requires = "key")]
     passphrase_file: Option<PathBuf>,
 
+    /// A client's cookie, which stands behind the address in the service's file `hostname`
+    ///
+    /// With stealth authorization the descriptors are where only its holder can tell; with basic authorization it changes nothing. Others who
+    /// use the machine can see it among its running commands.
+    #[arg(long, value_name = "TEXT")]
+    cookie: Option<String>,
+
     /// The time in question, in UTC, such as 2026-11-22T12:07:50Z
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     at: UnixTime,
@@ -54,7 +62,7 @@ struct Service {
     #[arg(long = "service", value_name = "ID")]
     id: Option<ServiceId>,
 
-    /// The service's private key, in PEM
+    /// The service's private key, in PEM, which nobody but its owner may be able to read
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
@@ -74,8 +82,10 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let service = args.service.read(args.passphrase_file.as_deref())?;
+    // Not read by clap, which would show it where it is wrong.
+    let cookie: Option<ClientCookie> = args.cookie.as_deref().map(str::parse).transpose().context("--cookie")?;
     let ring = read_relays(&args.relays)?.hash_ring();
-    let report = Report::new(service, args.at, &ring);
+    let report = Report::new(service, cookie.as_ref(), args.at, &ring);
 
     let text = if args.json {
         serde_json::to_string_pretty(&report)?
@@ -95,20 +105,13 @@ impl Service {
             return Ok(id);
         }
         let path = self.key.as_deref().context("neither a service nor a key is given")?;
-        let key = read_key(path, passphrase_file).with_context(|| format!("key {}", path.display()))?;
-        Ok(key.service_id())
+        let key = match passphrase_file {
+            Some(passphrase) => load_service_key_with_passphrase(path, passphrase),
+            None => load_service_key(path),
+        };
+        // The message names its cause already.
+        Ok(key.map_err(anyhow::Error::msg)?.service_id())
     }
-}
-
-fn read_key(path: &Path, passphrase_file: Option<&Path>) -> anyhow::Result<ServiceKey> {
-    let pem = Zeroizing::new(read_text(path, 64 * 1024)?);
-    let Some(path) = passphrase_file else {
-        return Ok(ServiceKey::from_pem(&pem)?);
-    };
-    let passphrase = read_text(path, 64 * 1024).with_context(|| format!("passphrase {}", path.display()))?;
-    let passphrase = Zeroizing::new(passphrase);
-    let line = passphrase.lines().next().unwrap_or_default();
-    Ok(ServiceKey::from_pem_with_passphrase(&pem, line)?)
 }
 
 fn read_relays(path: &Path) -> anyhow::Result<RelayList> {
@@ -138,6 +141,9 @@ fn parse_time(text: &str) -> Result<UnixTime, String> {
 #[derive(Serialize)]
 struct Report {
     service_id: String,
+    /// The kind of authorization that the cookie is for, if one is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_authorization: Option<String>,
     #[serde(flatten)]
     current: Period,
     /// In the last hour of the current one.
@@ -162,21 +168,29 @@ struct ReplicaReport {
 }
 
 impl Report {
-    fn new(service: ServiceId, now: UnixTime, ring: &HashRing) -> Self {
+    fn new(service: ServiceId, cookie: Option<&ClientCookie>, now: UnixTime, ring: &HashRing) -> Self {
+        let id_cookie = cookie.and_then(ClientCookie::id_cookie);
         let current = TimePeriod::at(&service, now);
         let next = v2::published_periods(&service, now).find(|period| *period != current);
         Self {
             service_id: service.to_string(),
-            current: Period::new(&service, current, now, ring),
-            next_period: next.map(|next| Period::new(&service, next, now, ring)),
+            client_authorization: cookie.map(|cookie| cookie.kind().to_string()),
+            current: Period::new(&service, id_cookie, current, now, ring),
+            next_period: next.map(|next| Period::new(&service, id_cookie, next, now, ring)),
         }
     }
 }
 
 impl Period {
-    fn new(service: &ServiceId, period: TimePeriod, now: UnixTime, ring: &HashRing) -> Self {
+    fn new(
+        service: &ServiceId,
+        cookie: Option<&DescriptorCookie>,
+        period: TimePeriod,
+        now: UnixTime,
+        ring: &HashRing,
+    ) -> Self {
         let replicas = Replica::ALL.iter().map(|replica| {
-            let id = DescriptorId::of(service, period, *replica);
+            let id = DescriptorId::new(service, &SecretIdPart::new(period, *replica, cookie));
             ReplicaReport {
                 replica: replica.number(),
                 descriptor_id: id.to_string(),
@@ -195,6 +209,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds_left = self.current.seconds_left;
         writeln!(f, "service {}", self.service_id)?;
+        match self.client_authorization.as_deref() {
+            Some("basic") => writeln!(f, "the cookie is for basic authorization: it changes no descriptor ID")?,
+            Some(kind) => writeln!(
+                f,
+                "descriptor IDs for the client with this cookie ({kind} authorization)"
+            )?,
+            None => {}
+        }
         writeln!(
             f,
             "time period {}, {seconds_left} seconds left",

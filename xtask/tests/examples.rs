@@ -178,7 +178,10 @@ fn bad_keys_are_refused() {
     for mode in [0o640, 0o604, 0o620, 0o666] {
         fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
         let words = refuse("descriptor", sign(&key, &captured, "0"));
-        assert!(words.contains(&format!("{mode:04o}")), "{words}");
+        assert!(
+            words.contains("private_key") && words.contains("ermissions"),
+            "{mode:o}: {words}"
+        );
     }
     let words = refuse("descriptor", sign(&folder.path("missing"), &captured, "0"));
     assert!(words.contains("No such file"), "{words}");
@@ -193,6 +196,159 @@ fn bad_arguments_of_sign_are_refused() {
     arguments[6] = "yesterday".as_ref();
     let words = refuse("descriptor", arguments);
     assert!(words.contains("yesterday"), "{words}");
+}
+
+// Authorized clients.
+
+const BASIC: &str = "basic/descriptor-z2p7lut3zzeost7w.txt";
+const STEALTH: &str = "stealth/descriptor-gwpnw55cchilrd7k.txt";
+/// Alice's, of the service with basic authorization.
+const BASIC_COOKIE: &str = "/7+YSj84F0crQa7k9/ITkA";
+/// Carol's, of the service with stealth authorization.
+const STEALTH_COOKIE: &str = "2KohXVDgp8ESS6hWRTRc4B";
+
+#[test]
+fn a_cookie_shows_the_points_of_a_captured_descriptor() {
+    for (file, kind, cookie, port) in [
+        (BASIC, "basic", BASIC_COOKIE, 5000),
+        (STEALTH, "stealth", STEALTH_COOKIE, 5008),
+    ] {
+        let file = desc_data(file);
+        let without = json(&succeed("descriptor", inspect(&file, None)));
+        assert_eq!(without["client_authorization"], kind);
+        assert_eq!(without["introduction_points"], serde_json::json!([]));
+        let with = json(&succeed("descriptor", inspect(&file, Some(cookie))));
+        assert_eq!(with["client_authorization"], kind);
+        assert_eq!(with["introduction_points"].as_array().unwrap().len(), 3);
+        assert_eq!(with["introduction_points"][0]["port"], port);
+    }
+    // Who needs none may have one.
+    let open = desc_data(DESCRIPTOR);
+    assert_eq!(
+        succeed("descriptor", inspect(&open, Some(BASIC_COOKIE))),
+        succeed("descriptor", inspect(&open, None))
+    );
+}
+
+#[test]
+fn signing_for_clients_is_read_by_each_of_them() {
+    let folder = Folder::new();
+    let clients = |service: &str| {
+        folder.file(
+            service,
+            &fs::read(desc_data(&format!("{service}/client_keys"))).unwrap(),
+        )
+    };
+    let captured = desc_data(DESCRIPTOR);
+    let expected = json(&succeed("descriptor", inspect(&captured, None)))["introduction_points"].clone();
+
+    let key = folder.file("private_key", &fs::read(desc_data("basic/private_key")).unwrap());
+    let basic = clients("basic");
+    let mut arguments = sign(&key, &captured, "1").to_vec();
+    arguments.extend(["--clients".as_ref(), basic.as_os_str()]);
+    let signed = succeed("descriptor", &arguments);
+    assert_eq!(signed, succeed("descriptor", &arguments), "signing has no randomness");
+    let signed = folder.file("signed", signed.as_bytes());
+    for cookie in [BASIC_COOKIE, "KAAbp9fIV/ix3E2e+C5wTQ"] {
+        let shown = json(&succeed("descriptor", inspect(&signed, Some(cookie))));
+        assert_eq!(shown["descriptor_id"], "bj5u24zjlwp3lff5alx6p227qdik7iov");
+        assert_eq!(shown["introduction_points"], expected);
+    }
+    let words = refuse("descriptor", inspect(&signed, Some(STEALTH_COOKIE)));
+    assert!(words.contains("the cookie does not decrypt"), "{words}");
+
+    let stealth = clients("stealth");
+    let mut arguments = sign(&key, &captured, "1").to_vec();
+    arguments.splice(1..3, ["--clients", "", "--stealth", "carol"].map(OsStr::new));
+    arguments[2] = stealth.as_os_str();
+    let signed = folder.file("signed", succeed("descriptor", arguments).as_bytes());
+    let shown = json(&succeed("descriptor", inspect(&signed, Some(STEALTH_COOKIE))));
+    assert_eq!(shown["service_id"], "gwpnw55cchilrd7k");
+    assert_eq!(shown["descriptor_id"], "kq4cizzrbg65oievztyd7roar3aoj7jg");
+    assert_eq!(shown["introduction_points"], expected);
+}
+
+#[test]
+fn bad_cookies_and_clients_are_refused() {
+    let folder = Folder::new();
+    let basic = desc_data(BASIC);
+    let relays = ring_data("ns_all.txt");
+    for (cookie, reason) in [
+        ("", "found 0"),
+        ("/7+YSj84F0crQa7k9/ITk", "found 21"),
+        ("/7+YSj84F0crQa7k9_ITkA", "not 16 or 17 bytes in base64"),
+        ("/7+YSj84F0crQa7k9/ITkP", "of kind 16"),
+    ] {
+        let mut of_ring = ring(&relays, SERVICE, PUBLISHED).to_vec();
+        of_ring.extend(["--cookie", cookie].map(OsStr::new));
+        for words in [
+            refuse("descriptor", inspect(&basic, Some(cookie))),
+            refuse("ring", of_ring),
+        ] {
+            assert!(words.contains("--cookie") && words.contains(reason), "{words}");
+            assert!(!words.contains("/7+YSj"), "a secret is shown: {words}");
+        }
+    }
+    let key = folder.file("private_key", &fs::read(desc_data("basic/private_key")).unwrap());
+    let clients = fs::read(desc_data("basic/client_keys")).unwrap();
+    let file = folder.file("client_keys", &clients);
+    let captured = desc_data(DESCRIPTOR);
+    let with = |clients: &Path| {
+        let mut arguments = sign(&key, &captured, "1").map(OsStr::to_owned).to_vec();
+        arguments.extend(["--clients".into(), clients.into()]);
+        arguments
+    };
+    for (edit, reason) in [
+        (replace(&clients, "alice", "al.ice"), "line 1: `client-name`"),
+        (replace(&clients, "alice", "bob"), "a second client `bob`"),
+        (b"alice bob\n".to_vec(), "no authorized client"),
+    ] {
+        fs::write(&file, edit).unwrap();
+        let words = refuse("descriptor", with(&file));
+        assert!(words.contains("client_keys") && words.contains(reason), "{words}");
+    }
+    fs::write(&file, &clients).unwrap();
+    let mut arguments = with(&file);
+    arguments.splice(1..3, ["--stealth".into(), "alice".into()]);
+    let words = refuse("descriptor", &arguments);
+    assert!(words.contains("`alice` has no key of its own"), "{words}");
+    arguments[2] = "carol".into();
+    let words = refuse("descriptor", &arguments);
+    assert!(words.contains("no client carol"), "{words}");
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let words = refuse("descriptor", with(&file));
+    assert!(words.contains("ermissions"), "{words}");
+    let words = refuse("descriptor", with(&folder.path("missing")));
+    assert!(words.contains("No such file"), "{words}");
+}
+
+#[test]
+fn only_a_stealth_cookie_changes_the_ring() {
+    let relays = ring_data("ns_all.txt");
+    let shown = |service: &str, cookie: &str| {
+        let mut arguments = ring(&relays, service, PUBLISHED).to_vec();
+        arguments.extend(["--cookie", cookie].map(OsStr::new));
+        json(&succeed("ring", arguments))
+    };
+    let plain = json(&succeed("ring", ring(&relays, "z2p7lut3zzeost7w", PUBLISHED)));
+    let basic = shown("z2p7lut3zzeost7w", BASIC_COOKIE);
+    assert_eq!(basic["client_authorization"], "basic");
+    assert_eq!(basic["replicas"], plain["replicas"]);
+    // Where Tor said that it is.
+    let stealth = shown("gwpnw55cchilrd7k", STEALTH_COOKIE);
+    assert_eq!(stealth["client_authorization"], "stealth");
+    assert_eq!(
+        stealth["replicas"][1]["descriptor_id"],
+        "kq4cizzrbg65oievztyd7roar3aoj7jg"
+    );
+
+    let mut words = ring(&relays, "z2p7lut3zzeost7w", PUBLISHED)[..6].to_vec();
+    words.extend(["--cookie", BASIC_COOKIE].map(OsStr::new));
+    let words = succeed("ring", words);
+    assert!(
+        words.contains("basic authorization: it changes no descriptor ID"),
+        "{words}"
+    );
 }
 
 // The ring.
@@ -288,6 +444,18 @@ fn bad_relays_services_and_times_are_refused() {
         by_key[3] = key.as_os_str();
         let words = refuse("ring", by_key);
         assert!(words.contains(reason), "{file}: {words}");
+    }
+    let key = folder.file("private_key", &fs::read(desc_data(KEY)).unwrap());
+    for mode in [0o640, 0o604, 0o620, 0o666] {
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let mut by_key = ring(&relays, SERVICE, PUBLISHED).to_vec();
+        by_key[2] = "--key".as_ref();
+        by_key[3] = key.as_os_str();
+        let words = refuse("ring", by_key);
+        assert!(
+            words.contains("private_key") && words.contains("ermissions"),
+            "{mode:o}: {words}"
+        );
     }
 }
 
@@ -486,6 +654,16 @@ fn sign<'a>(key: &'a Path, from: &'a Path, replica: &'a str) -> [&'a OsStr; 9] {
         replica_flag,
         replica.as_ref(),
     ]
+}
+
+fn inspect<'a>(file: &'a Path, cookie: Option<&'a str>) -> Vec<&'a OsStr> {
+    let mut arguments = vec!["inspect".as_ref(), "--json".as_ref(), file.as_os_str()];
+    arguments.extend(
+        cookie
+            .into_iter()
+            .flat_map(|cookie| ["--cookie".as_ref(), OsStr::new(cookie)]),
+    );
+    arguments
 }
 
 fn ring<'a>(relays: &'a Path, service: &'a str, at: &'a str) -> [&'a OsStr; 7] {

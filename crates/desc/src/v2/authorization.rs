@@ -70,7 +70,7 @@ impl Authorization {
         }
     }
 
-    /// The cookie on which the descriptor ID depends, if it does (feature/rend/rendcommon.c:495).
+    /// The cookie on which the descriptor ID depends, if it does (feature/rend/rendcommon.c:501).
     pub fn id_cookie(&self) -> Option<&DescriptorCookie> {
         match self {
             Self::Basic(_) => None,

@@ -76,7 +76,7 @@ impl DescriptorCookie {
     pub const LEN: usize = 16;
 
     /// Reads what a service keeps in its file `client_keys`, where a cookie doesn't say of which kind it is: 22 or 24
-    /// characters, with the tolerance described at [`ClientCookie`] (feature/rend/rendparse.c:594).
+    /// characters, with the tolerance described at [`ClientCookie`] (feature/rend/rendparse.c:593).
     ///
     /// # Errors
     /// [`Error::CookieLength`] and [`Error::CookieCharacters`].
@@ -89,13 +89,13 @@ impl DescriptorCookie {
         &self.0
     }
 
-    /// Whether all bytes are zero. Clients take such a cookie for none (feature/rend/rendcache.c:912).
+    /// Whether all bytes are zero. Clients take such a cookie for none (feature/rend/rendcache.c:913).
     pub fn is_zero(&self) -> bool {
         self.0.ct_eq(&[0; Self::LEN]).into()
     }
 
     /// The 24 characters, two of them padding, that a service keeps in its file `client_keys`
-    /// (feature/rend/rendservice.c:1650).
+    /// (feature/rend/rendservice.c:1649).
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64.encode(&self.0))
     }
@@ -125,9 +125,9 @@ impl fmt::Debug for DescriptorCookie {
 /// A cookie with the kind of authorization that it is for, which is what a client is given.
 ///
 /// Its text is the 22 characters that stand behind the address in Tor's file `hostname` and in its option `HidServAuth`. They are the
-/// base64 of the cookie and four more bits, the kind less one (`rend_auth_encode_cookie`, feature/rend/rendcommon.c:893).
+/// base64 of the cookie and four more bits, the kind less one (`rend_auth_encode_cookie`, feature/rend/rendcommon.c:894).
 ///
-/// [`FromStr`] reads what C Tor reads (`rend_auth_decode_cookie`, feature/rend/rendcommon.c:931), which is more than it writes:
+/// [`FromStr`] reads what C Tor reads (`rend_auth_decode_cookie`, feature/rend/rendcommon.c:930), which is more than it writes:
 ///
 /// - 22 characters, or 24 as in `client_keys`; if those end in `==`, the kind is basic, since nothing is left that could say so;
 /// - white space among the characters, none of which may be missing for it;

@@ -84,7 +84,7 @@ fn decrypt_basic(object: &[u8], cookie: &DescriptorCookie) -> Result<Vec<u8>, Er
     let id = client_id(cookie, iv);
     let (entries, _) = entries.as_chunks::<ENTRY_LEN>();
     let with_id = entries.iter().filter_map(|entry| entry.strip_prefix(&id));
-    // Another client can have the same ID of four bytes, so the search goes on until the points are found (rendparse.c:331).
+    // Another client can have the same ID of four bytes, so the search goes on until the points are found (rendparse.c:329).
     for encrypted_key in with_id {
         let mut session_key = Zeroizing::new([0; KEY_LEN]);
         session_key.copy_from_slice(encrypted_key);
@@ -121,7 +121,7 @@ fn split_iv(text: &[u8]) -> Option<(&[u8; IV_LEN], &[u8])> {
     text.split_first_chunk().filter(|(_, encrypted)| !encrypted.is_empty())
 }
 
-/// Encrypts for each of these clients (`rend_encrypt_v2_intro_points_basic`, feature/rend/rendcommon.c:287).
+/// Encrypts for each of these clients (`rend_encrypt_v2_intro_points_basic`, feature/rend/rendcommon.c:286).
 pub(crate) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets: &Secrets) -> Result<Vec<u8>, Error> {
     let blocks = cookies.len().div_ceil(CLIENTS_PER_BLOCK);
     let blocks_byte = u8::try_from(blocks).map_err(|_| Error::TooManyClients {

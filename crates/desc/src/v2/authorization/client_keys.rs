@@ -14,9 +14,9 @@ use crate::rsa::{PrivateKey, RustCrypto};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule, skip_blank};
 use crate::v2::ServiceKey;
 
-/// Every entry begins with this, up to the last byte (feature/rend/rendparse.c:539).
+/// Every entry begins with this, up to the last byte (feature/rend/rendparse.c:538).
 const START: &[u8] = b"client-name ";
-/// Where the next one begins (rendparse.c:542).
+/// Where the next one begins (rendparse.c:541).
 const NEXT: &[u8] = b"\nclient-name ";
 
 /// `client_keys_token_table` (rendparse.c:52).
@@ -30,7 +30,7 @@ const COOKIE: usize = 1;
 const KEY: usize = 2;
 
 /// The name by which a service knows a client: 1 to 16 of the characters `A-Z`, `a-z`, `0-9`, `+`, `-` and `_`
-/// (`rend_valid_client_name`, feature/rend/rendcommon.c:758).
+/// (`rend_valid_client_name`, feature/rend/rendcommon.c:757).
 ///
 /// ```
 /// use onionweave_desc::v2::ClientName;
@@ -116,6 +116,21 @@ impl ClientKey {
     pub fn key(&self) -> Option<&ServiceKey> {
         self.key.as_ref()
     }
+
+    /// For whom this client's descriptor with stealth authorization is written. It is signed with the client's [key](Self::key).
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{AuthorizationKind, ClientKeys};
+    ///
+    /// let clients = ClientKeys::parse(include_bytes!("../../../testdata/stealth/client_keys"))?;
+    /// for client in clients.iter() {
+    ///     assert_eq!(client.stealth().id_cookie(), Some(client.cookie()));
+    /// }
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    pub fn stealth(&self) -> Authorization {
+        Authorization::Stealth(self.cookie.clone())
+    }
 }
 
 /// Two clients are equal if they have the same name, cookie and service ID.
@@ -157,6 +172,21 @@ impl ClientKeys {
 
     /// These clients.
     ///
+    /// ```
+    /// use onionweave_desc::v2::{ClientKey, ClientKeys, DescriptorCookie};
+    ///
+    /// let [bob, alice] = [("bob", 1), ("alice", 2)].map(|(name, byte)| {
+    ///     name.parse().map(|name| ClientKey::new(name, DescriptorCookie::from([byte; 16]), None))
+    /// });
+    /// let clients = ClientKeys::new([bob?, alice?])?;
+    /// assert_eq!(
+    ///     *clients.to_text(),
+    ///     "client-name alice\ndescriptor-cookie AgICAgICAgICAgICAgICAg==\n\
+    ///      client-name bob\ndescriptor-cookie AQEBAQEBAQEBAQEBAQEBAQ==\n"
+    /// );
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::RepeatedClient`] if two have the same name.
     pub fn new(clients: impl IntoIterator<Item = ClientKey>) -> Result<Self, Error> {
@@ -167,7 +197,7 @@ impl ClientKeys {
         Ok(keys)
     }
 
-    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:519): white space and comments may come first, nothing
+    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:523): white space and comments may come first, nothing
     /// counts after a NUL byte, and carriage returns don't count at all (lib/fs/files.c:707).
     ///
     /// Where Tor finds no client at all it makes new cookies for all of them; here that is an error, since somebody took another file for
@@ -236,6 +266,16 @@ impl ClientKeys {
     }
 
     /// The client of this name.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ClientKeys;
+    ///
+    /// let clients = ClientKeys::parse(include_bytes!("../../../testdata/stealth/client_keys"))?;
+    /// let carol = clients.client(&"carol".parse()?).expect("she is there");
+    /// let key = carol.key().expect("a key of her own");
+    /// assert_eq!(key.service_id().to_string(), "gwpnw55cchilrd7k");
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn client(&self, name: &ClientName) -> Option<&ClientKey> {
         self.clients.get(name)
     }
@@ -252,12 +292,22 @@ impl ClientKeys {
 
     /// For whom a descriptor with basic authorization is written: all of them, whether they have keys or not.
     ///
-    /// For stealth authorization every client has a descriptor of its own; see [`ClientKey::key`].
+    /// For stealth authorization every client has a descriptor of its own; see [`ClientKey::stealth`].
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{AuthorizationKind, ClientKeys};
+    ///
+    /// let clients = ClientKeys::parse(include_bytes!("../../../testdata/basic/client_keys"))?;
+    /// let authorization = clients.basic();
+    /// assert_eq!(authorization.kind(), AuthorizationKind::Basic);
+    /// assert_eq!(authorization.cookies().len(), 2);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn basic(&self) -> Authorization {
         Authorization::Basic(self.iter().map(|client| client.cookie().clone()).collect())
     }
 
-    /// The file that Tor writes from these clients (feature/rend/rendservice.c:1683), which holds secrets.
+    /// The file that Tor writes from these clients (feature/rend/rendservice.c:1678), which holds secrets.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Large enough that the string is never moved, which would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(self.len() * 1024));
@@ -278,6 +328,16 @@ impl ClientKeys {
     /// The file `hostname` that Tor writes for these clients of a service (feature/rend/rendservice.c:1723).
     ///
     /// As in Tor, the address of a client that has a key is that key's, whatever the kind.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{AuthorizationKind, ClientKeys};
+    ///
+    /// let clients = ClientKeys::parse(include_bytes!("../../../testdata/stealth/client_keys"))?;
+    /// // The service's own ID occurs nowhere.
+    /// let file = clients.hostname_file("rf75jzdtba4wnd6v".parse().unwrap(), AuthorizationKind::Stealth)?;
+    /// assert_eq!(*file.to_text(), *include_str!("../../../testdata/stealth/hostname"));
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoClients`]; [`Error::MissingClientKey`] if the kind is stealth and a client has no key.

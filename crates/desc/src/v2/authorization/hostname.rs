@@ -110,11 +110,28 @@ impl HostnameFile {
     pub const MAX_LEN: usize = ClientKeys::MAX_LEN;
 
     /// The file of a service without authorization.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::HostnameFile;
+    ///
+    /// let file = HostnameFile::open("rf75jzdtba4wnd6v".parse().unwrap());
+    /// assert_eq!(*file.to_text(), "rf75jzdtba4wnd6v.onion\n");
+    /// ```
     pub fn open(service: ServiceId) -> Self {
         Self(Form::Open(service))
     }
 
     /// The file of a service with these clients, in this order. Tor sorts them by name.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{ClientAddress, HostnameFile};
+    ///
+    /// let service = "z2p7lut3zzeost7w.onion".parse()?;
+    /// let alice = ClientAddress::new(service, "/7+YSj84F0crQa7k9/ITkA".parse()?, "alice".parse()?);
+    /// let file = HostnameFile::for_clients(vec![alice])?;
+    /// assert_eq!(*file.to_text(), "z2p7lut3zzeost7w.onion /7+YSj84F0crQa7k9/ITkA # client: alice\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoClients`], [`Error::RepeatedClient`], and [`Error::MixedAuthorization`] if the cookies are not all of one kind.
@@ -182,7 +199,15 @@ impl HostnameFile {
         }
     }
 
-    /// All addresses in the order of their lines. With basic authorization they are the same.
+    /// All addresses in the order of their lines. With basic authorization they are the same, unless clients were left with keys.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::HostnameFile;
+    ///
+    /// let file = HostnameFile::parse(b"rf75jzdtba4wnd6v.onion\n")?;
+    /// assert_eq!(file.service_ids().collect::<Vec<_>>(), ["rf75jzdtba4wnd6v".parse().unwrap()]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn service_ids(&self) -> impl Iterator<Item = ServiceId> {
         let open = match &self.0 {
             Form::Open(service) => Some(*service),
@@ -192,7 +217,7 @@ impl HostnameFile {
             .chain(self.clients().iter().map(ClientAddress::service_id))
     }
 
-    /// The file that Tor writes (feature/rend/rendservice.c:1570, 1729), which holds secrets unless there is no authorization.
+    /// The file that Tor writes (feature/rend/rendservice.c:1556, 1729), which holds secrets unless there is no authorization.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Large enough that the string is never moved, which would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(128 * (1 + self.clients().len())));
