@@ -57,7 +57,7 @@ pub const SIGNATURE_LEN: usize = MODULUS_BITS / 8;
 /// assert!(round_trip(&RustCrypto, &private, &public));
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
-pub trait Backend {
+pub trait Backend: Clone + Send + Sync + 'static {
     /// A private key, ready to sign. It wipes itself when it is dropped.
     type Key: Send + Sync + 'static;
 

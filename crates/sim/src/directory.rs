@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use onionweave_desc::rsa::{Backend, RustCrypto};
 use onionweave_desc::v2::{Descriptor, UploadVerdict};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::DescriptorId;
@@ -24,7 +25,22 @@ pub struct Directory {
 impl Directory {
     /// Takes the body of an upload as C Tor does, at the time `now` by the directory's clock.
     pub fn upload(&mut self, body: &[u8], now: UnixTime) -> UploadVerdict {
-        let verdict = UploadVerdict::new(body, |id| self.held.get(id), now);
+        self.upload_with(&RustCrypto, body, now)
+    }
+
+    /// As [`upload`](Self::upload), with the signatures checked by `rsa`.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::RustCrypto;
+    /// use onionweave_ring::UnixTime;
+    /// use onionweave_sim::Directory;
+    ///
+    /// let mut directory = Directory::default();
+    /// let verdict = directory.upload_with(&RustCrypto, b"nonsense", UnixTime::EPOCH);
+    /// assert_eq!(verdict.status(), 400);
+    /// ```
+    pub fn upload_with(&mut self, rsa: &impl Backend, body: &[u8], now: UnixTime) -> UploadVerdict {
+        let verdict = UploadVerdict::new_with(rsa, body, |id| self.held.get(id), now);
         for descriptor in verdict.stored() {
             self.held.insert(descriptor.descriptor_id(), descriptor.clone());
         }

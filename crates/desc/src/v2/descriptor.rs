@@ -174,9 +174,17 @@ impl UnverifiedDescriptor {
     /// # Errors
     /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
     pub fn verify_with(self, rsa: &impl Backend) -> Result<Descriptor, Error> {
+        self.verify_by(|key, digest, signature| key.verify_with(rsa, digest, signature))
+    }
+
+    /// Verifies with whatever `check` makes of the permanent key, the digest of what is signed, and the signature.
+    pub(super) fn verify_by(
+        self,
+        check: impl FnOnce(&PublicKey, &[u8; 20], &[u8]) -> Result<(), Error>,
+    ) -> Result<Descriptor, Error> {
         let descriptor = self.descriptor;
         let digest = Sha1::digest(split_at(&descriptor.text, descriptor.signed_len).0).into();
-        descriptor.public_key.verify_with(rsa, &digest, &self.signature)?;
+        check(&descriptor.public_key, &digest, &self.signature)?;
         let computed = DescriptorId::new(&descriptor.service_id(), &descriptor.secret_id_part);
         if descriptor.descriptor_id != computed {
             return Err(Error::WrongDescriptorId {

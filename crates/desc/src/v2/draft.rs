@@ -150,7 +150,7 @@ impl Draft {
         base64::encode_object("SIGNATURE", &signature, &mut text);
 
         // C Tor too reads what it wrote before it publishes it (rendcommon.c:678).
-        UnverifiedDescriptor::parse(text.as_bytes())?.verify()
+        key.verify(UnverifiedDescriptor::parse(text.as_bytes())?)
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use onionweave_ring::v2::ServiceId;
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
+use super::{Descriptor, UnverifiedDescriptor};
 use crate::base64;
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem};
@@ -92,7 +93,11 @@ impl PublicKey {
     /// # Errors
     /// [`Error::WrongSignature`].
     pub fn verify_with(&self, rsa: &impl Backend, digest: &[u8; 20], signature: &[u8]) -> Result<(), Error> {
-        match rsa.recover(self.parts(), signature) {
+        self.check(rsa.recover(self.parts(), signature), digest)
+    }
+
+    fn check(&self, recovered: Option<Vec<u8>>, digest: &[u8; 20]) -> Result<(), Error> {
+        match recovered {
             Some(payload) if payload.starts_with(digest) => Ok(()),
             _ => Err(Error::WrongSignature),
         }
@@ -137,15 +142,30 @@ impl fmt::Debug for PublicKey {
 #[derive(Clone)]
 pub struct ServiceKey {
     private: Arc<PrivateKey>,
-    signer: Arc<Signer>,
+    rsa: Arc<dyn Ready>,
     public: PublicKey,
 }
 
-/// [`Backend::sign`] with a key that is ready, of whichever back end.
-type Signer = dyn Fn(&[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> + Send + Sync;
+/// A private key that is ready in some back end.
+trait Ready: Send + Sync {
+    fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]>;
+
+    /// [`Backend::recover`], by the back end that signs.
+    fn recover(&self, key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>>;
+}
+
+impl<B: Backend> Ready for (B, B::Key) {
+    fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
+        B::sign(&self.1, digest)
+    }
+
+    fn recover(&self, key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
+        self.0.recover(key, signature)
+    }
+}
 
 impl ServiceKey {
-    /// The key with these numbers, with which `rsa` will sign.
+    /// The key with these numbers, with which `rsa` will sign and [verify](Self::verify).
     ///
     /// ```
     /// use onionweave_desc::rsa::{PrivateKey, RustCrypto};
@@ -164,7 +184,7 @@ impl ServiceKey {
         let key = rsa.load(&private).map_err(Error::PrivateKey)?;
         Ok(Self {
             private: Arc::new(private),
-            signer: Arc::new(move |digest| B::sign(&key, digest)),
+            rsa: Arc::new((rsa.clone(), key)),
             public,
         })
     }
@@ -236,7 +256,26 @@ impl ServiceKey {
     /// # Errors
     /// [`Error::SigningFailed`] if the result does not verify: the machine computed wrongly.
     pub fn sign_digest(&self, digest: &[u8; 20]) -> Result<[u8; SIGNATURE_LEN], Error> {
-        (self.signer)(digest).ok_or(Error::SigningFailed)
+        self.rsa.sign(digest).ok_or(Error::SigningFailed)
+    }
+
+    /// Proves a descriptor as [`UnverifiedDescriptor::verify`] does, computed by the back end that signs with this key. Whose
+    /// descriptor it is remains to be compared all the same.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{ServiceKey, UnverifiedDescriptor};
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// let descriptor = key.verify(UnverifiedDescriptor::parse(text)?)?;
+    /// assert_eq!(descriptor.service_id(), key.service_id());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`UnverifiedDescriptor::verify`].
+    pub fn verify(&self, descriptor: UnverifiedDescriptor) -> Result<Descriptor, Error> {
+        descriptor.verify_by(|key, digest, signature| key.check(self.rsa.recover(key.parts(), signature), digest))
     }
 }
 
@@ -307,6 +346,37 @@ mod tests {
             assert_eq!(other, Err(Error::WrongSignature));
             assert_eq!(key.sign_digest(&[7; 20]), Ok(signature), "signing has no randomness");
         }
+    }
+
+    #[test]
+    fn back_end_that_signs_verifies_too() {
+        /// Signs as the default, and holds nothing for true.
+        #[derive(Clone)]
+        struct Sceptic;
+
+        impl Backend for Sceptic {
+            type Key = <RustCrypto as Backend>::Key;
+
+            fn load(&self, key: &PrivateKey) -> Result<Self::Key, KeyProblem> {
+                RustCrypto.load(key)
+            }
+
+            fn sign(key: &Self::Key, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
+                RustCrypto::sign(key, digest)
+            }
+
+            fn recover(&self, _: PublicParts<'_>, _: &[u8]) -> Option<Vec<u8>> {
+                None
+            }
+        }
+
+        let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+        let parsed = UnverifiedDescriptor::parse(text).unwrap();
+        let private = || PrivateKey::from_pem(PLAIN).unwrap();
+        let key = ServiceKey::new(private(), &RustCrypto).unwrap();
+        assert_eq!(key.verify(parsed.clone()).unwrap().text(), text);
+        let sceptic = ServiceKey::new(private(), &Sceptic).unwrap();
+        assert_eq!(sceptic.verify(parsed), Err(Error::WrongSignature));
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Machine {
     /// A directory holds another text than the one wanted.
     fn found_other(&mut self, id: SlotId, text: &[u8], now: Moment) {
         let time = UnverifiedDescriptor::parse(text)
-            .and_then(UnverifiedDescriptor::verify)
+            .and_then(|descriptor| self.key.verify(descriptor))
             .ok()
             .filter(|descriptor| descriptor.service_id() == self.service_id)
             .map(|descriptor| descriptor.publication_time());

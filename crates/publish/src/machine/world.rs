@@ -151,7 +151,7 @@ impl Machine {
     /// Reads an instance's descriptor, trusting nothing.
     fn read(&self, text: &[u8]) -> Result<(Descriptor, Vec<IntroductionPoint>), String> {
         let descriptor = UnverifiedDescriptor::parse(text)
-            .and_then(UnverifiedDescriptor::verify)
+            .and_then(|descriptor| self.key.verify(descriptor))
             .map_err(|error| error.to_string())?;
         if descriptor.service_id() != self.service_id {
             return Err(format!(

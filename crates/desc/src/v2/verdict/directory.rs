@@ -4,6 +4,7 @@ use onionweave_ring::UnixTime;
 use onionweave_ring::v2::DescriptorId;
 
 use crate::error::Error;
+use crate::rsa::{Backend, RustCrypto};
 use crate::v2::descriptor::{START, visible};
 use crate::v2::{AgeVerdict, Descriptor, UnverifiedDescriptor};
 
@@ -49,6 +50,25 @@ impl UploadVerdict {
     /// The time this takes grows with the length of the body, which the caller bounds. C Tor takes bodies of up to 16 MiB
     /// (`MAX_DIR_UL_SIZE`, dircache.c:47).
     pub fn new<'a>(body: &[u8], held: impl Fn(&DescriptorId) -> Option<&'a Descriptor>, now: UnixTime) -> Self {
+        Self::new_with(&RustCrypto, body, held, now)
+    }
+
+    /// As [`new`](Self::new), with the signatures checked by `rsa`.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::RustCrypto;
+    /// use onionweave_desc::v2::UploadVerdict;
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let verdict = UploadVerdict::new_with(&RustCrypto, b"nonsense", |_| None, UnixTime::EPOCH);
+    /// assert_eq!(verdict.status(), 400);
+    /// ```
+    pub fn new_with<'a>(
+        rsa: &impl Backend,
+        body: &[u8],
+        held: impl Fn(&DescriptorId) -> Option<&'a Descriptor>,
+        now: UnixTime,
+    ) -> Self {
         let mut verdict = Self {
             offers: Vec::new(),
             stopped_by: None,
@@ -56,7 +76,7 @@ impl UploadVerdict {
         let mut rest = body;
         loop {
             let parsed = UnverifiedDescriptor::parse_prefix(rest)
-                .and_then(|(descriptor, rest)| Ok((descriptor.verify()?, rest)));
+                .and_then(|(descriptor, rest)| Ok((descriptor.verify_with(rsa)?, rest)));
             let (descriptor, after) = match parsed {
                 Ok(parsed) => parsed,
                 Err(error) => {
