@@ -24,6 +24,7 @@
 //! - In the last hour of a time period the next period's slots are filled too (`rendservice.c:3861-3893`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use onionweave_assign as assign;
@@ -95,6 +96,8 @@ pub struct Machine {
     next_variant: u64,
     /// Instances whose slots need new bytes though their points are the same.
     fresh_bytes: BTreeSet<InstanceName>,
+    /// The wall-clock times through which the wanted ring stays as it is if nothing changes; `None` if something did.
+    wanted_during: Option<Range<UnixTime>>,
 
     /// Slots that the first look at the ring still waits for; `None` before it began.
     survey: Option<BTreeSet<SlotId>>,
@@ -146,6 +149,7 @@ impl Machine {
             newest_seen: None,
             next_variant: seed,
             fresh_bytes: BTreeSet::new(),
+            wanted_during: None,
             survey: None,
             uploading: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -249,9 +253,12 @@ impl Machine {
         self.check_clock(now.wall());
         if self.anyone_offers() {
             self.complaints.nobody_left = false;
-            self.place(now);
-            if self.is_surveyed(now) {
-                self.want(now);
+            let wall = now.wall();
+            if !self.wanted_during.as_ref().is_some_and(|times| times.contains(&wall)) {
+                self.place(now);
+                if self.is_surveyed(now) {
+                    self.want(now);
+                }
             }
             self.work(now);
         } else if !self.complaints.nobody_left && self.causes.iter().any(|cause| matches!(cause, Cause::Left(_))) {
@@ -277,6 +284,12 @@ impl Machine {
                 .collect();
             self.report(Report::Proved(round));
         }
+    }
+
+    /// Notes that the wanted ring changes, and why.
+    fn change(&mut self, cause: Cause) {
+        self.causes.insert(cause);
+        self.wanted_during = None;
     }
 
     fn report(&mut self, report: Report) {

@@ -63,6 +63,7 @@ impl Machine {
         }
         let causes = std::mem::take(&mut self.causes);
         self.fresh_bytes.clear();
+        self.wanted_during = self.next_wall_change(now.wall()).map(|change| now.wall()..change);
         for (id, points) in stale {
             let variant = self.fresh_variant(id, points.len());
             let authorization = self.settings.authorization.as_ref();
@@ -75,7 +76,10 @@ impl Machine {
                     }
                     self.rounds.note(now, id, causes.iter().cloned());
                 }
-                Err(error) => self.trouble(id, error.to_string(), now),
+                Err(error) => {
+                    self.wanted_during = None;
+                    self.trouble(id, error.to_string(), now);
+                }
             }
         }
     }
@@ -101,7 +105,10 @@ impl Machine {
             return false;
         };
         let moved = now > time;
-        self.time = Some(time.max(now));
+        if moved {
+            self.time = Some(now);
+            self.wanted_during = None;
+        }
         moved
     }
 

@@ -32,7 +32,7 @@ impl Machine {
         // A consensus without directories is a consensus that went wrong; the last ring serves on.
         if !ring.is_empty() && self.ring.as_ref() != Some(&ring) {
             self.ring = Some(ring);
-            self.causes.insert(Cause::DirectoriesMoved);
+            self.change(Cause::DirectoriesMoved);
         }
     }
 
@@ -93,7 +93,7 @@ impl Machine {
         let offered = instance.offers();
         let news = instance.went_down(now.uptime(), &why);
         if offered {
-            self.causes.insert(Cause::Left(name.clone()));
+            self.change(Cause::Left(name.clone()));
         }
         if news {
             self.report(Report::Down(name.clone(), why));
@@ -107,7 +107,7 @@ impl Machine {
         if instance.last_text == text && instance.complaint.is_none() {
             let dated = instance.dated;
             if rebuilt && instance.offers() {
-                self.causes.insert(Cause::Rebuilt(name.clone()));
+                self.change(Cause::Rebuilt(name.clone()));
                 self.fresh_bytes.insert(name.clone());
                 self.compare_clocks(name, dated, now.wall());
             }
@@ -129,7 +129,7 @@ impl Machine {
                 if !same_points {
                     self.set_points(name, points);
                 } else if rebuilt {
-                    self.causes.insert(Cause::Rebuilt(name.clone()));
+                    self.change(Cause::Rebuilt(name.clone()));
                     self.fresh_bytes.insert(name.clone());
                 }
             }
@@ -206,12 +206,15 @@ impl Machine {
         };
         instance.points = points;
         let count = instance.points.len();
-        self.causes.insert(cause);
+        self.change(cause);
         self.report(Report::Offers(name.clone(), count));
     }
 
     pub(super) fn saw_time(&mut self, time: UnixTime) {
-        self.newest_seen = self.newest_seen.max(Some(time));
+        if self.newest_seen < Some(time) {
+            self.newest_seen = Some(time);
+            self.wanted_during = None;
+        }
     }
 
     pub(super) fn configured(&mut self, settings: Settings) {
@@ -225,7 +228,7 @@ impl Machine {
         if settings.authorization != self.settings.authorization {
             self.clients_changed();
         }
-        self.causes.insert(Cause::Configured);
+        self.change(Cause::Configured);
     }
 
     /// Other clients may read the texts: all are written anew, at other places if a stealth cookie changed.
