@@ -90,8 +90,8 @@ pub struct Machine {
 
     /// The publication time of all slots.
     time: Option<UnixTime>,
-    /// The newest publication time that was seen anywhere for this service.
-    newest_seen: Option<UnixTime>,
+    /// The publication times beyond it that were seen anywhere for this service.
+    newer_seen: BTreeSet<UnixTime>,
     /// The next text's number; see `text.rs`.
     next_variant: u64,
     /// Instances whose slots need new bytes though their points are the same.
@@ -146,7 +146,7 @@ impl Machine {
             slots: BTreeMap::new(),
             plans: BTreeMap::new(),
             time: None,
-            newest_seen: None,
+            newer_seen: BTreeSet::new(),
             next_variant: seed,
             fresh_bytes: BTreeSet::new(),
             wanted_during: None,

@@ -411,6 +411,23 @@ fn text_of_the_future_blocks_its_slot_until_then_and_no_other() {
     );
 }
 
+/// Each text of the future blocks its own slot until its own time, whatever else is dated later still.
+#[test]
+fn texts_of_several_futures_are_outlived_one_by_one() {
+    let mut network = settled(34, 3);
+    let (near, far) = (slots(&network)[0], slots(&network)[1]);
+    let now = network.now().wall();
+    let soon = now.saturating_add(600 * SECOND);
+    for (slot, time) in [(near, soon), (far, now.saturating_add(1800 * SECOND))] {
+        let points = network.new_points(3);
+        assert_eq!(plant(&mut network, slot, points, time), Fate::Stored);
+    }
+    network.run_for(602 * SECOND);
+    assert!(network.machine().proved().any(|slot| slot == near));
+    assert!(!network.machine().proved().any(|slot| slot == far));
+    assert_eq!(network.held(&near).unwrap().publication_time(), soon);
+}
+
 #[test]
 fn started_over_a_newer_ring_it_looks_first() {
     // Another publisher's texts lie there, signed with the second.
@@ -546,6 +563,21 @@ fn clock_steps_do_no_harm() {
         let took = network.settle(10 * SECOND).expect("it mends all the same");
         assert!(took < SECOND, "{step}: {took:?}");
     }
+}
+
+/// Directories drop what is dated more than a day ahead, so nothing is lost if the time goes back from there; and all would be if it did not.
+#[test]
+fn clock_that_was_days_ahead_is_forgotten_once_it_is_right() {
+    let mut network = settled(35, 3);
+    network.step_clock(36 * 3600);
+    network.run_for(600 * SECOND);
+    assert!(!network.machine().is_settled(), "no directory keeps such texts");
+    network.step_clock(-36 * 3600);
+    // At the latest when the pause of a slot ends, the machine looks at the clock.
+    network.run_for(65 * SECOND);
+    assert!(network.machine().is_settled());
+    let time = network.held(&slots(&network)[0]).unwrap().publication_time();
+    assert_eq!(time, network.now().wall().start_of_hour());
 }
 
 #[test]

@@ -12,6 +12,10 @@ use super::slot::{Slot, Work};
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
 use crate::{Cause, Moment, SlotId, Stamp};
 
+/// Directories drop what is dated further ahead (`rendcache.c:678`). Where our own time is, the clock was wrong by more than a day when it
+/// was taken and has been set right: no directory has a text of that time, and none will take one before it has come.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
 impl Machine {
     /// Computes the slots: published periods, their replicas, the responsible directories.
     pub(super) fn place(&mut self, now: Moment) {
@@ -84,12 +88,13 @@ impl Machine {
         }
     }
 
-    /// Moves the publication time on with the hour, and beyond anything newer that was seen, but never into the future.
+    /// Moves the publication time on with the hour, and beyond anything newer that was seen, but never into the future. It goes
+    /// back in one case alone: see [`MOST_AHEAD`].
     fn advance_time(&mut self, now: UnixTime) {
-        let seen = self.newest_seen.filter(|&seen| seen <= now);
-        let time = now.start_of_hour().max(seen.unwrap_or(UnixTime::from_secs(0)));
+        let seen = self.newer_seen.range(..=now).next_back().copied();
+        let time = now.start_of_hour().max(seen.unwrap_or(UnixTime::EPOCH));
         match self.time {
-            Some(current) if current >= time => {}
+            Some(current) if (time..=now.saturating_add(MOST_AHEAD)).contains(&current) => {}
             current => {
                 self.time = Some(time);
                 if current.is_some() {
@@ -97,6 +102,7 @@ impl Machine {
                 }
             }
         }
+        self.newer_seen.retain(|&seen| Some(seen) > self.time);
     }
 
     /// With second stamps, every change takes the present second. Returns whether the time moved.
@@ -201,7 +207,7 @@ impl Machine {
         let end = TimePeriod::at(&self.service_id, now).end(&self.service_id);
         // The overlap begins when *fewer* than 3600 seconds are left (`rendservice.c:3861-3893`).
         let overlap = end.saturating_sub(v2::OVERLAP).saturating_add(Duration::from_secs(1));
-        let ahead = self.newest_seen.filter(|_| self.time < self.newest_seen);
+        let ahead = self.newer_seen.iter().copied().find(|&seen| seen > now);
         [Some(hour), Some(end), Some(overlap), ahead]
             .into_iter()
             .flatten()

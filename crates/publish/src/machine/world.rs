@@ -211,8 +211,7 @@ impl Machine {
     }
 
     pub(super) fn saw_time(&mut self, time: UnixTime) {
-        if self.newest_seen < Some(time) {
-            self.newest_seen = Some(time);
+        if Some(time) > self.time && self.newer_seen.insert(time) {
             self.wanted_during = None;
         }
     }
