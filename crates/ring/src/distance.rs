@@ -29,6 +29,12 @@ const TWO_TO_128: f64 = 340_282_366_920_938_463_463_374_607_431_768_211_456.0;
 
 impl Distance {
     /// From a point to itself.
+    ///
+    /// ```
+    /// use onionweave_ring::Distance;
+    ///
+    /// assert_eq!(Distance::between(&[7; 20], &[7; 20]), Distance::ZERO);
+    /// ```
     pub const ZERO: Self = Self { high: 0, low: 0 };
 
     /// Once around the ring: 2^160 points.

@@ -5,6 +5,15 @@ use crate::relays::{Form, LineProblem};
 /// Why a name, a time or a directory document was refused.
 ///
 /// Every message is one line and says what was read, where it went wrong, and what was expected there.
+///
+/// ```
+/// use onionweave_ring::Error;
+/// use onionweave_ring::v2::ServiceId;
+///
+/// let error = "rf75jzdtba4wnd60".parse::<ServiceId>().unwrap_err();
+/// assert!(matches!(error, Error::Character { position: 15, .. }));
+/// assert_eq!(error.to_string(), "v2 service ID: byte 15 is not base32 (a-z, 2-7)");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -28,6 +28,12 @@ pub struct Fingerprint([u8; 20]);
 
 impl Fingerprint {
     /// The 20 bytes of the digest.
+    ///
+    /// ```
+    /// use onionweave_ring::Fingerprint;
+    ///
+    /// assert_eq!(Fingerprint::from([7; 20]).as_bytes(), &[7; 20]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
     }

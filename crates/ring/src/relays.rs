@@ -86,6 +86,17 @@ impl fmt::Display for Form {
 }
 
 /// What can be wrong with one line of a list of router statuses.
+///
+/// ```
+/// use onionweave_ring::Error;
+/// use onionweave_ring::relays::{LineProblem, RelayList};
+///
+/// let document = "s Fast HSDir\n";
+/// let Err(Error::Line { line: 1, problem, .. }) = RelayList::parse(document) else {
+///     panic!("it is accepted");
+/// };
+/// assert_eq!(problem, LineProblem::FlagsBeforeRouter);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineProblem {
@@ -149,12 +160,30 @@ pub struct RelayList {
 impl RelayList {
     /// The largest document that is read, in bytes: what Tor itself accepts from a directory server
     /// (`MAX_DIR_DL_SIZE`, feature/dirclient/dirclient.c:73), six times what the public network needs.
+    ///
+    /// ```
+    /// use onionweave_ring::relays::RelayList;
+    ///
+    /// let document = "x".repeat(RelayList::MAX_LEN + 1);
+    /// assert!(RelayList::from_ns_all(&document).is_err());
+    /// ```
     pub const MAX_LEN: usize = (1 << 24) - 1;
 
     /// Reads a document of any of the three forms.
     ///
     /// The first line tells which one it is, apart from blank lines and annotations (`@type ...`, as archives have
     /// them). Lines may end in LF or CRLF.
+    ///
+    /// ```
+    /// use onionweave_ring::relays::{Form, RelayList};
+    ///
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/consensus-microdesc.txt"))?;
+    /// assert_eq!(list.form(), Form::MicrodescConsensus);
+    ///
+    /// let error = RelayList::parse("HTTP/1.0 404 Not found").unwrap_err();
+    /// assert!(error.to_string().starts_with("line 1: neither a router status"));
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no such line; else as
@@ -169,6 +198,19 @@ impl RelayList {
     /// clients do: where others give the digest of a server descriptor, they give the first 20 bytes of the
     /// microdescriptor's digest. A relay whose microdescriptor is not there, or is not named, has no known Ed25519 identity;
     /// in a plain consensus that is every relay.
+    ///
+    /// ```
+    /// use onionweave_ring::relays::{Microdescriptors, RelayList};
+    ///
+    /// let microdescriptors = Microdescriptors::parse(include_str!("../testdata/v3-network/md_all.txt"))?;
+    /// let consensus = include_str!("../testdata/v3-network/consensus-microdesc.txt");
+    /// let list = RelayList::parse_with(consensus, &microdescriptors)?;
+    /// for relay in list.relays() {
+    ///     println!("{}: {:?}", relay.nickname(), relay.ed25519_identity());
+    /// }
+    /// # assert!(list.relays().iter().all(|relay| relay.ed25519_identity().is_some()));
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -195,6 +237,17 @@ impl RelayList {
     /// Relays may stand in any order; one that is listed twice counts once on the ring. Lines other than `r` and `s` are
     /// passed over.
     ///
+    /// ```
+    /// use onionweave_ring::relays::RelayList;
+    ///
+    /// let list = RelayList::from_ns_all(include_str!("../testdata/v2-network/ns_all.txt"))?;
+    /// assert_eq!(list.relays().len(), 18);
+    ///
+    /// let error = RelayList::from_ns_all("r test010r\n").unwrap_err();
+    /// assert_eq!(error.to_string(), "router-status list, line 1: this `r` line has 1 items, it takes 8");
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Line`] with the line and what is wrong with it; a list of which one line cannot be read is refused as a
     /// whole, since a directory that is overlooked moves its neighbours' duties. [`Error::Empty`] without relays,
@@ -211,6 +264,14 @@ impl RelayList {
 
     /// Reads a consensus of the flavour `ns`.
     ///
+    /// ```
+    /// use onionweave_ring::relays::RelayList;
+    ///
+    /// let list = RelayList::from_consensus(include_str!("../testdata/v2-network/consensus.txt"))?;
+    /// assert_eq!(list.relays().len(), 18);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Consensus`] if it cannot be read, [`Error::Empty`] without relays, [`Error::TooLarge`] beyond
     /// [`MAX_LEN`](Self::MAX_LEN).
@@ -221,6 +282,14 @@ impl RelayList {
     }
 
     /// Reads a consensus of the flavour `microdesc`.
+    ///
+    /// ```
+    /// use onionweave_ring::relays::RelayList;
+    ///
+    /// let consensus = include_str!("../testdata/v2-network/consensus-microdesc.txt");
+    /// assert_eq!(RelayList::from_microdesc_consensus(consensus)?.relays().len(), 18);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`from_consensus`](Self::from_consensus).
@@ -242,21 +311,51 @@ impl RelayList {
     }
 
     /// What the list was read from.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::{Form, RelayList};
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/ns_all.txt"))?;
+    /// assert_eq!(list.form(), Form::RouterStatuses);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub const fn form(&self) -> Form {
         self.form
     }
 
     /// The relays in the order of the document.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::RelayList;
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/ns_all.txt"))?;
+    /// assert_eq!(list.relays()[0].nickname(), "test010r");
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn relays(&self) -> &[Relay] {
         &self.relays
     }
 
     /// When the consensus holds; router statuses do not say.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::RelayList;
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/ns_all.txt"))?;
+    /// assert_eq!(list.lifetime(), None);
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/consensus.txt"))?;
+    /// assert!(list.lifetime().is_some());
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub const fn lifetime(&self) -> Option<Lifetime> {
         self.lifetime
     }
 
     /// The relays with the HSDir flag. There may be none.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::RelayList;
+    /// let list = RelayList::parse(include_str!("../testdata/v2-network/ns_all.txt"))?;
+    /// assert_eq!(list.hash_ring().len(), 18);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn hash_ring(&self) -> HashRing {
         self.relays
             .iter()

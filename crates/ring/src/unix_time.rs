@@ -34,9 +34,21 @@ const END_OF_9999: u64 = 253_402_300_799;
 
 impl UnixTime {
     /// 1970-01-01 00:00:00 UTC.
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// assert_eq!(UnixTime::EPOCH.to_string(), "1970-01-01 00:00:00");
+    /// ```
     pub const EPOCH: Self = Self(0);
 
     /// The time `secs` seconds after the epoch.
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// assert_eq!(UnixTime::from_secs(1_234_567_890).to_string(), "2009-02-13 23:31:30");
+    /// ```
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs)
     }
@@ -47,6 +59,14 @@ impl UnixTime {
     /// As there, each number but the year may have one digit instead of two, a second 60 counts as the first of the
     /// next minute, and the year 2000 has no 29 February while 2300 has one (:124 asks whether `year - 1900` is a leap
     /// year).
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// assert_eq!(UnixTime::from_iso("2009-02-13 23:31:30")?.as_secs(), 1_234_567_890);
+    /// assert!(UnixTime::from_iso("2009-02-13T23:31:30Z").is_err());
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Time`] for any other form, for a year before 1970 or from 2147483647 on, and for a day or hour that the
@@ -103,30 +123,68 @@ impl UnixTime {
     }
 
     /// Seconds since the epoch.
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// assert_eq!(UnixTime::from_secs(1_795_349_260).as_secs(), 1_795_349_260);
+    /// ```
     pub const fn as_secs(self) -> u64 {
         self.0
     }
 
     /// The last full hour at or before this time: what services write as their publication time
     /// (feature/rend/rendservice.c:1076).
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let time = UnixTime::from_iso("2026-11-22 12:07:40")?.start_of_hour();
+    /// assert_eq!(time.to_string(), "2026-11-22 12:00:00");
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     #[must_use]
     pub const fn start_of_hour(self) -> Self {
         Self(self.0 - self.0 % HOUR)
     }
 
     /// This much later, in whole seconds (a fraction is cut off), or the last time there is.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let time = UnixTime::from_secs(10).saturating_add(Duration::from_millis(1_900));
+    /// assert_eq!(time, UnixTime::from_secs(11));
+    /// ```
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 
     /// This much earlier, in whole seconds (a fraction is cut off), or the epoch.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let time = UnixTime::from_secs(10).saturating_sub(Duration::from_secs(11));
+    /// assert_eq!(time, UnixTime::EPOCH);
+    /// ```
     #[must_use]
     pub const fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs()))
     }
 
     /// Seconds from `earlier` to this time; negative if `earlier` is the later one. Saturates.
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let [earlier, later] = [5, 8].map(UnixTime::from_secs);
+    /// assert_eq!(later.seconds_since(earlier), 3);
+    /// assert_eq!(earlier.seconds_since(later), -3);
+    /// ```
     pub const fn seconds_since(self, earlier: Self) -> i64 {
         match self.0.checked_signed_diff(earlier.0) {
             Some(seconds) => seconds,

@@ -38,14 +38,43 @@ pub use service_id::ServiceId;
 pub use time_period::{TimePeriod, published_periods};
 
 /// How long a time period lasts: one day (`REND_TIME_PERIOD_V2_DESC_VALIDITY`, core/or/or.h:341).
+///
+/// ```
+/// use onionweave_ring::v2::{PERIOD, ServiceId, TimePeriod};
+///
+/// let (service, period) = (ServiceId::from([7; 10]), TimePeriod::new(20_780));
+/// assert_eq!(period.end(&service), period.start(&service).saturating_add(PERIOD));
+/// ```
 pub const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The end of a time period during which the next period's descriptors are published as well: one hour
 /// (`REND_TIME_PERIOD_OVERLAPPING_V2_DESCS`, core/or/or.h:345).
+///
+/// ```
+/// use onionweave_ring::v2::{self, OVERLAP, ServiceId, TimePeriod};
+///
+/// let (service, period) = (ServiceId::from([7; 10]), TimePeriod::new(20_780));
+/// let last_hour = period.end(&service).saturating_sub(OVERLAP / 2);
+/// assert_eq!(v2::published_periods(&service, last_hour).count(), 2);
+/// ```
 pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
 
 /// How many descriptors a service has in one time period (`REND_NUMBER_OF_NON_CONSECUTIVE_REPLICAS`, core/or/or.h:349).
+///
+/// ```
+/// use onionweave_ring::v2::{REPLICAS, Replica};
+///
+/// assert_eq!(Replica::ALL.len(), REPLICAS);
+/// ```
 pub const REPLICAS: usize = Replica::ALL.len();
 
 /// How many directories in a row hold one descriptor (`REND_NUMBER_OF_CONSECUTIVE_REPLICAS`, core/or/or.h:352).
+///
+/// ```
+/// use onionweave_ring::v2::{DIRECTORIES_PER_REPLICA, DescriptorId};
+/// use onionweave_ring::{Fingerprint, HashRing};
+///
+/// let ring = HashRing::new((0..=255).map(|byte| Fingerprint::from([byte; 20])));
+/// assert_eq!(DescriptorId::from([7; 20]).responsible(&ring).count(), DIRECTORIES_PER_REPLICA);
+/// ```
 pub const DIRECTORIES_PER_REPLICA: usize = 3;

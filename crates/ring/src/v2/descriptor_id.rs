@@ -29,9 +29,21 @@ pub struct Replica(
 
 impl Replica {
     /// Both replicas, in order.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::Replica;
+    ///
+    /// assert_eq!(Replica::ALL.map(u8::from), [0, 1]);
+    /// ```
     pub const ALL: [Self; 2] = [Self(0), Self(1)];
 
     /// 0 or 1.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::Replica;
+    ///
+    /// assert_eq!(Replica::ALL[1].number(), 1);
+    /// ```
     pub const fn number(self) -> u8 {
         self.0
     }
@@ -90,6 +102,16 @@ pub struct SecretIdPart([u8; 20]);
 impl SecretIdPart {
     /// SHA-1 of the period's number in four bytes, most significant first, then the cookie if there is one, then the
     /// replica's number in one byte (`get_secret_id_part_bytes`, feature/rend/rendcommon.c:105).
+    ///
+    /// ```
+    /// use onionweave_ring::v2::{DescriptorCookie, Replica, SecretIdPart, TimePeriod};
+    ///
+    /// let (period, cookie) = (TimePeriod::new(20_780), DescriptorCookie::from([7; 16]));
+    /// let [first, _] = Replica::ALL;
+    /// let open = SecretIdPart::new(period, first, None);
+    /// let stealth = SecretIdPart::new(period, first, Some(&cookie));
+    /// assert_ne!(open, stealth);
+    /// ```
     pub fn new(period: TimePeriod, replica: Replica, cookie: Option<&DescriptorCookie>) -> Self {
         let mut digest = Sha1::new_with_prefix(period.number().to_be_bytes());
         if let Some(cookie) = cookie {
@@ -100,6 +122,12 @@ impl SecretIdPart {
     }
 
     /// The 20 bytes of the digest.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::SecretIdPart;
+    ///
+    /// assert_eq!(SecretIdPart::from([7; 20]).as_bytes(), &[7; 20]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
     }
@@ -153,17 +181,41 @@ pub struct DescriptorId([u8; 20]);
 impl DescriptorId {
     /// SHA-1 of the service's identifier, then the secret ID part (`rend_get_descriptor_id_bytes`,
     /// feature/rend/rendcommon.c:88).
+    ///
+    /// ```
+    /// use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};
+    ///
+    /// let service: ServiceId = "nlh7u7f6gv77343w".parse()?;
+    /// let part = SecretIdPart::new(TimePeriod::new(17214), Replica::ALL[0], None);
+    /// assert_eq!(DescriptorId::new(&service, &part).to_string(), "lhrcprndbm75osvtwkzuo5pdj7666cz7");
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn new(service: &ServiceId, secret_id_part: &SecretIdPart) -> Self {
         let digest = Sha1::new_with_prefix(service.as_bytes()).chain_update(secret_id_part.as_bytes());
         Self(digest.finalize().into())
     }
 
     /// The ID of a service without stealth authorization.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
+    ///
+    /// let service: ServiceId = "6r7x5o465oo27s35".parse()?;
+    /// let id = DescriptorId::of(&service, TimePeriod::new(17219), Replica::ALL[1]);
+    /// assert_eq!(id.to_string(), "hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6");
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn of(service: &ServiceId, period: TimePeriod, replica: Replica) -> Self {
         Self::new(service, &SecretIdPart::new(period, replica, None))
     }
 
     /// The 20 bytes of the digest.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::DescriptorId;
+    ///
+    /// assert_eq!(DescriptorId::from([7; 20]).as_bytes(), &[7; 20]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
     }
@@ -172,6 +224,15 @@ impl DescriptorId {
     /// fewer, none if it is empty (`hid_serv_get_responsible_directories`, feature/rend/rendcommon.c:848).
     ///
     /// Nothing keeps a directory from being responsible for both replicas; it then counts for each.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::DescriptorId;
+    /// use onionweave_ring::{Fingerprint, HashRing};
+    ///
+    /// let ring = HashRing::new([10, 20, 30, 40].map(|byte| Fingerprint::from([byte; 20])));
+    /// let responsible = DescriptorId::from([25; 20]).responsible(&ring);
+    /// assert!(responsible.eq([30, 40, 10].map(|byte| Fingerprint::from([byte; 20]))));
+    /// ```
     pub fn responsible<'a>(&self, ring: &'a HashRing) -> impl Iterator<Item = Fingerprint> + use<'a> {
         ring.successors(&self.0).take(DIRECTORIES_PER_REPLICA)
     }

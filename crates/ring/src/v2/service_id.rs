@@ -29,12 +29,31 @@ impl ServiceId {
     ///
     /// `der` is the key as descriptors carry it, a DER-encoded PKCS#1 `RSAPublicKey`. It is hashed as it is and not
     /// looked into.
+    ///
+    /// ```
+    /// use data_encoding::BASE64;
+    /// use onionweave_ring::v2::ServiceId;
+    ///
+    /// let der = BASE64
+    ///     .decode(
+    ///         b"MIGJAoGBAL8xwnDahuwiADHGHCNxr3uLEinA/iWCLmEnSStXg0tHBeZzAOq9aVH8O7WxjuIMdBz8s/DM0aSdXovK/u9jr8YZ\
+    ///           0Hxiqjx9vEaoN5MRvrU/IJ51U6kz2yGFPDkzhL5JY8FFHdHtJlWUpum0DTfLN7PsyY3hsIxgqJ2fWq7JjeunAgMBAAE=",
+    ///     )
+    ///     .expect("it is base64");
+    /// assert_eq!(ServiceId::from_public_key_der(&der).to_string(), "rf75jzdtba4wnd6v");
+    /// ```
     pub fn from_public_key_der(der: &[u8]) -> Self {
         let digest: [u8; 20] = Sha1::digest(der).into();
         Self(core::array::from_fn(|index| digest[index]))
     }
 
     /// The ten bytes.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::ServiceId;
+    ///
+    /// assert_eq!(ServiceId::from([7; 10]).as_bytes(), &[7; 10]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 10] {
         &self.0
     }

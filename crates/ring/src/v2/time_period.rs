@@ -35,6 +35,12 @@ pub struct TimePeriod(u32);
 
 impl TimePeriod {
     /// The period with this number.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::TimePeriod;
+    ///
+    /// assert_eq!(TimePeriod::new(20_780), TimePeriod::from(20_780));
+    /// ```
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
@@ -42,35 +48,78 @@ impl TimePeriod {
     /// The period in which `now` lies for this service (`get_time_period`, feature/rend/rendcommon.c:124).
     ///
     /// Beyond the last number there is (in some 11.7 million years) it stays at that number.
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    /// use onionweave_ring::v2::{ServiceId, TimePeriod};
+    ///
+    /// let now = UnixTime::from_iso("2026-11-22 23:00:00")?;
+    /// // The days of a service that begins with 0 are those of the calendar; others begin earlier.
+    /// let [early, late] = [[0xff; 10], [0; 10]].map(|id| TimePeriod::at(&ServiceId::from(id), now));
+    /// assert_eq!(early, late.next());
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn at(service: &ServiceId, now: UnixTime) -> Self {
         let shifted = now.as_secs().saturating_add(shift(service));
         Self(u32::try_from(shifted / PERIOD_SECS).unwrap_or(u32::MAX))
     }
 
     /// The period's number, which is what goes into the [secret ID part](super::SecretIdPart).
+    ///
+    /// ```
+    /// use onionweave_ring::v2::TimePeriod;
+    ///
+    /// assert_eq!(TimePeriod::new(20_780).number(), 20_780);
+    /// ```
     pub const fn number(self) -> u32 {
         self.0
     }
 
     /// The period after this one; the last one there is has none and is returned itself.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::TimePeriod;
+    ///
+    /// assert_eq!(TimePeriod::new(20_780).next(), TimePeriod::new(20_781));
+    /// ```
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
     /// The period before this one; period 0 has none and is returned itself.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::TimePeriod;
+    ///
+    /// assert_eq!(TimePeriod::new(20_780).previous(), TimePeriod::new(20_779));
+    /// ```
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
     /// The first second of this period for this service, or the epoch if period 0 began before it.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::{ServiceId, TimePeriod};
+    ///
+    /// let start = TimePeriod::new(20_780).start(&ServiceId::from([0x80; 10]));
+    /// assert_eq!(start.to_string(), "2026-11-22 12:00:00");
+    /// ```
     pub fn start(self, service: &ServiceId) -> UnixTime {
         let midnight = u64::from(self.0) * PERIOD_SECS;
         UnixTime::from_secs(midnight.saturating_sub(shift(service)))
     }
 
     /// The first second that is no longer in this period: the start of the next.
+    ///
+    /// ```
+    /// use onionweave_ring::v2::{ServiceId, TimePeriod};
+    ///
+    /// let end = TimePeriod::new(20_780).end(&ServiceId::from([0; 10]));
+    /// assert_eq!(end.to_string(), "2026-11-24 00:00:00");
+    /// ```
     pub fn end(self, service: &ServiceId) -> UnixTime {
         let midnight = (u64::from(self.0) + 1) * PERIOD_SECS;
         UnixTime::from_secs(midnight - shift(service))
@@ -79,6 +128,16 @@ impl TimePeriod {
     /// Seconds until this period ends: 1 to 86400 while `now` lies in it, 0 when it is over, more than 86400 before it.
     ///
     /// For the period of `now` this is C Tor's `get_seconds_valid` (feature/rend/rendcommon.c:138).
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    /// use onionweave_ring::v2::{ServiceId, TimePeriod};
+    ///
+    /// let service = ServiceId::from([0; 10]);
+    /// let now = UnixTime::from_iso("2026-11-22 23:59:00")?;
+    /// assert_eq!(TimePeriod::at(&service, now).seconds_left(&service, now), 60);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn seconds_left(self, service: &ServiceId, now: UnixTime) -> u64 {
         self.end(service).as_secs().saturating_sub(now.as_secs())
     }
@@ -101,6 +160,17 @@ impl fmt::Display for TimePeriod {
 ///
 /// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
 /// (feature/rend/rendservice.c:3871).
+///
+/// ```
+/// use onionweave_ring::UnixTime;
+/// use onionweave_ring::v2::{ServiceId, published_periods};
+///
+/// let service = ServiceId::from([0; 10]);
+/// let at = |time| Ok::<_, onionweave_ring::Error>(published_periods(&service, UnixTime::from_iso(time)?).count());
+/// assert_eq!(at("2026-11-22 22:59:59")?, 1);
+/// assert_eq!(at("2026-11-22 23:30:00")?, 2);
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
 pub fn published_periods(service: &ServiceId, now: UnixTime) -> impl Iterator<Item = TimePeriod> + use<> {
     let current = TimePeriod::at(service, now);
     let in_overlap = current.seconds_left(service, now) < OVERLAP.as_secs();
