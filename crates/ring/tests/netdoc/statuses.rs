@@ -41,7 +41,7 @@ pub(crate) fn large(relays: u32) -> String {
     let relay = |number: u32| {
         let mut identity = [7; 20];
         identity[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-        let hsdir: &[&str] = if number % 2 == 0 { &["HSDir"] } else { &[] };
+        let hsdir: &[&str] = if number.is_multiple_of(2) { &["HSDir"] } else { &[] };
         let flags = [
             &["Exit", "Fast", "Guard"],
             hsdir,
@@ -52,7 +52,7 @@ pub(crate) fn large(relays: u32) -> String {
             identity,
             nickname: format!("relay{number}"),
             flags,
-            ipv6: number % 3 == 0,
+            ipv6: number.is_multiple_of(3),
         }
     };
     let mut relays: Vec<Listed> = (0..relays).map(relay).collect();
