@@ -1,8 +1,9 @@
 //! What the fuzzers run. Each function takes any bytes and ends in an invariant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use onionweave_ring::v2::ServiceId;
+use onionweave_ring::UnixTime;
+use onionweave_ring::v2::{DescriptorId, ServiceId};
 
 use crate::error::Error;
 use crate::rsa::PrivateKey;
@@ -10,8 +11,8 @@ use crate::rsa::PrivateKey;
 use crate::rsa::passphrase::Limits;
 use crate::v2::authorization::{Secrets, block};
 use crate::v2::{
-    AuthorizationKind, ClientKeys, DescriptorCookie, HostnameFile, IntroductionPoint, UnverifiedDescriptor,
-    introduction_point,
+    AuthorizationKind, ClientKeys, Descriptor, DescriptorCookie, Fetch, FetchVerdict, HostnameFile, IntroductionPoint,
+    Known, MAX_INTRODUCTION_POINTS, UnverifiedDescriptor, UploadVerdict, introduction_point,
 };
 
 /// A descriptor is kept byte for byte, and reading its text again gives the same.
@@ -33,6 +34,51 @@ pub fn descriptor(data: &[u8]) {
     if let Ok(points) = descriptor.introduction_points() {
         rewrite(&points);
     }
+}
+
+/// A directory reads the descriptors of a body as they would be read one by one, and keeps the newest; a client takes from it what it asked for.
+pub fn upload(data: &[u8]) {
+    // A moment at which the recordings are neither too old nor too new.
+    let now = UnixTime::from_secs(1_795_350_600);
+    let mut directory = BTreeMap::<DescriptorId, Descriptor>::new();
+    let verdict = UploadVerdict::new(data, |id| directory.get(id), now);
+
+    let mut rest = data;
+    for offer in verdict.offers() {
+        let Ok((alone, after)) = UnverifiedDescriptor::parse_prefix(rest) else {
+            panic!("the verdict read it");
+        };
+        assert_eq!(alone.verify().as_ref(), Ok(offer.descriptor()));
+        rest = after;
+    }
+    assert_eq!(verdict.is_accepted(), rest.len() < data.len());
+    if let Some(error) = verdict.error() {
+        let next = UnverifiedDescriptor::parse_prefix(rest).and_then(|(descriptor, _)| descriptor.verify());
+        assert_eq!(next.as_ref(), Err(error));
+    }
+
+    for descriptor in verdict.stored() {
+        let id = descriptor.descriptor_id();
+        let replaced = directory.insert(id, descriptor.clone());
+        assert!(replaced.is_none_or(|replaced| replaced.publication_time() <= descriptor.publication_time()));
+        let fetched = Fetch::new(id).judge(data, |_| Known::default(), now);
+        if let Ok(FetchVerdict::Stored { descriptor, points }) = fetched {
+            assert_eq!(
+                descriptor.text(),
+                verdict
+                    .offers()
+                    .first()
+                    .map_or(&b""[..], |offer| offer.descriptor().text())
+            );
+            assert!((1..=MAX_INTRODUCTION_POINTS).contains(&points.len()));
+        }
+    }
+    let again = UploadVerdict::new(data, |id| directory.get(id), now);
+    assert_eq!(
+        again.offers().len(),
+        verdict.offers().len(),
+        "what is held decides nothing but fates"
+    );
 }
 
 /// Introduction points survive being written and read.
@@ -156,6 +202,7 @@ mod tests {
     #[test]
     fn corpora_pass() {
         run_corpus("descriptor", descriptor);
+        run_corpus("upload", upload);
         run_corpus("introduction_points", introduction_points);
         run_corpus("service_key", service_key);
         run_corpus("authorization", authorization);

@@ -8,12 +8,15 @@
 //!
 //! # Why not `tor-netdoc`
 //!
-//! Its parser and C Tor's disagree in both directions. It refuses the blank line that ends every real list of introduction points,
-//! permanent keys with an exponent other than 65537, comments, leading spaces and the `opt` prefix, all of which Tor accepts; it
-//! accepts surplus arguments, items after the signature, NUL bytes and later lines that begin with `signature`, which Tor
-//! refuses or hashes differently. A publisher must know what directories and clients do with a text, so this module follows
-//! `feature/dirparse/parsecommon.c` and `feature/rend/rendparse.c` instead, verdict for verdict. The tests hold a table of the rules against this
-//! module and against a running Tor, and the verdicts of both on thousands of mutants against each other. No difference is known.
+//! Its parsers are derived from structs (`parse2`), also outside its own crate, and what they make of a text is not what C Tor makes of it, in both
+//! directions. They refuse the blank line that ends every real list of introduction points, permanent keys with an exponent other than 65537, blank
+//! lines, leading spaces, carriage returns, the `opt` prefix and base64 with spaces or without padding, all of which Tor accepts. They accept surplus
+//! arguments, items after the signature and NUL bytes, which Tor refuses, and take another view of what is signed if another line begins with
+//! `signature`. A publisher must know what directories and clients do with a text, so this module follows `feature/dirparse/parsecommon.c` and
+//! `feature/rend/rendparse.c` instead, verdict for verdict. No difference is known.
+//!
+//! The tests hold a table of the rules against this module and against a running Tor (`tests/real_verdicts`), the verdicts of both on thousands of
+//! mutants against each other, and what this module reads against what `parse2` reads (`tests/netdoc`).
 //!
 //! References are to files below `src/` of tor 0.4.5.9.
 

@@ -105,7 +105,7 @@ fn what_this_crate_writes() {
 fn mutants_that_both_accept() {
     let stock = Stock::new();
     let mut both = 0;
-    for number in 0..4000 {
+    for number in 0..1500 {
         let mutant = Mutant::new(&stock, 1, number);
         if mutant.text.contains(&b'#') {
             continue;
@@ -116,7 +116,7 @@ fn mutants_that_both_accept() {
             both += 1;
         }
     }
-    assert!(both > 400, "only {both}");
+    assert!(both > 150, "only {both}");
 }
 
 /// What keeps `parse2` from reading what Tor writes and accepts, and what it would let pass: the reasons for a tokenizer of our own.
@@ -139,7 +139,17 @@ fn differences_that_matter() {
         ("no padding", with("KCg==\n", "KCg\n"), true),
         ("second argument", with("version 2\n", "version 2 3\n"), false),
         ("text after the time", with("12:00:00\n", "12:00:00 UTC\n"), false),
-        ("capitals", with("descriptor qd2", "descriptor QD2"), false),
+        ("NUL", with("version 2\n", "mood \0\nversion 2\n"), false),
+        (
+            "item after the signature",
+            String::from_utf8(completed(PLAIN)).unwrap() + "mood good\n",
+            false,
+        ),
+        (
+            "line that begins with signature",
+            with("version 2\n", "signatures are fun\nversion 2\n"),
+            true,
+        ),
     ];
     for (what, text, accepted) in table {
         assert_eq!((ours(&text), theirs(&text)), (accepted, !accepted), "{what}");

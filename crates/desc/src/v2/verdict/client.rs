@@ -52,6 +52,22 @@ impl Fetch {
     }
 
     /// Introduction points that are encrypted are decrypted with this cookie. One that is zero counts for none (rendcache.c:913).
+    ///
+    /// ```
+    /// use onionweave_desc::Error;
+    /// use onionweave_desc::v2::{AuthorizationKind, DescriptorCookie, Fetch, Known};
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let text = include_bytes!("../../../testdata/basic/descriptor-z2p7lut3zzeost7w.txt");
+    /// let now = UnixTime::from_iso("2026-11-22 12:30:00")?;
+    /// let fetch = Fetch::new("bj5u24zjlwp3lff5alx6p227qdik7iov".parse()?);
+    /// let without = fetch.judge(text, |_| Known::default(), now);
+    /// assert_eq!(without, Err(Error::ClientAuthorization(AuthorizationKind::Basic)));
+    ///
+    /// let alice = DescriptorCookie::from_base64("/7+YSj84F0crQa7k9/ITkA==")?;
+    /// assert!(fetch.cookie(alice).judge(text, |_| Known::default(), now).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn cookie(mut self, cookie: DescriptorCookie) -> Self {
         self.cookie = Some(cookie);
@@ -129,6 +145,26 @@ impl Fetch {
 }
 
 /// What a client remembers of a service. The default is nothing.
+///
+/// ```
+/// use onionweave_desc::Error;
+/// use onionweave_desc::v2::{Fetch, FetchVerdict, Known, UnverifiedDescriptor};
+/// use onionweave_ring::{Fingerprint, UnixTime};
+///
+/// let text = include_bytes!("../../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let now = UnixTime::from_iso("2026-11-22 12:30:00")?;
+/// let held = UnverifiedDescriptor::parse(text)?.verify()?;
+/// let fetch = Fetch::new(held.descriptor_id());
+///
+/// // A client that failed at every point has no use for the descriptor...
+/// let relays: Vec<Fingerprint> = held.introduction_points()?.iter().map(|point| point.identity()).collect();
+/// let failed = fetch.judge(text, |_| Known::default().failed(&relays), now);
+/// assert_eq!(failed, Err(Error::NoUsablePoints));
+/// // ...but does not notice if it held these very bytes before.
+/// let again = fetch.judge(text, |_| Known::default().held(Some(&held)).failed(&relays), now);
+/// assert_eq!(again, Ok(FetchVerdict::Identical));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     held: Option<&'a Descriptor>,

@@ -113,6 +113,25 @@ impl UploadVerdict {
 
     /// Why the body was not read to its end: what was wrong with the descriptor after the last of [`offers`](Self::offers). Positions count from
     /// where that descriptor begins.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::UploadVerdict;
+    /// use onionweave_ring::UnixTime;
+    ///
+    /// let now = UnixTime::from_iso("2026-11-22 12:30:00")?;
+    /// let good = include_str!("../../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// let bad = good.replace("version 2", "version 3");
+    ///
+    /// // One good descriptor at its beginning is enough for the body to be accepted.
+    /// let verdict = UploadVerdict::new(format!("{good}\n{bad}").as_bytes(), |_| None, now);
+    /// assert!(verdict.is_accepted());
+    /// assert_eq!(verdict.offers().len(), 1);
+    /// assert_eq!(verdict.error().map(ToString::to_string).as_deref(), Some("descriptor, line 2: `version` is not 2"));
+    ///
+    /// let verdict = UploadVerdict::new(format!("{bad}\n{good}").as_bytes(), |_| None, now);
+    /// assert_eq!((verdict.status(), verdict.stored().count()), (400, 0));
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
     pub fn error(&self) -> Option<&Error> {
         self.stopped_by.as_ref()
     }
@@ -130,6 +149,19 @@ impl UploadVerdict {
 }
 
 /// One descriptor of an upload, and what became of it.
+///
+/// ```
+/// use onionweave_desc::v2::{Fate, UploadVerdict};
+/// use onionweave_ring::UnixTime;
+///
+/// let body = include_bytes!("../../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let a_week_later = UnixTime::from_iso("2026-11-29 12:00:00")?;
+/// let verdict = UploadVerdict::new(body, |_| None, a_week_later);
+/// let offer = &verdict.offers()[0];
+/// assert_eq!(offer.descriptor().service_id().to_string(), "rf75jzdtba4wnd6v");
+/// assert_eq!(offer.fate(), Fate::TooOld);
+/// # Ok::<(), onionweave_ring::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     descriptor: Descriptor,
