@@ -166,6 +166,24 @@ impl Credentials {
         }
     }
 
+    /// Each way to authenticate by itself, in the order of preference; at least one.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the supervisor"))]
+    pub(crate) fn methods(&self) -> Vec<Self> {
+        match (&self.cookie, &self.password) {
+            (CookieSource::None, _) | (_, None) => vec![self.clone()],
+            (_, Some(_)) => vec![
+                Self {
+                    cookie: self.cookie.clone(),
+                    password: None,
+                },
+                Self {
+                    cookie: CookieSource::None,
+                    password: self.password.clone(),
+                },
+            ],
+        }
+    }
+
     fn allowed(&self) -> &'static str {
         match (&self.cookie, &self.password) {
             (CookieSource::None, None) => "none",

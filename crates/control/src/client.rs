@@ -13,6 +13,9 @@
 //!   where they are missing. Replies never wait for events.
 //! - **Confusion.** A stray reply, a reply whose form does not fit its command, or bytes that are
 //!   not the control protocol close the connection: nothing after that could be trusted.
+//! - **Uploads and fetches.** [`Connection::post`] and [`Connection::fetch`] tell what became of them at each
+//!   directory, within a deadline, whatever becomes of the queue of events.
+//! - **Reconnecting.** A [`Supervisor`] makes a connection again whenever it is lost.
 //! - **The end.** [`Connection::closed`] resolves with the reason as soon as the socket ends.
 //!   Dropping the last [`Connection`] closes it.
 
@@ -20,15 +23,22 @@ use std::time::Duration;
 
 use crate::codec::Limits;
 
+pub use self::backoff::Backoff;
 pub use self::connection::Connection;
 pub use self::endpoint::Endpoint;
 pub use self::events::Events;
+pub use self::supervisor::{Supervisor, SupervisorOptions};
+pub use self::tracked::Answers;
 
+mod backoff;
 mod calls;
 mod connection;
 mod driver;
 mod endpoint;
 mod events;
+mod subscriptions;
+mod supervisor;
+mod tracked;
 
 /// How a connection behaves.
 ///

@@ -200,6 +200,15 @@ pub enum Error {
         after: Duration,
     },
 
+    /// An upload to this directory for this service is on its way already, and Tor's answer to the one could not be
+    /// told from that to the other. Nothing was sent.
+    #[error("an upload to ${directory} for this service is on its way already")]
+    #[non_exhaustive]
+    UploadInFlight {
+        /// The directory's fingerprint in hexadecimal digits.
+        directory: String,
+    },
+
     /// The connection is closed, so no reply will come. The command may or may not have been
     /// carried out.
     #[error("the control connection is closed: {0}")]
@@ -226,7 +235,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Connect { .. } | Error::ConnectDeadline { .. } | Error::Deadline { .. } => true,
-            Error::Truncated { .. } => true,
+            Error::Truncated { .. } | Error::UploadInFlight { .. } => true,
             // On another connection, replies and commands agree again.
             Error::StrayReply { .. } | Error::UnexpectedReply { .. } => true,
             Error::Closed(reason) => match reason {

@@ -12,6 +12,7 @@ pub use self::circuit::{
     BuildFlag, Circ, CircMinor, Circuit, CircuitChange, CircuitPurpose, CircuitReason, CircuitStatus, HsState,
     SocksAuth,
 };
+pub use self::gap::Gap;
 pub use self::hs_desc::{HsAuth, HsDesc, HsDescAction, HsDescContent, HsDescReason};
 pub use self::network::{
     AddrMap, BuildTimeoutChange, BuildTimeoutSet, ClientsSeen, Guard, GuardStatus, NetworkLiveness, NewConsensus,
@@ -23,6 +24,7 @@ pub use self::stream::{ClientProtocol, Stream, StreamPurpose, StreamReason, Stre
 
 mod bandwidth;
 mod circuit;
+mod gap;
 mod hs_desc;
 mod network;
 mod process;
@@ -106,6 +108,8 @@ pub enum Event {
     /// This many events were dropped here, because nobody read them in time. Only the tokio client
     /// makes this one.
     Lagged(u64),
+    /// There was no connection here for a while. Only a supervised connection makes this one.
+    Gap(Gap),
 }
 
 impl Event {

@@ -6,6 +6,7 @@
 //! - [`codec`]: lines, dot-stuffing, whole replies and events, limits.
 //! - [`command`] writes commands; [`reply`], [`event`], [`relay_name`], [`protocol_info`] interpret what comes
 //!   back.
+//! - [`track`] tells from events what became of uploads and fetches.
 //! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
 //! - `client` (feature `tokio`) is the only part that does IO.
 //!
@@ -27,11 +28,12 @@ pub mod relay_name;
 pub mod reply;
 pub mod session;
 mod text;
+pub mod track;
 mod words;
 
 pub use self::auth::{Credentials, Password};
 #[cfg(feature = "tokio")]
-pub use self::client::{Connection, Endpoint, Events, Options};
+pub use self::client::{Answers, Backoff, Connection, Endpoint, Events, Options, Supervisor, SupervisorOptions};
 pub use self::codec::{Decoder, Limits, RawEvent, Reply};
 pub use self::command::{
     AddOnion, CircuitUse, ClientAuth, Command, EventKind, ExtendCircuit, HsFetch, OnionKey, OnionKeyAlgorithm,
@@ -41,7 +43,7 @@ pub use self::error::{ArgumentProblem, CloseReason, Error};
 pub use self::event::{
     AddrMap, BuildFlag, BuildTimeoutChange, BuildTimeoutSet, Bw, CellQueue, CellStats, Circ, CircBw, CircMinor,
     Circuit, CircuitChange, CircuitPurpose, CircuitReason, CircuitStatus, ClientProtocol, ClientsSeen, ConfChanged,
-    Congestion, ConnBw, ConnectionKind, Event, Guard, GuardStatus, HsAuth, HsDesc, HsDescAction, HsDescContent,
+    Congestion, ConnBw, ConnectionKind, Event, Gap, Guard, GuardStatus, HsAuth, HsDesc, HsDescAction, HsDescContent,
     HsDescReason, HsState, LogMessage, NetworkLiveness, NewConsensus, NewDesc, Ns, OrConn, OrConnReason, OrConnStatus,
     Severity, SignalReceived, SocksAuth, Status, Stream, StreamBw, StreamPurpose, StreamReason, StreamStatus,
     TransportLaunched, TransportMessage,
@@ -52,3 +54,4 @@ pub use self::relay_name::RelayName;
 pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
 pub use self::session::Session;
 pub use self::text::Arguments;
+pub use self::track::{FetchOutcome, HsPost, PostOutcome};

@@ -56,13 +56,14 @@ impl Connection {
         self.close_unless_expected(values)
     }
 
-    /// Asks for exactly these events from now on.
+    /// Asks for exactly these events from now on. (A tracked upload or fetch that needs others gets them without
+    /// showing them in [`Events`](super::Events).)
     ///
     /// # Errors
     /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays;
     /// those of [`command`](Self::command).
     pub async fn set_events(&self, kinds: &[EventKind]) -> Result<(), Error> {
-        self.simple(Command::set_events(kinds)?).await
+        self.subscriptions.set(self, kinds).await
     }
 
     /// Asks directories for a descriptor. What they say comes as events; a directory that is down
@@ -340,21 +341,14 @@ impl Connection {
     }
 
     /// A command whose positive reply is one line.
-    async fn simple(&self, command: Command) -> Result<(), Error> {
+    pub(super) async fn simple(&self, command: Command) -> Result<(), Error> {
         let name = command.name().to_owned();
         let reply = self.command(command, self.command_deadline).await?;
-        let expected = match reply.lines() {
-            [line] if line.text() == b"OK" => Ok(()),
-            _ => Err(Error::UnexpectedReply {
-                command: name,
-                problem: format!("expected OK, got {:?}", reply.text()),
-            }),
-        };
-        self.close_unless_expected(expected)
+        self.close_unless_expected(reply.into_ok(&name))
     }
 
     /// A reply of another form is another command's: from here on no reply could be trusted.
-    fn close_unless_expected<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn close_unless_expected<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             let _ = self.close.try_send(CloseReason::Protocol(Arc::new(error.clone())));
         }

@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::driver::{self, Inputs, Request, Stream};
-use super::events::{self, Events};
+use super::driver::{self, Inputs, Request, Stream, Tap};
+use super::events::{self, EventSender, Events};
+use super::subscriptions::Subscriptions;
+use super::tracked::Uploads;
 use super::{Endpoint, Options};
 use crate::auth::{Handshake, Step};
 use crate::{CloseReason, Command, Credentials, Error, ProtocolInfo, Reply, Session};
@@ -39,6 +41,8 @@ pub struct Connection {
     closed: watch::Receiver<Option<CloseReason>>,
     protocol_info: Arc<ProtocolInfo>,
     pub(super) command_deadline: Duration,
+    pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) uploads: Uploads,
 }
 
 impl Connection {
@@ -55,13 +59,32 @@ impl Connection {
         credentials: &Credentials,
         options: &Options,
     ) -> Result<(Self, Events), Error> {
+        let (sender, events) = events::queue(options.event_queue, options.event_queue_bytes);
+        match Self::connect_into(endpoint, credentials, options, sender).await {
+            Ok(connection) => Ok((connection, events)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, with a queue of events that is there already.
+    pub(super) async fn connect_into(
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+        options: &Options,
+        events: EventSender,
+    ) -> Result<Self, Error> {
         let after = options.connect_deadline;
         let started = Instant::now();
         // A deadline beyond what the clock can express is none.
         let deadline = started
             .checked_add(after)
             .unwrap_or_else(|| started + Duration::from_secs(86400 * 365));
-        match timeout_at(deadline, Self::connect_patiently(endpoint, credentials, options)).await {
+        match timeout_at(
+            deadline,
+            Self::connect_patiently(endpoint, credentials, options, events),
+        )
+        .await
+        {
             Ok(result) => result,
             Err(_) => Err(Error::ConnectDeadline {
                 endpoint: endpoint.to_string(),
@@ -74,7 +97,8 @@ impl Connection {
         endpoint: &Endpoint,
         credentials: &Credentials,
         options: &Options,
-    ) -> Result<(Self, Events), Error> {
+        events: EventSender,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Connect {
             endpoint: endpoint.to_string(),
             source: Arc::new(source),
@@ -91,16 +115,16 @@ impl Connection {
         let (requests, request_receiver) = mpsc::channel(REQUESTS);
         let (close, close_receiver) = mpsc::channel(1);
         let (closed_sender, closed) = watch::channel(None);
-        let (event_sender, events) = events::queue(options.event_queue, options.event_queue_bytes);
         let inputs = Inputs {
             requests: request_receiver,
             close: close_receiver,
         };
+        let subscriptions = Arc::new(Subscriptions::new(events.veil()));
         tokio::spawn(driver::run(
             tokio::io::split(stream),
             Session::new(options.limits),
             inputs,
-            event_sender,
+            events,
             closed_sender,
         ));
 
@@ -111,10 +135,12 @@ impl Connection {
             protocol_info: Arc::default(),
             // The deadline over all of them comes first.
             command_deadline: options.connect_deadline.saturating_mul(2),
+            subscriptions,
+            uploads: Uploads::default(),
         };
         connection.protocol_info = Arc::new(connection.authenticate(credentials).await?);
         connection.command_deadline = options.command_deadline;
-        Ok((connection, events))
+        Ok(connection)
     }
 
     async fn authenticate(&self, credentials: &Credentials) -> Result<ProtocolInfo, Error> {
@@ -177,6 +203,15 @@ impl Connection {
     }
 
     pub(super) async fn send(&self, command: Command, allowed: Duration) -> Result<Reply, Error> {
+        self.send_with(command, allowed, None).await
+    }
+
+    pub(super) async fn send_with(
+        &self,
+        command: Command,
+        allowed: Duration,
+        tap: Option<Tap>,
+    ) -> Result<Reply, Error> {
         let now = Instant::now();
         let deadline = now
             .checked_add(allowed)
@@ -188,6 +223,7 @@ impl Connection {
             deadline,
             allowed,
             answer,
+            tap,
         };
         let exchange = async {
             // Either fails only when the task is over, which has told the reason before.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::events::EventSender;
 use crate::session::{Incoming, Session, Ticket};
-use crate::{CloseReason, Command, Error, Reply};
+use crate::{CloseReason, Command, Error, Event, Reply};
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -33,6 +33,16 @@ pub(super) struct Request {
     /// How long that was when the caller asked.
     pub(super) allowed: Duration,
     pub(super) answer: oneshot::Sender<Result<Reply, Error>>,
+    /// Who wants to see the events that come after a positive reply.
+    pub(super) tap: Option<Tap>,
+}
+
+/// Sees every event, beside the reader of events, from the reply on that it was sent with.
+pub(super) struct Tap {
+    /// When it is dropped at the latest.
+    pub(super) until: Instant,
+    /// Takes an event; `false` when it needs no more.
+    pub(super) observe: Box<dyn FnMut(&Event) -> bool + Send + Sync>,
 }
 
 /// What the task listens to beside the socket.
@@ -51,6 +61,7 @@ struct Waiting {
     allowed: Duration,
     /// Its receiver may be gone; the reply is awaited all the same.
     answer: oneshot::Sender<Result<Reply, Error>>,
+    tap: Option<Tap>,
 }
 
 impl Waiting {
@@ -76,6 +87,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
         session,
         waiting: VecDeque::new(),
         outgoing: None,
+        taps: Vec::new(),
         events,
     };
     let reason = driver.run(socket, &mut inputs).await;
@@ -84,6 +96,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
     // First the reason, then the callers: whoever finds its answer missing looks the reason up.
     closed.send_replace(Some(reason.clone()));
     driver.fail_waiting(&reason);
+    // With the driver go its taps: who waits for their answers learns that none will come.
 }
 
 struct Driver {
@@ -92,6 +105,7 @@ struct Driver {
     waiting: VecDeque<Waiting>,
     /// A command being written, and how much of it has been.
     outgoing: Option<(Command, usize)>,
+    taps: Vec<Tap>,
     events: EventSender,
 }
 
@@ -150,6 +164,7 @@ impl Driver {
             deadline,
             allowed,
             answer,
+            tap,
         } = request;
         // A caller that gave up before its command was sent: nothing is sent.
         if answer.is_closed() {
@@ -163,6 +178,7 @@ impl Driver {
             deadline,
             allowed,
             answer,
+            tap,
         });
         self.outgoing = Some((command, 0));
     }
@@ -171,11 +187,21 @@ impl Driver {
     fn receive(&mut self, mut input: &[u8]) -> Result<(), Error> {
         while let Some(incoming) = self.session.receive(&mut input)? {
             match incoming {
-                Incoming::Event { event, weight } => self.events.push(event, weight),
+                Incoming::Event { event, weight } => {
+                    self.taps.retain_mut(|tap| (tap.observe)(&event));
+                    self.events.push(event, weight);
+                }
                 Incoming::Reply { ticket, reply } => {
                     let waiting = self.waiting.pop_front();
                     debug_assert_eq!(waiting.as_ref().map(|waiting| waiting.ticket), Some(ticket));
                     if let Some(waiting) = waiting {
+                        if let Some(tap) = waiting.tap
+                            && reply.is_ok()
+                        {
+                            let now = Instant::now();
+                            self.taps.retain(|tap| tap.until > now);
+                            self.taps.push(tap);
+                        }
                         // A caller that gave up meanwhile does not want it.
                         let _ = waiting.answer.send(Ok(reply));
                     }

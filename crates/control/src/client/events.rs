@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::Event;
+use crate::{Event, EventKind, Gap};
 
 /// Receives what Tor reports on one connection, in order.
 ///
@@ -51,21 +51,57 @@ impl Drop for Events {
     }
 }
 
-/// The writing end. Never waits.
-#[derive(Debug)]
+/// The writing end. Never waits. The queue ends when the last clone is dropped.
+#[derive(Clone, Debug)]
 pub(super) struct EventSender {
-    shared: Arc<Shared>,
+    end: Arc<End>,
 }
 
 impl EventSender {
     /// Adds an event, or counts it as lost when the queue is full.
     pub(super) fn push(&self, event: Event, weight: usize) {
-        self.shared.lock().push(event, weight);
-        self.shared.news.notify_one();
+        self.shared().lock().push(event, weight);
+        self.shared().news.notify_one();
+    }
+
+    /// Adds a gap, which is never lost.
+    pub(super) fn push_gap(&self, gap: Gap) {
+        self.shared().lock().push_gap(gap);
+        self.shared().news.notify_one();
+    }
+
+    /// Decides what the reader gets to see, without keeping the queue from ending.
+    pub(super) fn veil(&self) -> Veil {
+        Veil {
+            shared: Arc::clone(&self.end.shared),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.end.shared
     }
 }
 
-impl Drop for EventSender {
+/// Decides what the reader gets to see.
+#[derive(Debug)]
+pub(super) struct Veil {
+    shared: Arc<Shared>,
+}
+
+impl Veil {
+    /// Keeps events from the reader that were asked for on behalf of others.
+    pub(super) fn hide(&self, hidden: &[EventKind]) {
+        self.shared.lock().hidden = hidden.to_vec();
+    }
+}
+
+/// Tells the reader that nothing more will come.
+#[derive(Debug)]
+struct End {
+    shared: Arc<Shared>,
+}
+
+impl Drop for End {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.news.notify_one();
@@ -80,6 +116,7 @@ pub(super) fn queue(max_events: usize, max_bytes: usize) -> (EventSender, Events
         lost: 0,
         ended: false,
         reader_gone: false,
+        hidden: Vec::new(),
         max_events,
         max_bytes,
     };
@@ -89,7 +126,9 @@ pub(super) fn queue(max_events: usize, max_bytes: usize) -> (EventSender, Events
     });
     (
         EventSender {
-            shared: Arc::clone(&shared),
+            end: Arc::new(End {
+                shared: Arc::clone(&shared),
+            }),
         },
         Events { shared },
     )
@@ -118,13 +157,15 @@ struct Queue {
     lost: u64,
     ended: bool,
     reader_gone: bool,
+    /// What the reader did not ask for.
+    hidden: Vec<EventKind>,
     max_events: usize,
     max_bytes: usize,
 }
 
 impl Queue {
     fn push(&mut self, event: Event, weight: usize) {
-        if self.reader_gone {
+        if self.reader_gone || self.is_hidden(&event) {
             return;
         }
         let has_room = self.waiting.is_empty()
@@ -141,6 +182,32 @@ impl Queue {
         self.weight = self.weight.saturating_add(weight);
     }
 
+    fn push_gap(&mut self, gap: Gap) {
+        if self.reader_gone {
+            return;
+        }
+        // Events that were lost since the last gap are told after both. So there is an event between any two gaps, and
+        // their number is bounded as well.
+        if let Some((Event::Gap(last), _)) = self.waiting.back_mut() {
+            last.extend(gap);
+            return;
+        }
+        if self.lost > 0 {
+            self.waiting
+                .push_back((Event::Lagged(std::mem::take(&mut self.lost)), 0));
+        }
+        self.waiting.push_back((Event::Gap(gap), 0));
+    }
+
+    fn is_hidden(&self, event: &Event) -> bool {
+        let kind = match event {
+            Event::HsDesc(_) => EventKind::HsDesc,
+            Event::HsDescContent(_) => EventKind::HsDescContent,
+            _ => return false,
+        };
+        self.hidden.contains(&kind)
+    }
+
     fn pop(&mut self) -> Option<Event> {
         if let Some((event, weight)) = self.waiting.pop_front() {
             self.weight = self.weight.saturating_sub(weight);
@@ -152,6 +219,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn event(number: usize) -> Event {
@@ -195,12 +264,63 @@ mod tests {
         assert_eq!(drain(&mut events), [event(2), event(3), Event::Lagged(1)]);
     }
 
+    fn gap(seconds: u64, restarted: Option<bool>) -> Gap {
+        Gap::new(Duration::from_secs(seconds), restarted, vec![EventKind::Bw], Vec::new())
+    }
+
+    #[test]
+    fn gaps_are_never_lost_and_never_two_in_a_row() {
+        let (sender, mut events) = queue(1, 1000);
+        sender.push(event(0), 1);
+        sender.push(event(1), 1);
+        for number in 0..1000 {
+            sender.push_gap(gap(1, (number == 500).then_some(true)));
+            sender.push(event(2), 1);
+        }
+        assert_eq!(
+            drain(&mut events),
+            [
+                event(0),
+                Event::Lagged(1),
+                Event::Gap(gap(1000, Some(true))),
+                Event::Lagged(1000)
+            ]
+        );
+
+        sender.push_gap(gap(1, Some(false)));
+        sender.push_gap(gap(2, Some(true)));
+        sender.push_gap(gap(3, None));
+        assert_eq!(drain(&mut events), [Event::Gap(gap(6, Some(true)))]);
+    }
+
+    #[test]
+    fn hidden_events_stay_out() {
+        let (sender, mut events) = queue(100, 1000);
+        let desc = Event::parse(b"650 HS_DESC UPLOADED abc UNKNOWN UNKNOWN\r\n").unwrap();
+        sender.veil().hide(&[EventKind::HsDesc]);
+        sender.push(desc.clone(), 1);
+        sender.push(event(0), 1);
+        sender.veil().hide(&[]);
+        sender.push(desc.clone(), 1);
+        assert_eq!(drain(&mut events), [event(0), desc]);
+    }
+
+    #[test]
+    fn the_queue_ends_with_its_last_sender() {
+        let (sender, events) = queue(100, 1000);
+        let other = sender.clone();
+        drop(sender);
+        assert!(!events.shared.lock().ended);
+        drop(other);
+        assert!(events.shared.lock().ended);
+    }
+
     #[test]
     fn without_a_reader_nothing_is_kept() {
         let (sender, events) = queue(100, 10);
         drop(events);
         sender.push(event(0), 1);
-        assert!(sender.shared.lock().waiting.is_empty());
+        assert!(sender.shared().lock().waiting.is_empty());
     }
 
     #[tokio::test]

@@ -173,6 +173,19 @@ impl Reply {
         self.lines.into_iter().zip(keys).map(value_of).collect()
     }
 
+    /// Nothing, if the reply is the one line `OK`.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the typed calls"))]
+    pub(crate) fn into_ok(self, command: &str) -> Result<(), Error> {
+        let reply = self.into_result(command)?;
+        match reply.lines() {
+            [line] if line.text() == b"OK" => Ok(()),
+            _ => Err(Error::UnexpectedReply {
+                command: command.to_owned(),
+                problem: format!("expected OK, got {:?}", reply.text()),
+            }),
+        }
+    }
+
     /// The reply if it is positive.
     ///
     /// # Errors

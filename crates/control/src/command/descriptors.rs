@@ -152,6 +152,16 @@ impl HsFetch {
         self
     }
 
+    /// What is asked for, as the command writes it.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The directories to ask.
+    pub fn servers(&self) -> &[[u8; 20]] {
+        &self.servers
+    }
+
     fn refuse(argument: &'static str, value: &str, form: &'static str) -> Error {
         let problem = match forbidden(value.as_bytes()) {
             Some(problem) => problem,

@@ -1,4 +1,5 @@
 //! The other side of a control connection, for tests: a listener whose behaviour is a short script.
+#![allow(dead_code, reason = "each file of tests uses another part of it")]
 
 use std::future::Future;
 use std::time::Duration;
@@ -24,6 +25,26 @@ pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
             stream: BufReader::new(stream),
         })
         .await;
+    });
+    endpoint
+}
+
+/// Listens, and runs the script on every connection, with its number from 0.
+pub(crate) async fn listen_always<F: Future<Output = ()> + Send + 'static>(
+    script: impl Fn(usize, FakeTor) -> F + Send + 'static,
+) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(script(
+                number,
+                FakeTor {
+                    stream: BufReader::new(stream),
+                },
+            ));
+        }
     });
     endpoint
 }
@@ -84,6 +105,14 @@ impl FakeTor {
         self.send(NULL_OFFER).await;
         self.expect("AUTHENTICATE").await;
         self.send(b"250 OK\r\n").await;
+    }
+
+    /// Answers the question of a supervisor that has just connected.
+    pub(crate) async fn introduce(&mut self, process: u64, uptime: u64, events: &str) {
+        self.expect("GETINFO process/pid uptime events/names").await;
+        let answer =
+            format!("250-process/pid={process}\r\n250-uptime={uptime}\r\n250-events/names={events}\r\n250 OK\r\n");
+        self.send(answer.as_bytes()).await;
     }
 
     /// Waits until the controller closes, and gives what it sent meanwhile.

@@ -1,0 +1,98 @@
+//! How long to wait before another attempt.
+
+use std::time::Duration;
+
+/// Delays that double from the first to the longest, each shortened at random by up to a half, so that many who lost
+/// the same Tor do not return at the same moment.
+///
+/// The randomness comes from a seed: the same seed gives the same delays.
+///
+/// ```
+/// use std::time::Duration;
+/// use onionweave_control::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 42);
+/// let delays: Vec<_> = (0..10).map(|_| backoff.next_delay()).collect();
+/// assert!(delays[0] >= Duration::from_millis(50) && delays[0] <= Duration::from_millis(100));
+/// assert!(delays[9] >= Duration::from_millis(500) && delays[9] <= Duration::from_secs(1));
+///
+/// let mut again = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 42);
+/// assert_eq!(again.next_delay(), delays[0]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    /// How many delays were given since the beginning.
+    attempt: u32,
+    state: u64,
+}
+
+impl Backoff {
+    /// Delays from `first` to `longest`.
+    pub fn new(first: Duration, longest: Duration, seed: u64) -> Self {
+        Self {
+            first,
+            longest: longest.max(first),
+            attempt: 0,
+            state: seed,
+        }
+    }
+
+    /// The next delay.
+    pub fn next_delay(&mut self) -> Duration {
+        let full = self
+            .first
+            .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX))
+            .min(self.longest);
+        self.attempt = self.attempt.saturating_add(1);
+        // Between a half and the whole, in 2^32 steps.
+        let part = 0.5 + f64::from(self.random()) / f64::from(u32::MAX) / 2.0;
+        full.mul_f64(part)
+    }
+
+    /// The next delay is the first one again.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// The upper half of a step of SplitMix64 (Steele, Lea and Flood 2014).
+    fn random(&mut self) -> u32 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn begins_anew() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(100), 1);
+        for _ in 0..50 {
+            backoff.next_delay();
+        }
+        backoff.reset();
+        assert!(backoff.next_delay() <= Duration::from_secs(1));
+    }
+
+    proptest! {
+        #[test]
+        fn within_bounds(first in 0_u64..10_000, longest in 0_u64..10_000_000, seed: u64, count in 1_u32..80) {
+            let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
+            let mut backoff = Backoff::new(first, longest, seed);
+            for attempt in 0..count {
+                let full = first.as_secs_f64() * 2_f64.powi(i32::try_from(attempt).unwrap());
+                let full = full.min(longest.max(first).as_secs_f64());
+                let delay = backoff.next_delay().as_secs_f64();
+                prop_assert!(delay >= full / 2.0 - 1e-6 && delay <= full + 1e-6, "{delay} of {full}");
+            }
+        }
+    }
+}

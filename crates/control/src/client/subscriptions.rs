@@ -1,0 +1,87 @@
+//! Which events a connection has asked for, on whose behalf.
+
+use tokio::sync::Mutex;
+
+use super::Connection;
+use super::events::Veil;
+use crate::{Command, Error, EventKind};
+
+/// `SETEVENTS` replaces the whole set, but there are two who want events: the reader of [`Events`](super::Events), and
+/// uploads and fetches that are tracked. So Tor is asked for the union, and the reader is spared what it did not ask
+/// for.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    /// Held while Tor is asked, so that two never overtake one another.
+    sets: Mutex<Sets>,
+    veil: Veil,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sets {
+    /// What the reader asked for last.
+    reader: Vec<EventKind>,
+    /// What tracking needs, from the first time on.
+    tracking: Vec<EventKind>,
+}
+
+impl Sets {
+    fn union(&self) -> Vec<EventKind> {
+        let more = self.tracking.iter().filter(|kind| !self.reader.contains(kind));
+        self.reader.iter().chain(more).cloned().collect()
+    }
+
+    fn hidden(&self) -> Vec<EventKind> {
+        let hidden = self.tracking.iter().filter(|kind| !self.reader.contains(kind));
+        hidden.cloned().collect()
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn new(veil: Veil) -> Self {
+        // A queue may have been another connection's before.
+        veil.hide(&[]);
+        Self {
+            sets: Mutex::default(),
+            veil,
+        }
+    }
+
+    /// The reader wants exactly these from now on.
+    pub(super) async fn set(&self, connection: &Connection, kinds: &[EventKind]) -> Result<(), Error> {
+        let mut sets = self.sets.lock().await;
+        let wanted = Sets {
+            reader: kinds.to_vec(),
+            ..sets.clone()
+        };
+        self.ask(connection, &mut sets, wanted).await
+    }
+
+    /// Tracking needs these.
+    pub(super) async fn need(&self, connection: &Connection, kinds: &[EventKind]) -> Result<(), Error> {
+        let mut sets = self.sets.lock().await;
+        if kinds.iter().all(|kind| sets.tracking.contains(kind)) {
+            return Ok(());
+        }
+        let mut wanted = sets.clone();
+        for kind in kinds {
+            if !wanted.tracking.contains(kind) {
+                wanted.tracking.push(kind.clone());
+            }
+        }
+        self.ask(connection, &mut sets, wanted).await
+    }
+
+    async fn ask(&self, connection: &Connection, sets: &mut Sets, wanted: Sets) -> Result<(), Error> {
+        let command = Command::set_events(&wanted.union())?;
+        // What is hidden must be so before it comes, and what is not hidden any more may be shown early. If this call is
+        // given up below, the command may have been carried out or not: then the next one sets it right.
+        let before = std::mem::replace(sets, wanted);
+        self.veil.hide(&sets.hidden());
+        let result = connection.simple(command).await;
+        if let Err(Error::Rejected { .. }) = &result {
+            *sets = before;
+            self.veil.hide(&sets.hidden());
+        }
+        result
+    }
+}
