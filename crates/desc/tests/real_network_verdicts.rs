@@ -343,8 +343,12 @@ async fn directories_and_clients_do_what_the_verdicts_say() {
     let network = Network::builder().start().await.unwrap();
     let directories: Vec<[u8; 20]> = network.directories().iter().map(|relay| relay.fingerprint()).collect();
     let directory = |index: &Directory| directories[index % directories.len()];
-    let (poster, probe) = tokio::join!(network.client("poster").start(), network.probe("reader"));
-    let (poster, mut probe) = (poster.unwrap(), probe.unwrap());
+    let (poster, probe, instance) = tokio::join!(
+        network.client("poster").start(),
+        network.probe("reader"),
+        network.instance("instance").start()
+    );
+    let (poster, mut probe, instance) = (poster.unwrap(), probe.unwrap(), instance.unwrap());
     let (posting, mut events) = poster.connect().await.unwrap();
     posting.set_events(&[EventKind::HsDesc]).await.unwrap();
     println!("network ready after {:.1?}", start.elapsed());
@@ -413,6 +417,34 @@ async fn directories_and_clients_do_what_the_verdicts_say() {
         wrong.join("\n\n")
     );
     assert!(received > 100 && bad > 100 && not_found > 10);
+
+    let text = instance.wait_for_descriptor().await.unwrap();
+    assert_written_again(text.as_bytes(), instance.service_key().pem());
+    println!(
+        "an instance's descriptor written again to the byte after {:.1?}",
+        start.elapsed()
+    );
+}
+
+/// That this crate writes the same bytes as a Tor with the same key, points and time.
+fn assert_written_again(text: &[u8], pem: &str) {
+    let key = ServiceKey::from_pem(pem).unwrap();
+    let theirs = verify(text).unwrap();
+    let (service, time) = (key.service_id(), theirs.publication_time());
+    // The time is that of the full hour, after which a period may have ended.
+    let period = TimePeriod::at(&service, time);
+    let mut candidates = [period, period.next()]
+        .into_iter()
+        .flat_map(|period| Replica::ALL.map(|replica| (period, replica)));
+    let is_theirs = |(period, replica): &(TimePeriod, Replica)| {
+        DescriptorId::of(&service, *period, *replica) == theirs.descriptor_id()
+    };
+    let (period, replica) = candidates.find(is_theirs).unwrap();
+    let ours = Draft::new(theirs.introduction_points().unwrap()).sign(&key, period, replica, time);
+    assert_eq!(
+        ours.unwrap().text().escape_ascii().to_string(),
+        text.escape_ascii().to_string()
+    );
 }
 
 /// Posts texts to directories and waits until all are answered.

@@ -1,11 +1,13 @@
 //! What real tor processes wrote is read, verified, and written again to the byte.
 
 use onionweave_desc::Error;
-use onionweave_desc::v2::{AgeVerdict, AuthorizationKind, Draft, IntroductionPoint};
+use onionweave_desc::v2::{AgeVerdict, AuthorizationKind, ClientKeys, Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 
-use crate::support::{BASIC, PLAIN, PLAIN_KEY, SECOND, STEALTH, completed, key, many_points, points, verify};
+use crate::support::{
+    BASIC, BASIC_KEY, PLAIN, PLAIN_KEY, SECOND, STEALTH, completed, key, many_points, points, position, sign, verify,
+};
 
 #[test]
 fn every_recording_verifies() {
@@ -71,6 +73,25 @@ fn signing_again_gives_the_same_bytes() {
         let signed = draft.sign(&key, period, Replica::ALL[1], time).unwrap();
         assert_eq!(signed.text(), completed(text));
         assert_eq!(verify(signed.text()), Ok(signed));
+    }
+}
+
+/// Also of those with encrypted points, which are drawn at random and so cannot be written again.
+#[test]
+fn every_signature_is_made_again() {
+    let clients = ClientKeys::parse(include_bytes!("../../testdata/stealth/client_keys")).unwrap();
+    let clients: Vec<ServiceKey> = clients.iter().map(|client| client.key().unwrap().clone()).collect();
+    let plain = key(PLAIN_KEY);
+    let table = [
+        (PLAIN, &plain),
+        (SECOND, &plain),
+        (BASIC, &key(BASIC_KEY)),
+        (STEALTH[0], &clients[0]),
+        (STEALTH[1], &clients[1]),
+    ];
+    for (text, key) in table {
+        let signature = position(b"-----BEGIN SIGNATURE", text);
+        assert_eq!(sign(text[..signature].to_vec(), key), completed(text));
     }
 }
 
