@@ -8,6 +8,8 @@ mod authorization;
 mod bad_input;
 #[path = "v2/cases.rs"]
 mod cases;
+#[path = "v2/client_cases.rs"]
+mod client_cases;
 #[path = "v2/client_files.rs"]
 mod client_files;
 #[path = "v2/properties.rs"]
