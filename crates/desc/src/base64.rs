@@ -2,7 +2,8 @@
 
 use data_encoding::BASE64;
 
-/// Bytes that fill one line of 64 characters.
+/// Characters of a full line, and the bytes that they stand for.
+const CHARACTERS_PER_LINE: usize = 64;
 const BYTES_PER_LINE: usize = 48;
 
 /// Decodes as `base64_decode` does (lib/encoding/binascii.c:396): white space counts for nothing, the first `=` ends the
@@ -10,10 +11,54 @@ const BYTES_PER_LINE: usize = 48;
 /// and for a last group of a single character.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let mut rest = text;
+    // Nearly every text is in lines of whole groups, so that what stands between two groups may be white space.
+    while let [first, after @ ..] = rest {
+        let before = rest.len();
+        if value(*first) == SPACE {
+            rest = after;
+            continue;
+        }
+        decode_blocks::<CHARACTERS_PER_LINE, BYTES_PER_LINE>(&mut rest, &mut out);
+        decode_blocks::<16, 12>(&mut rest, &mut out);
+        decode_blocks::<4, 3>(&mut rest, &mut out);
+        if rest.len() == before {
+            break;
+        }
+    }
+    decode_slowly(rest, &mut out)?;
+    Some(out)
+}
+
+/// Decodes blocks of `C` characters to `B` bytes, until one holds something other than values. One LF after each counts for nothing.
+fn decode_blocks<const C: usize, const B: usize>(rest: &mut &[u8], out: &mut Vec<u8>) {
+    let mut bytes = [0; B];
+    while let Some((characters, after)) = rest.split_first_chunk()
+        && decode_groups::<C, B>(characters, &mut bytes)
+    {
+        out.extend_from_slice(&bytes);
+        *rest = after.strip_prefix(b"\n").unwrap_or(after);
+    }
+}
+
+/// Decodes groups of four characters without anything between. `false` if there is anything else.
+fn decode_groups<const C: usize, const B: usize>(characters: &[u8; C], bytes: &mut [u8; B]) -> bool {
+    let mut all = 0;
+    for (&[a, b, c, d], bytes) in characters.as_chunks::<4>().0.iter().zip(bytes.as_chunks_mut::<3>().0) {
+        let (a, b, c, d) = (value(a), value(b), value(c), value(d));
+        all |= a | b | c | d;
+        *bytes = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+    }
+    // No character was a space, padding, or invalid.
+    all < SPACE
+}
+
+/// [`decode`] for any text, one character after the other.
+fn decode_slowly(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut group: u32 = 0;
     let mut filled = 0;
     for &character in text {
-        match VALUES[usize::from(character)] {
+        match value(character) {
             SPACE => {}
             PADDING => break,
             INVALID => return None,
@@ -21,8 +66,8 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
                 group = group << 6 | u32::from(value);
                 filled += 1;
                 if filled == 4 {
-                    let [_, a, b, c] = group.to_be_bytes();
-                    out.extend_from_slice(&[a, b, c]);
+                    let [_, bytes @ ..] = group.to_be_bytes();
+                    out.extend_from_slice(&bytes);
                     (group, filled) = (0, 0);
                 }
             }
@@ -34,9 +79,14 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
         3 => out.extend_from_slice(&[(group >> 10) as u8, (group >> 2) as u8]),
         _ => return None,
     }
-    Some(out)
+    Some(())
 }
 
+fn value(character: u8) -> u8 {
+    VALUES[usize::from(character)]
+}
+
+/// Each of these has a bit that no value has.
 const SPACE: u8 = 64;
 const PADDING: u8 = 65;
 const INVALID: u8 = 255;
@@ -71,6 +121,8 @@ pub(crate) fn encode_lines(bytes: &[u8], out: &mut String) {
 
 /// Appends a PEM object as `pem_encode` writes it (lib/encoding/pem.c:49).
 pub(crate) fn encode_object(label: &str, bytes: &[u8], out: &mut String) {
+    // Room for the characters, a LF for each line, and two labels.
+    out.reserve(bytes.len() / 3 * 4 + bytes.len() / BYTES_PER_LINE + 128);
     out.push_str("-----BEGIN ");
     out.push_str(label);
     out.push_str("-----\n");
@@ -116,6 +168,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lines_do_not_matter(text in "[A-Za-z0-9+/=\\- \n\r\t\x0b\x0c\u{80}]{0,300}|([A-Za-z0-9+/]{64}\n){0,3}[A-Za-z0-9+/]{0,70}[= \n]{0,3}.?") {
+            let mut slowly = Vec::new();
+            let slowly = decode_slowly(text.as_bytes(), &mut slowly).map(|()| slowly);
+            prop_assert_eq!(decode(text.as_bytes()), slowly);
+        }
+
         #[test]
         fn round_trip(bytes: Vec<u8>) {
             let mut text = String::new();

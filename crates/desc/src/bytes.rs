@@ -2,21 +2,18 @@
 
 /// Offset of the first `byte`.
 pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
-    text.iter().position(|found| *found == byte)
+    memchr::memchr(byte, text)
 }
 
-/// Offset of the first occurrence of `needle`, as `strstr` finds it.
+/// Offset of the first occurrence of `needle`, as `strstr` finds it. Quick if the first byte of `needle` is rare in `text`.
 pub(crate) fn find(needle: &[u8], text: &[u8]) -> Option<usize> {
     let (&first, _) = needle.split_first()?;
-    let mut start = 0;
-    loop {
-        let rest = text.get(start..)?;
-        start += find_byte(first, rest)?;
-        if text.get(start..)?.starts_with(needle) {
-            return Some(start);
-        }
-        start += 1;
-    }
+    memchr::memchr_iter(first, text).find(|start| text.get(*start..).is_some_and(|rest| rest.starts_with(needle)))
+}
+
+/// How many lines end in `text`.
+pub(crate) fn count_lines(text: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', text).count()
 }
 
 /// Splits at `middle`, or at the end if `middle` lies beyond it.

@@ -24,8 +24,21 @@ pub struct PublicParts<'a> {
 impl<'a> PublicParts<'a> {
     /// Reads `SEQUENCE { INTEGER, INTEGER }`.
     pub(crate) fn from_der(der: &'a [u8]) -> Option<Self> {
-        let [modulus, exponent] = read_integers(der)?;
-        Some(Self { modulus, exponent })
+        Self::from_usual_der(der).or_else(|| {
+            let [modulus, exponent] = read_integers(der)?;
+            Some(Self { modulus, exponent })
+        })
+    }
+
+    /// Reads what nearly every key is: 1024 bits, the exponent 65537, canonical DER. `None` for any other.
+    pub(crate) fn from_usual_der(der: &'a [u8]) -> Option<Self> {
+        let numbers = der.strip_prefix(b"\x30\x81\x89\x02\x81\x81\x00")?;
+        let modulus = numbers.strip_suffix(b"\x02\x03\x01\x00\x01")?;
+        let canonical = modulus.len() == MODULUS_BITS / 8 && bits(modulus) == MODULUS_BITS;
+        canonical.then_some(Self {
+            modulus,
+            exponent: &[1, 0, 1],
+        })
     }
 
     pub(crate) fn to_der(self) -> Vec<u8> {
@@ -281,6 +294,38 @@ mod tests {
     }
 
     #[test]
+    fn usual_keys_are_those_of_1024_bits_in_canonical_form() {
+        let usual = PublicParts {
+            modulus: &[0x80; 128],
+            exponent: &[1, 0, 1],
+        };
+        let der = usual.to_der();
+        assert_eq!(PublicParts::from_usual_der(&der), Some(usual));
+        let unusual = [
+            PublicParts {
+                exponent: &[1, 0, 3],
+                ..usual
+            }
+            .to_der(),
+            PublicParts {
+                modulus: &[0x80; 127],
+                ..usual
+            }
+            .to_der(),
+            PublicParts {
+                modulus: &[0x7f; 128],
+                ..usual
+            }
+            .to_der(),
+            [&der, [0].as_slice()].concat(),
+        ];
+        for der in unusual {
+            assert_eq!(PublicParts::from_usual_der(&der), None);
+            assert!(PublicParts::from_der(&der).is_some());
+        }
+    }
+
+    #[test]
     fn zero_has_no_bits() {
         let zeros = PublicParts::from_der(b"\x30\x05\x02\x01\x00\x02\x00").unwrap();
         assert_eq!(zeros.bits(), 0);
@@ -295,6 +340,19 @@ mod tests {
             let parts = PublicParts { modulus, exponent };
             let der = parts.to_der();
             prop_assert_eq!(PublicParts::from_der(&der), Some(parts));
+        }
+
+        #[test]
+        fn usual_keys_are_read_as_all_others(top in 0x80..=u8::MAX, place in 0..140_usize, byte: u8) {
+            let mut modulus = [7; 128];
+            modulus[0] = top;
+            let usual = PublicParts { modulus: &modulus, exponent: &[1, 0, 1] };
+            let mut der = usual.to_der();
+            der[place] = byte;
+            if let Some(parts) = PublicParts::from_usual_der(&der) {
+                prop_assert_eq!(read_integers(&der), Some([parts.modulus, parts.exponent]));
+                prop_assert_eq!(parts.to_der(), der);
+            }
         }
 
         #[test]

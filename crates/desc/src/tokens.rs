@@ -13,7 +13,7 @@
 //! and no known keyword takes two arguments.
 
 use crate::base64;
-use crate::bytes::{find, find_byte, split_at};
+use crate::bytes::{count_lines, find, find_byte, split_at};
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem, Malformed, Section};
 use crate::rsa::{PKCS1_LABEL, PrivateKey};
@@ -120,8 +120,8 @@ impl<'a, const N: usize> Items<'a, N> {
             text,
             rest: text,
         };
-        if text.contains(&0) {
-            return Err(reader.error(find_byte(0, text).unwrap_or(0), Malformed::Nul));
+        if let Some(offset) = find_byte(0, text) {
+            return Err(reader.error(offset, Malformed::Nul));
         }
         let mut items = [const { None }; N];
         let mut count = 0;
@@ -339,7 +339,7 @@ impl<'a> Reader<'a> {
 
     fn error(&self, offset: usize, problem: Malformed) -> Error {
         let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + count_lines(before);
         Error::Malformed {
             section: self.section,
             line,

@@ -255,6 +255,54 @@ fn numbers_that_do_not_fit_together_are_no_private_key() {
     }
 }
 
+/// A machine that computes wrongly, which every back end must notice by itself.
+#[derive(Clone)]
+struct Faulty;
+
+impl Backend for Faulty {
+    type Key = ();
+
+    fn load(&self, _: &PrivateKey) -> Result<(), KeyProblem> {
+        Ok(())
+    }
+
+    fn sign((): &(), _: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
+        None
+    }
+
+    fn recover(&self, _: PublicParts<'_>, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn faults_give_no_signature() {
+    let key = service_key(PLAIN.1, &Faulty).unwrap();
+    assert_eq!(key.sign_digest(&[7; 20]), Err(Error::SigningFailed));
+}
+
+/// The same key twice, then others: a key that is kept ready must not answer for another.
+#[test]
+fn keys_that_take_turns_are_not_confused() {
+    let signed: Vec<_> = KEYS
+        .iter()
+        .map(|(_, pem)| {
+            let key = service_key(pem, &RustCrypto).unwrap();
+            let signature = key.sign_digest(&[7; 20]).unwrap();
+            (key.public_key().clone(), signature)
+        })
+        .collect();
+    for (key, _) in &signed {
+        for (other, signature) in &signed {
+            let found = recover(key.parts(), signature);
+            assert_eq!(found == Some(vec![7; 20]), key == other);
+        }
+        // The same modulus, another exponent.
+        let key = public(&BigUint::from_bytes_be(key.parts().modulus()), &1_u8.into());
+        assert_eq!(recover(key.parts(), &padded(&[7; 20])), Some(vec![7; 20]));
+    }
+}
+
 #[test]
 fn debug_shows_no_number() {
     assert_eq!(format!("{:?}", private(PLAIN.1)), "PrivateKey { .. }");

@@ -1,8 +1,10 @@
 //! The back end of the system's OpenSSL, which is the one that Tor itself uses.
 
+use std::cell::Cell;
+
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
-use openssl::pkey::Private;
+use openssl::pkey::{Private, Public};
 use openssl::rsa::{Padding, Rsa};
 
 use super::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN};
@@ -64,12 +66,47 @@ impl Backend for OpenSsl {
         if signature.len() > key.modulus().len() {
             return None;
         }
+        let key = ReadyKey::take(key)?;
+        let mut payload = vec![0; key.rsa.size() as usize];
+        let length = key.rsa.public_decrypt(signature, &mut payload, Padding::PKCS1);
+        key.put_back();
+        payload.truncate(length.ok()?);
+        Some(payload)
+    }
+}
+
+thread_local! {
+    /// The public key that this thread used last. Who reads descriptors often reads many of one service, and what OpenSSL computes for a
+    /// key at its first use takes as long as that use itself.
+    static LAST: Cell<Option<ReadyKey>> = const { Cell::new(None) };
+}
+
+/// A public key with what OpenSSL has computed for it.
+struct ReadyKey {
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+    rsa: Rsa<Public>,
+}
+
+impl ReadyKey {
+    /// The last key if it has these numbers, or else a new one. A thread that is ending has no last key.
+    fn take(key: PublicParts<'_>) -> Option<Self> {
+        let last = LAST.try_with(Cell::take).ok().flatten();
+        last.filter(|last| last.modulus == key.modulus() && last.exponent == key.exponent())
+            .or_else(|| Self::new(key))
+    }
+
+    fn new(key: PublicParts<'_>) -> Option<Self> {
         let modulus = BigNum::from_slice(key.modulus()).ok()?;
         let exponent = BigNum::from_slice(key.exponent()).ok()?;
-        let rsa = Rsa::from_public_components(modulus, exponent).ok()?;
-        let mut payload = vec![0; rsa.size() as usize];
-        let length = rsa.public_decrypt(signature, &mut payload, Padding::PKCS1).ok()?;
-        payload.truncate(length);
-        Some(payload)
+        Some(Self {
+            modulus: key.modulus().to_vec(),
+            exponent: key.exponent().to_vec(),
+            rsa: Rsa::from_public_components(modulus, exponent).ok()?,
+        })
+    }
+
+    fn put_back(self) {
+        let _ = LAST.try_with(|last| last.set(Some(self)));
     }
 }

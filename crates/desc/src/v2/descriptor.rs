@@ -1,15 +1,17 @@
 //! Reading descriptors: first parsed, then verified.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use memchr::memmem::Finder;
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{AuthorizationKind, DescriptorCookie, DescriptorId, SecretIdPart, ServiceId};
 use sha1::{Digest, Sha1};
 
 use super::authorization::block;
 use super::{IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, PublicKey};
-use crate::bytes::{find, find_byte, is_c_space, parse_number, split_at};
+use crate::bytes::{find_byte, is_c_space, parse_number, split_at};
 use crate::error::{Error, Section};
 use crate::rsa::{Backend, RustCrypto};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
@@ -17,9 +19,9 @@ use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 /// Every descriptor begins with this, up to the last byte (rendparse.c:97).
 pub(super) const START: &[u8] = b"rendezvous-service-descriptor ";
 /// Where the next descriptor begins (rendparse.c:109).
-const NEXT: &[u8] = b"\nrendezvous-service-descriptor ";
+static NEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nrendezvous-service-descriptor "));
 /// What is signed ends with the first line that begins like this (rendparse.c:104).
-const SIGNATURE_LINE: &[u8] = b"\nsignature";
+static SIGNATURE_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nsignature"));
 
 /// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor asks for besides (rendparse.c:134).
 static RULES: [Rule; 8] = [
@@ -102,7 +104,7 @@ impl UnverifiedDescriptor {
         if !visible.starts_with(START) {
             return Err(Error::NotADescriptor);
         }
-        let end = find(NEXT, visible).map_or(visible.len(), |newline| newline + 1);
+        let end = NEXT.find(visible).map_or(visible.len(), |newline| newline + 1);
         if end > MAX_DESCRIPTOR_LEN {
             return Err(Error::TooLong {
                 size: end,
@@ -223,16 +225,16 @@ impl fmt::Debug for UnverifiedDescriptor {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Descriptor {
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
     /// What is signed: `text[..signed_len]`. `signed_len <= text.len()`.
-    signed_len: usize,
-    descriptor_id: DescriptorId,
-    public_key: PublicKey,
-    secret_id_part: SecretIdPart,
-    publication_time: UnixTime,
-    protocol_versions: Vec<u8>,
+    pub(super) signed_len: usize,
+    pub(super) descriptor_id: DescriptorId,
+    pub(super) public_key: PublicKey,
+    pub(super) secret_id_part: SecretIdPart,
+    pub(super) publication_time: UnixTime,
+    pub(super) protocol_versions: Vec<u8>,
     /// The decoded object, which may be encrypted.
-    introduction_points: Option<Vec<u8>>,
+    pub(super) introduction_points: Option<Vec<u8>>,
 }
 
 impl Descriptor {
@@ -394,7 +396,7 @@ pub(super) fn visible(text: &[u8]) -> &[u8] {
 /// The length of what is signed: all through the end of the first line that begins with `signature`, whatever follows on it
 /// (`router_get_hash_impl_helper`, feature/dirparse/sigcommon.c:27). `None` if there is no such line, or no LF after it.
 fn signed_len(text: &[u8]) -> Option<usize> {
-    let keyword = START.len() + find(SIGNATURE_LINE, text.get(START.len()..)?)? + SIGNATURE_LINE.len();
+    let keyword = START.len() + SIGNATURE_LINE.find(text.get(START.len()..)?)? + SIGNATURE_LINE.needle().len();
     Some(keyword + find_byte(b'\n', text.get(keyword..)?)? + 1)
 }
 

@@ -8,9 +8,7 @@ use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use sha1::{Digest, Sha1};
 
 use super::authorization::Authorization;
-use super::{
-    Descriptor, IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, ServiceKey, UnverifiedDescriptor,
-};
+use super::{Descriptor, IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_POINTS, ServiceKey};
 use crate::base64;
 use crate::error::Error;
 
@@ -146,11 +144,27 @@ impl Draft {
         }
         base64::encode_object("MESSAGE", &points, &mut text);
         text.push_str("signature\n");
-        let signature = key.sign_digest(&Sha1::digest(text.as_bytes()).into())?;
+        let signed_len = text.len();
+        // C Tor reads and verifies what it wrote before it publishes it (rendcommon.c:678). Here nothing is read again: every back end
+        // checks a signature before it lets go of it.
+        let signature = key.sign_digest(&Sha1::digest(&text).into())?;
         base64::encode_object("SIGNATURE", &signature, &mut text);
-
-        // C Tor too reads what it wrote before it publishes it (rendcommon.c:678).
-        key.verify(UnverifiedDescriptor::parse(text.as_bytes())?)
+        if text.len() > MAX_DESCRIPTOR_LEN {
+            return Err(Error::TooLong {
+                size: text.len(),
+                limit: MAX_DESCRIPTOR_LEN,
+            });
+        }
+        Ok(Descriptor {
+            text: text.into_bytes(),
+            signed_len,
+            descriptor_id,
+            public_key: key.public_key().clone(),
+            secret_id_part,
+            publication_time,
+            protocol_versions: self.protocol_versions.clone(),
+            introduction_points: Some(points),
+        })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -172,7 +186,7 @@ impl Draft {
         if let Some(authorization) = &self.authorization {
             authorization.check()?;
         }
-        // Before memory is set aside for them; parsing checks the exact size.
+        // Before memory is set aside for them; the exact size is checked in the end.
         if self.trailing_blank_lines > MAX_DESCRIPTOR_LEN {
             return Err(Error::TooLong {
                 size: self.trailing_blank_lines,

@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::LazyLock;
 
 use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
+use memchr::memmem::Finder;
 use onionweave_ring::Fingerprint;
 
 use super::{MAX_INTRODUCTION_POINTS, PublicKey};
-use crate::bytes::{find, parse_number, split_at};
+use crate::bytes::{count_lines, parse_number, split_at};
 use crate::error::{Error, KeyProblem, Malformed, Section};
 use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
 /// Every introduction point begins with this, up to the last byte.
 pub(crate) const START: &[u8] = b"introduction-point ";
+
+/// Where the next one begins.
+static NEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nintroduction-point "));
 
 /// `ipo_token_table` (rendparse.c:41).
 static RULES: [Rule; 5] = [
@@ -85,10 +90,10 @@ impl IntroductionPoint {
         let mut points = Vec::new();
         let mut rest = text;
         while rest.starts_with(START) {
-            let end = find(b"\nintroduction-point ", rest).map_or(rest.len(), |newline| newline + 1);
+            let end = NEXT.find(rest).map_or(rest.len(), |newline| newline + 1);
             let (point, after) = split_at(rest, end);
-            let lines_before = count_lines(text) - count_lines(rest);
-            points.push(Self::parse(point).map_err(|error| error.lines_later(lines_before))?);
+            let lines_before = || count_lines(split_at(text, text.len() - rest.len()).0);
+            points.push(Self::parse(point).map_err(|error| error.lines_later(lines_before()))?);
             rest = after;
         }
         match points.len() {
@@ -179,14 +184,13 @@ impl fmt::Display for IntroductionPoint {
 
 /// `base32_decode` of the first 32 characters (rendparse.c:436): either case, and whatever follows them is not looked at.
 fn parse_identity(argument: &[u8]) -> Option<Fingerprint> {
-    let digest = BASE32_NOPAD_NOCASE.decode(argument.get(..IDENTITY_LEN)?).ok()?;
-    <[u8; 20]>::try_from(digest).ok().map(Fingerprint::from)
+    let mut digest = [0; 20];
+    BASE32_NOPAD_NOCASE
+        .decode_mut(argument.get(..IDENTITY_LEN)?, &mut digest)
+        .ok()?;
+    Some(digest.into())
 }
 
 fn parse_utf8<T: std::str::FromStr>(argument: &[u8]) -> Option<T> {
     std::str::from_utf8(argument).ok()?.parse().ok()
-}
-
-fn count_lines(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count()
 }

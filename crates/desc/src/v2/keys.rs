@@ -30,6 +30,9 @@ impl PublicKey {
     /// # Errors
     /// [`Error::PublicKey`] if it cannot be decoded or the modulus does not have 1024 bits.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
+        if PublicParts::from_usual_der(der).is_some() {
+            return Ok(Self { der: der.into() });
+        }
         let parts = PublicParts::from_der(der).ok_or(Error::PublicKey(KeyProblem::Damaged))?;
         match parts.bits() {
             MODULUS_BITS => Ok(Self {

@@ -439,6 +439,7 @@ proptest! {
         };
         let draft = Draft::new(many_points(count)).authorization(authorization);
         let descriptor = signed(&draft).unwrap();
+        prop_assert_eq!(verify(descriptor.text()), Ok(descriptor.clone()));
         prop_assert_eq!(descriptor.authorization(), Some(kind));
         for cookie in &cookies {
             prop_assert_eq!(descriptor.introduction_points_for(cookie), Ok(many_points(count)));
