@@ -51,8 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Instructions::build(&workspace)?.accept(&workspace);
     }
     if args.check {
-        let operations = Instructions::build(&workspace)?.check(&workspace)?;
-        println!("{operations} operations take about as many instructions as were accepted");
+        println!("{}", Instructions::build(&workspace)?.check(&workspace)?);
         return Ok(());
     }
     let figures = measure(&workspace, args)?;
@@ -99,11 +98,12 @@ fn measure(workspace: &Workspace, args: &Args) -> anyhow::Result<Figures> {
         memory: figures::memory(workspace)?,
         machine: Machine::look()?,
     };
+    let names = table::names();
     for round in 1..=args.rounds {
         println!("round {round} of {}", args.rounds);
         figures
             .ours
-            .push(Ours::measure(&benches, &core, &folder, args.rehearse)?);
+            .push(Ours::measure(&benches, &names, &core, &folder, args.rehearse)?);
         figures
             .peers
             .push(peers.measure(workspace, &core, &ns_all, args.rehearse)?);

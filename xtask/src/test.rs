@@ -150,9 +150,9 @@ impl Tools {
 /// That nothing has become slower by more than a fifth. Times are never judged: they depend on what else the machine does.
 fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instructions>, report: &mut Report) {
     report.step("instructions that operations take", |tally| {
-        let operations = instructions?.check(workspace)?;
+        let remark = instructions?.check(workspace)?;
         tally.passed += 1;
-        tally.remark(format!("{operations} operations"));
+        tally.remark(remark);
         Ok(())
     });
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::compiler;
@@ -44,38 +44,11 @@ impl Instructions {
         Ok(Self { runner })
     }
 
-    /// Fails if an operation takes a fifth more instructions than were accepted; how many operations were counted.
-    pub(crate) fn check(&self, workspace: &Workspace) -> anyhow::Result<usize> {
+    /// Fails if an operation takes a fifth more instructions than were accepted; otherwise, what there is to say.
+    pub(crate) fn check(&self, workspace: &Workspace) -> anyhow::Result<String> {
         let accepted = fs::read_to_string(workspace.root.join(ACCEPTED)).with_context(|| format!("read {ACCEPTED}"))?;
         let accepted: Accepted = toml::from_str(&accepted).with_context(|| format!("{ACCEPTED} is not understood"))?;
-        let counts = self.count(workspace)?;
-        let mut faults = Vec::new();
-        for count in &counts {
-            let Count {
-                name,
-                instructions,
-                within_limit,
-            } = count;
-            match accepted.instructions.get(name) {
-                _ if *within_limit => {}
-                Some(before) => faults.push(format!("{name}: {instructions} instructions instead of {before}")),
-                None => faults.push(format!("{name}: {instructions} instructions, and none were accepted")),
-            }
-        }
-        let gone = accepted
-            .instructions
-            .keys()
-            .filter(|name| counts.iter().all(|count| count.name != **name));
-        faults.extend(gone.map(|name| format!("{name}: was accepted, and is counted no more")));
-        if !faults.is_empty() {
-            bail!(
-                "{}\nAccepted with {}, counted with {}. What is right is accepted with `cargo xtask bench --accept`.",
-                faults.join("\n"),
-                accepted.compiler,
-                compiler()?
-            );
-        }
-        Ok(counts.len())
+        accepted.judge(&self.count(workspace)?, &compiler()?)
     }
 
     /// Writes the present counts into the table of those that were accepted.
@@ -112,6 +85,48 @@ impl Instructions {
             bail!("`{}` ended with {}:\n{complaint}", setup::words(&bench), output.status);
         }
         Ok(counts)
+    }
+}
+
+impl Accepted {
+    /// Holds what was counted against this. The limit itself is the bench's.
+    fn judge(&self, counts: &[Count], compiler: &str) -> anyhow::Result<String> {
+        let mut faults = Vec::new();
+        let mut gains = Vec::new();
+        for Count {
+            name,
+            instructions,
+            within_limit,
+        } in counts
+        {
+            match self.instructions.get(name) {
+                Some(before) if !within_limit => {
+                    faults.push(format!("{name}: {instructions} instructions instead of {before}"))
+                }
+                None => faults.push(format!("{name}: {instructions} instructions, and none were accepted")),
+                Some(before) if instructions * 5 < before * 4 => gains.push(name.as_str()),
+                Some(_) => {}
+            }
+        }
+        let gone = self
+            .instructions
+            .keys()
+            .filter(|name| counts.iter().all(|count| count.name != **name));
+        faults.extend(gone.map(|name| format!("{name}: was accepted, and is counted no more")));
+        ensure!(
+            faults.is_empty(),
+            "{}\nAccepted with {}, counted with {compiler}. What is right is accepted with `cargo xtask bench --accept`.",
+            faults.join("\n"),
+            self.compiler
+        );
+        let operations = format!("{} operations", counts.len());
+        if gains.is_empty() {
+            return Ok(operations);
+        }
+        let gains = gains.join(", ");
+        Ok(format!(
+            "{operations}; `cargo xtask bench --accept` would keep what was gained with {gains}"
+        ))
     }
 }
 
@@ -165,5 +180,54 @@ impl Count {
             instructions: total.metrics.instructions.values.new,
             within_limit: total.regressions.is_empty(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_is_understood() {
+        let line = |regressions| {
+            let total = format!(r#"{{"metrics":{{"Ir":{{"values":{{"new":1201,"old":7}}}}}}{regressions}}}"#);
+            format!(
+                r#"{{"function_name":"parse","group":"all","profiles":[{{"data":{{"parts":[],"total":{total}}}}}]}}"#
+            )
+        };
+        let read = Count::read(&line("")).unwrap();
+        assert_eq!(read, count("parse", 1201, true));
+        let read = Count::read(&line(r#","regressions":[{"Hard":{"limit":1200,"new":1201}}]"#)).unwrap();
+        assert_eq!(read, count("parse", 1201, false));
+        assert_eq!(Count::read("Gungraun result: Ok."), None);
+    }
+
+    #[test]
+    fn what_takes_more_or_was_never_accepted_fails() {
+        let accepted = Accepted {
+            compiler: "rustc 1".into(),
+            instructions: BTreeMap::from([("parse".into(), 1000), ("sign".into(), 1000)]),
+        };
+        let judge = |counts: &[Count]| accepted.judge(counts, "rustc 2").map_err(|error| error.to_string());
+        let [parse, sign] = [count("parse", 1200, true), count("sign", 800, true)];
+        assert_eq!(judge(&[parse, sign]).unwrap(), "2 operations");
+
+        let [parse, sign] = [count("parse", 1000, true), count("sign", 799, true)];
+        assert!(judge(&[parse, sign]).unwrap().ends_with("gained with sign"));
+
+        let faults = judge(&[count("parse", 1201, false), count("verify", 1, false)]).unwrap_err();
+        let lines: Vec<&str> = faults.lines().collect();
+        assert_eq!(lines[0], "parse: 1201 instructions instead of 1000");
+        assert_eq!(lines[1], "verify: 1 instructions, and none were accepted");
+        assert_eq!(lines[2], "sign: was accepted, and is counted no more");
+        assert!(lines[3].starts_with("Accepted with rustc 1, counted with rustc 2."));
+    }
+
+    fn count(name: &str, instructions: u64, within_limit: bool) -> Count {
+        Count {
+            name: name.into(),
+            instructions,
+            within_limit,
+        }
     }
 }

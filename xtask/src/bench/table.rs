@@ -104,6 +104,14 @@ const WORK: [Work; 8] = [
 /// What only the bench `memory` does, and its name there.
 const MEMORY_ALONE: [(&str, &str); 1] = [("ring of a million directories", "ring of a million")];
 
+/// The names under which Criterion measures what is in the tables.
+pub(super) fn names() -> Vec<&'static str> {
+    WORK.iter()
+        .flat_map(|work| [Some(work.ours), work.openssl])
+        .flatten()
+        .collect()
+}
+
 /// All tables, with what they were measured on.
 pub(super) fn render(figures: &Figures) -> anyhow::Result<String> {
     let versions = &figures.peers.first().context("no round was measured")?.versions;
