@@ -244,6 +244,8 @@ pub(super) fn replace(text: &str, figures: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::figures::{Cost, Ours};
+    use super::super::{OpenSsl, peers};
     use super::*;
 
     #[test]
@@ -258,6 +260,54 @@ mod tests {
             [0, 9_999, 10_001, 20_000_000].map(size),
             ["0 B", "9999 B", "11 kB", "20 MB"]
         );
+    }
+
+    #[test]
+    fn rounds_become_tables() {
+        let round = |seconds: f64| Ours(names().into_iter().map(|name| (name.to_owned(), seconds)).collect());
+        let work = || WORK.iter().map(|work| work.peers.to_owned());
+        let peers = || peers::Figures {
+            versions: BTreeMap::from([("stem".to_owned(), "1.8.2".to_owned())]),
+            seconds: work().map(|name| (name, 300e-6)).collect(),
+            peak: work().map(|name| (name, 12_345)).collect(),
+        };
+        let memory = WORK.iter().filter_map(|work| work.memory);
+        let memory = memory.chain(MEMORY_ALONE.map(|(_, memory)| memory));
+        let cost = |name: &str| {
+            let cost = Cost {
+                allocations: 3,
+                bytes: 4000,
+                peak: 20_000,
+            };
+            (name.to_owned(), cost)
+        };
+        let openssl = |verify| OpenSsl { sign: 70e-6, verify };
+        let mut figures = Figures {
+            ours: vec![round(30e-6), round(90e-6), round(40e-6)],
+            peers: vec![peers(), peers(), peers()],
+            openssl: vec![openssl(4e-6), openssl(5e-6), openssl(9e-6)],
+            memory: memory.map(cost).collect(),
+            machine: Machine {
+                processor: "Some Processor".into(),
+                cores: 2,
+                compiler: "rustc 1".into(),
+                openssl: "OpenSSL 3".into(),
+            },
+        };
+        let text = render(&figures).unwrap();
+        for line in [
+            "| parse and verify a descriptor with three points | 300 µs | 40 µs | 48 µs | 7.5 × | 40 µs | 10 µs | 7.5 × |",
+            "| directories of both replicas among 7 000 | 300 µs | 40 µs | 1.0 µs | 7.5 × |  |  |  |",
+            "| ring from the `ns/all` of 6 400 relays | 3 | 4000 B | 20 kB | 13 kB |",
+            "| ring of a million directories | 3 | 4000 B | 20 kB |  |",
+            "`openssl speed rsa1024` in the same run: 5.0 µs for a verification, 70 µs for a signature.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
+        }
+        assert!(text.ends_with("(Some Processor), with rustc 1, OpenSSL 3, stem 1.8.2; medians of 3 rounds."));
+
+        figures.ours.iter_mut().for_each(|round| round.0.clear());
+        assert!(render(&figures).unwrap_err().to_string().ends_with("was not measured"));
     }
 
     #[test]
