@@ -9,10 +9,12 @@ mod work;
 use std::collections::BTreeMap;
 
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use onionweave::desc::rsa::RustCrypto;
 use onionweave::desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
 use onionweave::ring::HashRing;
 use serde::Deserialize;
-use work::{Asker, Service};
+use work::descriptors::{self, Service};
+use work::ring::{self, Asker};
 
 /// What an operation may take, in hundredths of what was accepted.
 const LIMIT: u64 = 120;
@@ -33,30 +35,30 @@ fn limit(operation: &str) -> LibraryBenchmarkConfig {
 
 #[library_benchmark(config = limit("parse"))]
 fn parse() -> UnverifiedDescriptor {
-    work::parse()
+    descriptors::parse()
 }
 
 #[library_benchmark(config = limit("introduction_points"))]
-#[bench::three(work::parse_and_verify())]
+#[bench::three(descriptors::parse_and_verify(&RustCrypto))]
 fn introduction_points(descriptor: Descriptor) -> (Descriptor, Vec<IntroductionPoint>) {
-    let points = work::introduction_points(&descriptor);
+    let points = descriptors::introduction_points(&descriptor);
     (descriptor, points)
 }
 
 #[library_benchmark(config = limit("parse_and_verify"))]
 fn parse_and_verify() -> Descriptor {
-    work::parse_and_verify()
+    descriptors::parse_and_verify(&RustCrypto)
 }
 
 #[library_benchmark(config = limit("sign"))]
-#[bench::ten(Service::new())]
+#[bench::ten(Service::new(&RustCrypto))]
 fn sign(service: Service) -> (Service, Descriptor) {
     let signed = service.sign();
     (service, signed)
 }
 
 #[library_benchmark(config = limit("sign_six"))]
-#[bench::ten(Service::new())]
+#[bench::ten(Service::new(&RustCrypto))]
 fn sign_six(service: Service) -> (Service, [Descriptor; 6]) {
     let signed = service.sign_six();
     (service, signed)
@@ -72,7 +74,7 @@ fn responsible(asker: Asker) -> (Asker, usize) {
 #[library_benchmark(config = limit("ring_of_ns_all"))]
 #[bench::network(inputs::ns_all())]
 fn ring_of_ns_all(ns_all: String) -> (String, HashRing) {
-    let ring = work::ring_of(&ns_all);
+    let ring = ring::ring_of(&ns_all);
     (ns_all, ring)
 }
 

@@ -13,9 +13,11 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use allocation_counter::measure;
+use onionweave::desc::rsa::RustCrypto;
 use onionweave::ring::HashRing;
 use serde::Serialize;
-use work::{Asker, Service};
+use work::descriptors::{self, Service};
+use work::ring::{self, Asker};
 
 /// The directories of a ring that no network has.
 const MILLION: u32 = 1_000_000;
@@ -29,8 +31,8 @@ struct Cost {
 }
 
 fn main() {
-    let verified = work::parse_and_verify();
-    let service = Service::new();
+    let verified = descriptors::parse_and_verify(&RustCrypto);
+    let service = Service::new(&RustCrypto);
     let asker = Asker::new();
     let ns_all = inputs::ns_all();
     let million: Vec<_> = (0..MILLION)
@@ -38,13 +40,16 @@ fn main() {
         .collect();
 
     let costs = BTreeMap::from([
-        ("parse", cost(work::parse)),
-        ("introduction points", cost(|| work::introduction_points(&verified))),
-        ("verify", cost(work::parse_and_verify)),
+        ("parse", cost(descriptors::parse)),
+        (
+            "introduction points",
+            cost(|| descriptors::introduction_points(&verified)),
+        ),
+        ("verify", cost(|| descriptors::parse_and_verify(&RustCrypto))),
         ("sign", cost(|| service.sign())),
         ("six", cost(|| service.sign_six())),
         ("directories", cost(|| asker.responsible())),
-        ("ring", cost(|| work::ring_of(&ns_all))),
+        ("ring", cost(|| ring::ring_of(&ns_all))),
         (
             "ring of a million",
             cost(|| million.iter().copied().collect::<HashRing>()),
