@@ -248,28 +248,20 @@ pub(crate) fn leisurely(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a command to its end; its output is seen if it fails.
+/// Runs a command to its end; what it says is seen if it fails.
 pub(crate) fn run_unseen(command: &mut Command) -> anyhow::Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a command to its end, for what it prints. Its complaints are seen if it fails.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("`{}` does not start", words(command)))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` ended with {}:\n{said}", words(command), output.status);
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` ended with {}:\n{complaints}", words(command), output.status);
     }
-    Ok(())
-}
-
-/// Runs a command to its end; what it says. Its complaints are seen.
-pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| format!("`{}` does not start", words(command)))?;
-    ensure!(
-        output.status.success(),
-        "`{}` ended with {}",
-        words(command),
-        output.status
-    );
-    String::from_utf8(output.stdout).with_context(|| format!("what `{}` says is no text", words(command)))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A command as one would type it.
