@@ -1,4 +1,4 @@
-//! The four examples as a stranger uses them: as programs, with files.
+//! The examples as a stranger uses them: as programs, with files.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ mod programs;
 
 use programs::{PROGRAMS, root};
 
-const EXAMPLES: [&str; 4] = ["assign", "descriptor", "publisher", "ring"];
+const EXAMPLES: [&str; 5] = ["assign", "descriptor", "publisher", "ring", "ring_anatomy"];
 
 /// A service that tor 0.4.5.9 made and published, and what its descriptor says.
 const SERVICE: &str = "rf75jzdtba4wnd6v";
@@ -456,6 +456,101 @@ fn bad_relays_services_and_times_are_refused() {
             words.contains("private_key") && words.contains("ermissions"),
             "{mode:o}: {words}"
         );
+    }
+}
+
+// The ring's anatomy.
+
+#[test]
+fn the_anatomy_of_a_recorded_ring() {
+    let folder = Folder::new();
+    let (svg, csv) = (folder.path("ring.svg"), folder.path("ring.csv"));
+    let relays = ring_data("ns_all.txt");
+    let mut arguments: Vec<&OsStr> = ["--service", SERVICE, "--at", PUBLISHED].map(OsStr::new).to_vec();
+    arguments.extend(["--relays".as_ref(), relays.as_os_str()]);
+    arguments.extend(["--relay", "CB4D7EE4A7DBC9FD8D7DB3E8C4BD0A5AF49D4DD4"].map(OsStr::new));
+    arguments.extend(["--svg".as_ref(), svg.as_os_str(), "--csv".as_ref(), csv.as_os_str()]);
+    let words = succeed("ring_anatomy", arguments);
+    for shown in [
+        "ring of 18 directories",
+        "0 of 1 given are on the ring",
+        SERVICE,
+        "time period 20780",
+    ] {
+        assert!(words.contains(shown), "{words}");
+    }
+    // The directories are those that the other example finds.
+    let json = json(&succeed("ring", ring(&relays, SERVICE, PUBLISHED)));
+    for replica in json["replicas"].as_array().unwrap() {
+        for (place, directory) in (1..).zip(replica["directories"].as_array().unwrap()) {
+            let slot = format!(
+                "replica {}, {place}: {}",
+                replica["replica"],
+                directory.as_str().unwrap()
+            );
+            assert!(words.contains(&slot), "{slot} in {words}");
+        }
+    }
+
+    let csv = fs::read_to_string(csv).unwrap();
+    let (header, lines) = csv.split_once('\n').unwrap();
+    assert_eq!(header, "fingerprint,gap,responsibility");
+    assert_eq!(lines.lines().count(), 18);
+    for (column, expected) in [(1, 1.0), (2, 3.0)] {
+        let values = lines
+            .lines()
+            .map(|line| line.split(',').nth(column).unwrap().parse::<f64>().unwrap());
+        assert!((values.sum::<f64>() - expected).abs() < 1e-9, "{csv}");
+    }
+
+    let svg = fs::read_to_string(svg).unwrap();
+    for text in ["Gaps between neighbours", "in percent", SERVICE, "replica 1, place 3"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    // One for each slot, and one in the legend.
+    assert_eq!(svg.matches("<circle").count(), 7);
+}
+
+#[test]
+fn the_picture_of_the_documentation_can_be_drawn_again() {
+    let folder = Folder::new();
+    let svg = folder.path("ring.svg");
+    let mut arguments: Vec<&OsStr> =
+        "--synthetic 6400 --seed 1 --service rf75jzdtba4wnd6v --at 2026-11-22T12:07:50Z --svg"
+            .split(' ')
+            .map(OsStr::new)
+            .collect();
+    arguments.push(svg.as_os_str());
+    succeed("ring_anatomy", arguments);
+    let committed = fs::read_to_string(root().join("docs/ring_anatomy.svg")).unwrap();
+    assert!(
+        fs::read_to_string(svg).unwrap() == committed,
+        "docs/ring_anatomy.svg is out of date"
+    );
+}
+
+#[test]
+fn bad_arguments_of_the_anatomy_are_refused() {
+    let folder = Folder::new();
+    let document = fs::read_to_string(ring_data("ns_all.txt")).unwrap();
+    let without = folder.file("without", document.replace(" HSDir", "").as_bytes());
+    let (without, nowhere) = (without.to_str().unwrap(), folder.path("no/folder/ring.svg"));
+    let nowhere = nowhere.to_str().unwrap();
+    for (arguments, reason) in [
+        (&[][..], "--relays"),
+        (&["--relays", "/nonexistent/relays"], "No such file"),
+        (&["--relays", without], "no relay has the HSDir flag"),
+        (&["--relays", without, "--synthetic", "7"], "cannot be used with"),
+        (&["--relays", without, "--seed", "7"], "--seed"),
+        (&["--synthetic", "0"], "0 is not in 1..=1000000"),
+        (&["--synthetic", "7", "--service", SERVICE], "--at"),
+        (&["--synthetic", "7", "--at", PUBLISHED], "--service"),
+        (&["--synthetic", "7", "--relay", "ABC"], "takes 40 characters, found 3"),
+        (&["--synthetic", "7", "--svg", nowhere], "No such file"),
+        (&["--synthetic", "7", "--csv", nowhere], "No such file"),
+    ] {
+        let words = refuse("ring_anatomy", arguments);
+        assert!(words.contains(reason), "{arguments:?}: {words}");
     }
 }
 
