@@ -5,42 +5,128 @@ use core::str::FromStr;
 
 use data_encoding::BASE64_NOPAD;
 
-use crate::relays::{Form, Relay, RelayList};
+use crate::relays::{Form, Microdescriptors, Relay, RelayList};
 use crate::v2::{ClientCookie, DescriptorCookie, DescriptorId, SecretIdPart, ServiceId};
 use crate::{Error, Fingerprint, UnixTime};
 
-/// Reads `data` as a document of whichever form it looks like, and of each form.
+/// Reads `data` as router statuses.
 ///
 /// # Panics
-/// If detection and the function for the form disagree, if a list is empty or longer than the document has lines, or if
-/// its relays, written as router statuses, read as others.
-pub fn relays(data: &[u8]) {
+/// If a plain reader finds other relays or none; if the relays, written as router statuses, read as others.
+pub fn ns_all(data: &[u8]) {
     let Ok(document) = core::str::from_utf8(data) else {
         return;
     };
-    let by_form = [
-        (Form::RouterStatuses, RelayList::from_ns_all(document)),
-        (Form::PlainConsensus, RelayList::from_consensus(document)),
-        (Form::MicrodescConsensus, RelayList::from_microdesc_consensus(document)),
-    ];
+    let list = RelayList::from_ns_all(document);
+    let found = list.as_ref().map(|list| list.relays().iter().map(facts).collect());
+    assert_eq!(found.ok(), read_plainly(document));
+    check_list(Form::RouterStatuses, document, list);
+}
+
+/// Reads `data` as a consensus, plain and microdesc.
+///
+/// # Panics
+/// If it is both; if the relays, written as router statuses, read as others.
+pub fn consensus(data: &[u8]) {
+    let Ok(document) = core::str::from_utf8(data) else {
+        return;
+    };
+    let plain = RelayList::from_consensus(document);
+    let microdesc = RelayList::from_microdesc_consensus(document);
+    assert!(plain.is_err() || microdesc.is_err());
+    check_list(Form::PlainConsensus, document, plain);
+    check_list(Form::MicrodescConsensus, document, microdesc);
+}
+
+/// Reads `data` as microdescriptors.
+///
+/// # Panics
+/// If other line ends, or the same text once more, make a difference; if there are more than the text has lines for.
+pub fn microdescriptors(data: &[u8]) {
+    let Ok(document) = core::str::from_utf8(data) else {
+        return;
+    };
+    let read = match Microdescriptors::parse(document) {
+        Ok(read) => read,
+        Err(error) => return assert_one_line(&error),
+    };
+    assert!(read.len() <= document.lines().filter(|line| line.starts_with("onion-key")).count());
+    if !document.contains('\r') {
+        assert_eq!(
+            Microdescriptors::parse(&document.replace('\n', "\r\n")).as_ref(),
+            Ok(&read)
+        );
+    }
+    let twice = format!("{}\n{document}", document.trim_end_matches(['\r', '\n']));
+    if !read.is_empty() {
+        assert_eq!(Microdescriptors::parse(&twice), Ok(read));
+    }
+}
+
+/// What must hold for whatever was made of a document in the one form.
+fn check_list(form: Form, document: &str, list: Result<RelayList, Error>) {
+    let list = match list {
+        Ok(list) => list,
+        Err(error) => return assert_one_line(&error),
+    };
+    assert_eq!(list.form(), form);
+    assert!((1..=document.lines().count()).contains(&list.relays().len()));
+    assert!(list.hash_ring().len() <= list.relays().len());
+    let read_again = RelayList::from_ns_all(&router_statuses(list.relays()));
+    assert_eq!(read_again.as_ref().map(RelayList::relays), Ok(list.relays()));
+    // The first line may be one that says nothing, and then any form is as good as another.
     match RelayList::parse(document) {
-        Ok(list) => assert!(by_form.contains(&(list.form(), Ok(list)))),
+        Ok(detected) => assert!(detected.form() != form || detected == list),
         Err(error) => assert_one_line(&error),
     }
-    for (form, result) in by_form {
-        let list = match result {
-            Ok(list) => list,
-            Err(error) => {
-                assert_one_line(&error);
-                continue;
+}
+
+/// Nickname, identity, and whether it is a directory.
+type Facts = (String, Vec<u8>, bool);
+
+fn facts(relay: &Relay) -> Facts {
+    let identity = relay.fingerprint().as_bytes().to_vec();
+    (relay.nickname().to_owned(), identity, relay.is_hsdir())
+}
+
+/// What [`RelayList::from_ns_all`] reads, read without regard to speed or to what is wrong.
+fn read_plainly(document: &str) -> Option<Vec<Facts>> {
+    let mut relays = Vec::new();
+    let mut open: Option<(String, Vec<u8>)> = None;
+    for line in document.split('\n') {
+        let items: Vec<&str> = line
+            .split(|c: char| c.is_ascii_whitespace())
+            .filter(|item| !item.is_empty())
+            .collect();
+        match items[..] {
+            ["r", nickname, identity, _, _, _, _, _, _, ..] if open.is_none() => {
+                let legal = nickname.chars().all(|c| c.is_ascii_alphanumeric()) && nickname.len() <= 19;
+                open = Some((legal.then(|| nickname.to_owned())?, read_base64_plainly(identity)?));
             }
-        };
-        assert_eq!(list.form(), form);
-        assert!((1..=document.lines().count()).contains(&list.relays().len()));
-        assert!(list.hash_ring().len() <= list.relays().len());
-        let read_again = RelayList::from_ns_all(&router_statuses(list.relays()));
-        assert_eq!(read_again.as_ref().map(RelayList::relays), Ok(list.relays()));
+            ["r", ..] => return None,
+            ["s", ref flags @ ..] => {
+                let (nickname, identity) = open.take()?;
+                relays.push((nickname, identity, flags.contains(&"HSDir")));
+            }
+            _ => {}
+        }
     }
+    (open.is_none() && !relays.is_empty()).then_some(relays)
+}
+
+/// Twenty bytes in unpadded base64, bit by bit.
+fn read_base64_plainly(text: &str) -> Option<Vec<u8>> {
+    let alphabet = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']);
+    let mut bits = Vec::new();
+    for c in text.chars() {
+        let value = alphabet.clone().position(|letter| letter == c)?;
+        bits.extend((0..6).rev().map(|bit| value >> bit & 1 == 1));
+    }
+    let rest = bits.split_off(160.min(bits.len()));
+    let bytes = bits
+        .chunks(8)
+        .map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
+    (bits.len() == 160 && rest == [false; 2]).then(|| bytes.collect())
 }
 
 /// Reads `data` as a name of each kind.
@@ -140,8 +226,18 @@ mod tests {
     }
 
     #[test]
-    fn relays_corpus() {
-        run_corpus("relays", relays);
+    fn ns_all_corpus() {
+        run_corpus("ns_all", ns_all);
+    }
+
+    #[test]
+    fn consensus_corpus() {
+        run_corpus("consensus", consensus);
+    }
+
+    #[test]
+    fn microdescriptors_corpus() {
+        run_corpus("microdescriptors", microdescriptors);
     }
 
     #[test]
