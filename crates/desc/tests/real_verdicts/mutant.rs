@@ -3,6 +3,7 @@
 use std::fmt;
 
 use data_encoding::BASE64;
+use num_bigint_dig::ModInverse;
 use onionweave_desc::v2::{IntroductionPoint, ServiceKey};
 use onionweave_ring::v2::{DescriptorId, SecretIdPart};
 use rand::seq::IndexedRandom;
@@ -28,6 +29,8 @@ pub(crate) struct Stock {
     texts: Vec<Vec<u8>>,
     /// Objects for items that nobody knows.
     objects: Vec<Vec<u8>>,
+    /// Two primes of 256 bits.
+    small_primes: Vec<BigUint>,
 }
 
 struct Key {
@@ -63,6 +66,7 @@ impl Stock {
             BASE64.decode(&lines).unwrap()
         };
         let small = include_bytes!("../../testdata/keys/rsa-512.pem");
+        let small_key = RsaPrivateKey::from_pkcs1_pem(std::str::from_utf8(small).unwrap()).unwrap();
         Self {
             keys: [PLAIN_KEY, PLAIN_KEY, PLAIN_KEY, BASIC_KEY, ODD_EXPONENT_KEY]
                 .map(Key::new)
@@ -88,6 +92,7 @@ impl Stock {
                 object("MESSAGE", b"introduction-point "),
                 object("SIGNATURE", &[7; 128]),
             ],
+            small_primes: small_key.primes().to_vec(),
         }
     }
 }
@@ -359,7 +364,10 @@ impl Maker<'_> {
         let mut text = self.one_of(lines).to_vec();
         if self.chance(3) {
             let stock = self.stock;
-            let mut object = self.pick(&stock.objects).clone();
+            let mut object = match self.chance(3) {
+                true => self.private_key(),
+                false => self.pick(&stock.objects).clone(),
+            };
             if self.chance(2) {
                 let at = self.below(object.len());
                 let text = self.piece();
@@ -896,6 +904,73 @@ impl Maker<'_> {
         object("RSA PUBLIC KEY", &der)
     }
 
+    /// A private key whose numbers belong together, or nearly so. An unknown item may have one as its object, and then Tor checks it.
+    fn private_key(&mut self) -> Vec<u8> {
+        let stock = self.stock;
+        let private = &self.pick(&stock.keys).private;
+        let one = BigUint::from(1_u8);
+        let mut primes: Vec<BigUint> = private.primes().to_vec();
+        let kind = self.below(8);
+        match kind {
+            0 => primes.swap(0, 1),
+            // A prime that is none, with everything else computed as if it were one.
+            1 => primes[0] = &stock.small_primes[0] * &stock.small_primes[1],
+            2 => primes = stock.small_primes.clone(),
+            3 => primes[1] = primes[0].clone(),
+            _ => {}
+        }
+        let e = match self.below(4) {
+            0 => BigUint::from(3_u8),
+            _ => private.e().clone(),
+        };
+        let [p, q] = [&primes[0], &primes[1]];
+        let (p1, q1) = (p - &one, q - &one);
+        let inverse = |number: &BigUint, modulus: &BigUint| {
+            let inverse = number.mod_inverse(modulus).and_then(|inverse| inverse.to_biguint());
+            inverse.unwrap_or_else(|| one.clone())
+        };
+        let d = inverse(&e, &(&p1 * &q1));
+        let mut numbers = vec![
+            BigUint::from(0_u8),
+            p * q,
+            e.clone(),
+            d.clone(),
+            p.clone(),
+            q.clone(),
+            &d % &p1,
+            &d % &q1,
+            inverse(q, p),
+        ];
+        let at = self.below(numbers.len());
+        let change = self.below(16);
+        match change {
+            0 => numbers[at] += BigUint::from(1_u8),
+            1 => numbers[at] += BigUint::from(2_u8),
+            2 => numbers[at] = BigUint::from(0_u8),
+            3 => numbers[at] = one.clone(),
+            4 => numbers[3] += &p1 * &q1,
+            5 => numbers[6] += &p1,
+            6 => numbers[8] += p,
+            7 => numbers[0] = BigUint::from(*self.pick(&[1_u32, 2, 0x7f, 0xff, 0x100, 0x7fff_ffff, 0x8000_0000])),
+            8 => drop(numbers.remove(at)),
+            _ => {}
+        }
+        let mut fields: Vec<u8> = numbers.iter().flat_map(|number| self.integer(number)).collect();
+        if self.chance(12) {
+            // Further primes, if there are any.
+            let further: &[&[u8]] = &[
+                b"\x30\0",
+                b"\x30\x0b\x30\x09\x02\x01\x03\x02\x01\x01\x02\x01\x01",
+                b"\x02\x01\x05",
+                b"\x05\0",
+            ];
+            fields.extend_from_slice(self.one_of(further));
+        }
+        let der = [b"\x30".to_vec(), self.length(fields.len()), fields].concat();
+        self.did(format!("private key, kind {kind}, change {change} at {at}"));
+        object("RSA PRIVATE KEY", &der)
+    }
+
     /// An INTEGER, well written or not.
     fn integer(&mut self, number: &BigUint) -> Vec<u8> {
         let mut value = number.to_bytes_be();
@@ -906,15 +981,15 @@ impl Maker<'_> {
             _ => usize::from(value[0] >= 0x80),
         };
         value.splice(0..0, vec![0; zeros]);
-        if self.chance(60) {
+        if self.chance(100) {
             value.clear();
         }
         let tags: &[&[u8]] = &[b"\x22", b"\x42", b"\x82", b"\x03", b"\x1f\x02", b"\x1f\x80\x02"];
-        let tag = match self.chance(32) {
+        let tag = match self.chance(60) {
             true => self.one_of(tags).to_vec(),
             false => vec![2],
         };
-        if self.chance(80) {
+        if self.chance(200) {
             return [tag, vec![0x80], value, vec![0, 0]].concat();
         }
         [tag, self.length(value.len()), value].concat()
@@ -922,7 +997,7 @@ impl Maker<'_> {
 
     /// A length, well written or not, right or nearly so.
     fn length(&mut self, length: usize) -> Vec<u8> {
-        let length = match self.below(150) {
+        let length = match self.below(300) {
             0 => length + 1,
             1 => length.saturating_sub(1),
             2 => length + 0x1_0000_0000,

@@ -95,9 +95,9 @@ fn layout() -> Vec<Case> {
         edit("keyword ended by #", "parsecommon.c:176", Reject, "permanent-key\n", "permanent-key#\n"),
         edit("comment in place of an argument", "parsecommon.c:176", Reject, "version 2\n", "version # 2\n"),
         edit("comment where there is no argument", "parsecommon.c:176", Reject, "permanent-key\n", "permanent-key # c\n"),
-        edit("tabs", "util_string.c:384", Accept, "version 2\n", "\tversion\t\t2\t\n"),
-        edit("CR before LF", "util_string.c:382", Accept, "version 2\n", "version 2\r\n"),
-        edit("CR behind a keyword", "util_string.c:382", Accept, "permanent-key\n", "permanent-key\r\n"),
+        edit("tabs", "util_string.c:386", Accept, "version 2\n", "\tversion\t\t2\t\n"),
+        edit("CR before LF", "util_string.c:384", Accept, "version 2\n", "version 2\r\n"),
+        edit("CR behind a keyword", "util_string.c:384", Accept, "permanent-key\n", "permanent-key\r\n"),
         edit("CR behind the time", "time_fmt.c:346", Reject, "12:00:00\n", "12:00:00\r\n"),
         edit("CR on a BEGIN line", "parsecommon.c:366", Reject, "BEGIN MESSAGE-----\n", "BEGIN MESSAGE-----\r\n"),
         edit("CR on an END line", "parsecommon.c:384", Reject, "END MESSAGE-----\n", "END MESSAGE-----\r\n"),
@@ -224,9 +224,9 @@ fn keys() -> Vec<Case> {
     let small = RsaPrivateKey::from_pkcs1_pem(include_str!("../../testdata/keys/rsa-512.pem")).unwrap();
     let sized = |private: &RsaPrivateKey| with_key(&plain, &public(private.to_public_key().to_pkcs1_der().unwrap().as_bytes()));
     vec![
-        case("another exponent", "parsecommon.c:213", Accept, with_key(&odd, &public(odd.public_key().as_der()))),
-        case("2048 bits", "parsecommon.c:214", Reject, sized(&large)),
-        case("512 bits", "parsecommon.c:214", Reject, sized(&small)),
+        case("another exponent", "parsecommon.c:218", Accept, with_key(&odd, &public(odd.public_key().as_der()))),
+        case("2048 bits", "parsecommon.c:220", Reject, sized(&large)),
+        case("512 bits", "parsecommon.c:220", Reject, sized(&small)),
         case("key of another service", "rendparse.c:228", Reject, with_key(&plain, &public(odd.public_key().as_der()))),
         form(Accept, "canonical", &[b"\x30\x81\x89\x02\x81\x81", modulus, b"\x02\x03", exponent]),
         form(Accept, "bytes after the key", &[der, b"more"]),
@@ -305,7 +305,7 @@ fn bodies() -> Vec<Case> {
         case("a byte more", "rendparse.c:115", Reject, [&first[..], &vec![b'\n'; LIMIT + 1 - first.len()]].concat()),
         case("20 KiB, and another", "rendparse.c:115", Accept, [&first[..], &vec![b'\n'; LIMIT - first.len()], &second].concat()),
         case("seven items", "rendparse.c:134", Accept, without_list()),
-        case("nothing but a beginning", "rendparse.c:101", Reject, b"rendezvous-service-descriptor \n".to_vec()),
+        case("nothing but a beginning", "rendparse.c:102", Reject, b"rendezvous-service-descriptor \n".to_vec()),
         case("a blank line", "rendparse.c:97", Reject, b"\n".to_vec()),
     ]
 }

@@ -191,7 +191,7 @@ fn clients() {
     let bad_port = with_list(0, &replace(&list(3), b"onion-port 5", b"onion-port x"));
     // (name, rule, what is held, at how many of the points the client failed, text, verdict)
     let table = [
-        ("nothing held", "rendcache.c:1006", none.clone(), 0, text(0), Stored(3)),
+        ("nothing held", "rendcache.c:1007", none.clone(), 0, text(0), Stored(3)),
         ("older held", "rendcache.c:979", text(-1), 0, text(0), Stored(3)),
         ("equally old held, other bytes", "rendcache.c:979", variant(0), 0, text(0), Stored(3)),
         ("equally old held, same bytes", "rendcache.c:969", text(0), 0, text(0), Identical),
@@ -224,7 +224,7 @@ fn clients() {
         ("time with T", "time_fmt.c:352", none.clone(), 0, with_time("2026-11-22T12:00:00"), BadDesc("publication-time")),
         ("another ID", "rendcache.c:903", none.clone(), 0, other(0), BadDesc("ID")),
         ("another service", "rendcache.c:896", none.clone(), 0, BASIC.to_vec(), BadDesc("service")),
-        ("a second one behind", "rendcache.c:887", none.clone(), 0, concat(&[text(0), bad()]), Stored(3)),
+        ("a second one behind", "rendcache.c:885", none.clone(), 0, concat(&[text(0), bad()]), Stored(3)),
         ("a second one behind, the first held", "rendcache.c:969", text(0), 0, concat(&[text(0), bad()]), Stored(3)),
         ("the second the right one", "rendcache.c:903", none.clone(), 0, concat(&[other(0), text(0)]), BadDesc("ID")),
         ("NUL behind, held", "rendcache.c:969", text(0), 0, concat(&[text(0), b"\0x".to_vec()]), Identical),
