@@ -11,6 +11,7 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 const INDEFINITE: u8 = 0x80;
+const END_OF_CONTENTS: &[u8] = &[0, 0];
 /// A tag, and a length in four bytes.
 const LONGEST_HEADER: usize = 5;
 
@@ -70,22 +71,93 @@ impl<'a> PublicParts<'a> {
 /// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), tags may be in their long form, lengths padded or indefinite, integers are
 /// taken as unsigned, leading zeros are ignored, and so is anything after the sequence.
 pub(crate) fn read_integers<const N: usize>(mut der: &[u8]) -> Option<[&[u8]; N]> {
-    let unlimited = strip_tag(SEQUENCE, der).and_then(|rest| rest.strip_prefix(&[INDEFINITE]));
-    let indefinite = unlimited.is_some();
-    let mut fields = match unlimited {
-        Some(fields) => fields,
-        None => read_value(SEQUENCE, &mut der)?,
-    };
-    let mut integers: [&[u8]; N] = [&[]; N];
-    for integer in &mut integers {
-        *integer = without_leading_zeros(read_value(INTEGER, &mut fields)?);
+    let mut fields = Sequence::open(&mut der)?;
+    let integers = fields.integers()?;
+    fields.close(&mut der)?;
+    Some(integers)
+}
+
+/// Reads an `RSAPrivateKey` (RFC 8017, appendix A.1.2): its version, and eight numbers as [`read_integers`] reads them.
+///
+/// Unlike these numbers, the version must be written in its shortest form and fit an `i32` (crypto/asn1/x_int64.c). Further primes may be
+/// listed, but are not returned.
+pub(crate) fn read_private_key(mut der: &[u8]) -> Option<(i32, [&[u8]; 8])> {
+    let mut fields = Sequence::open(&mut der)?;
+    let version = read_int32(read_value(INTEGER, &mut fields.rest)?)?;
+    let numbers = fields.integers()?;
+    if !fields.is_at_end() {
+        let mut primes = Sequence::open(&mut fields.rest)?;
+        while !primes.is_at_end() {
+            let mut prime = Sequence::open(&mut primes.rest)?;
+            let _: [&[u8]; 3] = prime.integers()?;
+            prime.close(&mut primes.rest)?;
+        }
+        primes.close(&mut fields.rest)?;
     }
-    let complete = if indefinite {
-        fields.starts_with(&[0, 0])
-    } else {
-        fields.is_empty()
+    fields.close(&mut der)?;
+    Some((version, numbers))
+}
+
+/// The values of a sequence that are yet to be read.
+struct Sequence<'a> {
+    /// With an indefinite length, all that is left of the input.
+    rest: &'a [u8],
+    indefinite: bool,
+}
+
+impl<'a> Sequence<'a> {
+    /// Opens the sequence that `input` begins with, and moves `input` past it if its length is known.
+    fn open(input: &mut &'a [u8]) -> Option<Self> {
+        let unlimited = strip_tag(SEQUENCE, input).and_then(|rest| rest.strip_prefix(&[INDEFINITE]));
+        match unlimited {
+            Some(rest) => Some(Self { rest, indefinite: true }),
+            None => Some(Self {
+                rest: read_value(SEQUENCE, input)?,
+                indefinite: false,
+            }),
+        }
+    }
+
+    /// Unsigned integers, big-endian, without leading zeros.
+    fn integers<const N: usize>(&mut self) -> Option<[&'a [u8]; N]> {
+        let mut integers: [&[u8]; N] = [&[]; N];
+        for integer in &mut integers {
+            *integer = without_leading_zeros(read_value(INTEGER, &mut self.rest)?);
+        }
+        Some(integers)
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self.indefinite {
+            true => self.rest.starts_with(END_OF_CONTENTS),
+            false => self.rest.is_empty(),
+        }
+    }
+
+    /// Makes sure that nothing is left, and moves `input` past the sequence if that was not done before.
+    fn close(self, input: &mut &'a [u8]) -> Option<()> {
+        match self.indefinite {
+            true => *input = self.rest.strip_prefix(END_OF_CONTENTS)?,
+            false if self.rest.is_empty() => {}
+            false => return None,
+        }
+        Some(())
+    }
+}
+
+/// `ossl_c2i_uint64_int` (crypto/asn1/a_int.c) and the limits of `INT32` (x_int64.c). No bytes at all are a zero, too.
+fn read_int32(bytes: &[u8]) -> Option<i32> {
+    let negative = bytes.first().is_some_and(|byte| *byte >= 0x80);
+    let padded = match bytes {
+        [0x00, next, ..] => *next < 0x80,
+        [0xff, next, ..] => *next >= 0x80,
+        _ => false,
     };
-    complete.then_some(integers)
+    if padded || bytes.len() > 4 {
+        return None;
+    }
+    let sign = if negative { -1 } else { 0 };
+    Some(bytes.iter().fold(sign, |number, byte| number << 8 | i32::from(*byte)))
 }
 
 /// Writes a sequence of integers in canonical DER, without ever moving what it has written.
@@ -330,6 +402,58 @@ mod tests {
         let zeros = PublicParts::from_der(b"\x30\x05\x02\x01\x00\x02\x00").unwrap();
         assert_eq!(zeros.bits(), 0);
         assert_eq!(zeros.to_der(), b"\x30\x06\x02\x01\x00\x02\x01\x00");
+    }
+
+    #[test]
+    fn reads_private_keys_as_openssl_does() {
+        let numbers: Vec<u8> = (1..=8).flat_map(|number| [INTEGER, 1, number]).collect();
+        // (version, what follows the numbers, the version that d2i_RSAPrivateKey of OpenSSL 3.0 reads)
+        let table: &[(&[u8], &[u8], Option<i32>)] = &[
+            (b"\x02\x01\x00", b"", Some(0)),
+            (b"\x02\x00", b"", Some(0)),
+            (b"\x1f\x02\x01\x00", b"", Some(0)),
+            (b"\x02\x01\x01", b"", Some(1)),
+            (b"\x02\x01\xff", b"", Some(-1)),
+            (b"\x02\x02\xff\x7f", b"", Some(-129)),
+            (b"\x02\x02\x00\x80", b"", Some(128)),
+            (b"\x02\x04\x7f\xff\xff\xff", b"", Some(i32::MAX)),
+            (b"\x02\x04\x80\x00\x00\x00", b"", Some(i32::MIN)),
+            (b"\x02\x02\x00\x00", b"", None),
+            (b"\x02\x02\xff\xff", b"", None),
+            (b"\x02\x05\x00\xff\xff\xff\xff", b"", None),
+            (b"\x02\x05\xff\x7f\xff\xff\xff", b"", None),
+            (b"\x0a\x01\x00", b"", None),
+            (b"\x02\x01\x00", b"\x30\x00", Some(0)),
+            (b"\x02\x01\x00", b"\x30\x80\x00\x00", Some(0)),
+            (
+                b"\x02\x01\x00",
+                b"\x30\x0b\x30\x09\x02\x01\x03\x02\x01\x01\x02\x01\x01",
+                Some(0),
+            ),
+            (
+                b"\x02\x01\x00",
+                b"\x30\x80\x30\x09\x02\x01\x03\x02\x01\x01\x02\x01\x01\x00\x00",
+                Some(0),
+            ),
+            (b"\x02\x01\x00", b"\x30\x08\x30\x06\x02\x01\x03\x02\x01\x01", None),
+            (b"\x02\x01\x00", b"\x30\x02\x30\x00", None),
+            (b"\x02\x01\x00", b"\x30\x03\x02\x01\x03", None),
+            (b"\x02\x01\x00", b"\x31\x00", None),
+            (b"\x02\x01\x00", b"\x05\x00", None),
+            (b"\x02\x01\x00", b"\x30\x00\x30\x00", None),
+        ];
+        for (version, behind, expected) in table {
+            let fields = [version, &numbers[..], behind].concat();
+            let definite = [&[SEQUENCE, fields.len() as u8], &fields[..]].concat();
+            let indefinite = [&[SEQUENCE, INDEFINITE], &fields[..], END_OF_CONTENTS].concat();
+            for der in [definite, indefinite] {
+                let read = read_private_key(&der);
+                assert_eq!(read.map(|(version, _)| version), *expected, "{}", der.escape_ascii());
+                if let Some((_, numbers)) = read {
+                    assert_eq!(numbers.concat(), [1, 2, 3, 4, 5, 6, 7, 8]);
+                }
+            }
+        }
     }
 
     proptest! {

@@ -13,7 +13,8 @@
 //! lines, leading spaces, carriage returns, the `opt` prefix and base64 with spaces or without padding, all of which Tor accepts. They accept surplus
 //! arguments, items after the signature and NUL bytes, which Tor refuses, and take another view of what is signed if another line begins with
 //! `signature`. A publisher must know what directories and clients do with a text, so this module follows `feature/dirparse/parsecommon.c` and
-//! `feature/rend/rendparse.c` instead, verdict for verdict. No difference is known.
+//! `feature/rend/rendparse.c` instead, verdict for verdict. One difference is known: an RSA private key
+//! of three primes, which an unknown item might have for its object, is refused.
 //!
 //! The tests hold a table of the rules against this module and against a running Tor (`tests/real_verdicts`), the verdicts of both on thousands of
 //! mutants against each other, and what this module reads against what `parse2` reads (`tests/netdoc`).

@@ -10,7 +10,7 @@ use tor_llcrypto::pk::rsa::KeyPair;
 use zeroize::Zeroizing;
 
 use crate::base64;
-use crate::der::{MODULUS_BITS, PublicParts, bits, read_integers, write_integers, write_pkcs8};
+use crate::der::{MODULUS_BITS, PublicParts, bits, read_private_key, write_integers, write_pkcs8};
 use crate::error::{Error, KeyProblem};
 #[cfg(feature = "passphrase")]
 use crate::rsa::passphrase;
@@ -115,13 +115,13 @@ impl PrivateKey {
 
     /// Reads and checks a key of any size up to 1024 bits (`rsa_private_key_too_long`, crypto_rsa_openssl.c:577).
     pub(crate) fn up_to_1024_bits(der: &[u8]) -> Result<Self, KeyProblem> {
-        let [version, n, e, d, p, q, dp, dq, coefficient] = read_integers(der).ok_or(KeyProblem::Damaged)?;
+        let (version, [n, e, d, p, q, dp, dq, coefficient]) = read_private_key(der).ok_or(KeyProblem::Damaged)?;
         if bits(n) > MODULUS_BITS {
             return Err(KeyProblem::Size { bits: bits(n) });
         }
-        // Version 0 has two primes. The checks are expensive for large numbers.
+        // Version 1 is that of keys with more than two primes; OpenSSL takes any other for 0. The checks are expensive for large numbers.
         let numbers = [e, d, p, q, dp, dq, coefficient];
-        if !version.is_empty() || numbers.iter().any(|number| bits(number) > MODULUS_BITS) {
+        if version == 1 || numbers.iter().any(|number| bits(number) > MODULUS_BITS) {
             return Err(KeyProblem::Damaged);
         }
         let secret = |number: &[u8]| Zeroizing::new(number.to_vec());

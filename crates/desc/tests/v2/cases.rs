@@ -2,6 +2,7 @@
 //!
 //! The tables hold both sides: `strictness` asks this crate, `real_verdicts` asks a running Tor.
 
+use data_encoding::BASE64;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPublicKey};
@@ -169,6 +170,13 @@ fn arguments() -> Vec<Case> {
 fn objects() -> Vec<Case> {
     let private = std::str::from_utf8(PLAIN_KEY).unwrap();
     let bad_key = "-----BEGIN RSA PUBLIC KEY-----\nYQ==\n-----END RSA PUBLIC KEY-----\n";
+    // SEQUENCE of 604 bytes { INTEGER 0, eight more }
+    let der = BASE64.decode(private.lines().filter(|line| !line.starts_with('-')).collect::<String>().as_bytes()).unwrap();
+    let with_version = |version: &[u8], behind: &[u8]| {
+        let fields = [version, &der[7..], behind].concat();
+        let sequence = [b"\x30\x82", &(fields.len() as u16).to_be_bytes()[..], &fields].concat();
+        [b"mood\n", &object("RSA PRIVATE KEY", &sequence)[..], b"version 2\n"].concat()
+    };
     vec![
         edit("blank before an object", "parsecommon.c:359", Accept, "-----BEGIN MESSAGE", "\n # c\n\t -----BEGIN MESSAGE"),
         edit("blanks in base64", "binascii.c:365", Accept, "aW50cm9k", "a W\t5\r0\n\x0bcm9k"),
@@ -192,6 +200,11 @@ fn objects() -> Vec<Case> {
         edit("unknown item with an object", "parsecommon.c:355", Accept, "version 2\n", "mood\n-----BEGIN x y-----\n-----END x y-----\nversion 2\n"),
         edit("unknown item with a damaged key", "parsecommon.c:411", Reject, "version 2\n", format!("mood\n{bad_key}version 2\n")),
         edit("unknown item with a private key", "parsecommon.c:416", Accept, "version 2\n", format!("mood\n{private}version 2\n")),
+        edit("unknown item with a private key of version 2", "crypto_rsa_openssl.c:632", Accept, "version 2\n", with_version(b"\x02\x01\x02", b"")),
+        edit("unknown item with a private key of version 1", "crypto_rsa_openssl.c:632", Reject, "version 2\n", with_version(b"\x02\x01\x01", b"")),
+        edit("unknown item with a private key of version 00", "crypto_rsa_openssl.c:632", Reject, "version 2\n", with_version(b"\x02\x02\0\0", b"")),
+        edit("unknown item with a private key and more primes", "crypto_rsa_openssl.c:632", Accept, "version 2\n", with_version(b"\x02\x01\0", b"\x30\0")),
+        edit("unknown item with a private key and more numbers", "crypto_rsa_openssl.c:632", Reject, "version 2\n", with_version(b"\x02\x01\0", b"\x02\x01\0")),
         edit("signature with an argument", "parsecommon.c:338", Reject, "signature\n", "signature x\n"),
         edit("signature with spaces", "parsecommon.c:319", Accept, "signature\n", "signature \t\r\n"),
         tamper("signature of another type", "sigcommon.c:160", Reject, "BEGIN SIGNATURE", "BEGIN SIGMATURE"),
