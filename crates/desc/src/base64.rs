@@ -54,7 +54,7 @@ fn decode_groups<const C: usize, const B: usize>(characters: &[u8; C], bytes: &m
 }
 
 /// [`decode`] for any text, one character after the other.
-fn decode_slowly(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn decode_slowly(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut group: u32 = 0;
     let mut filled = 0;
     for &character in text {

@@ -16,6 +16,15 @@ const END_OF_CONTENTS: &[u8] = &[0, 0];
 const LONGEST_HEADER: usize = 5;
 
 /// The two numbers of a public key, big-endian, without leading zeros.
+///
+/// ```
+/// use onionweave_desc::v2::PublicKey;
+///
+/// let key = PublicKey::from_pem(include_str!("../testdata/keys/public.pem"))?;
+/// let numbers = key.parts();
+/// assert_eq!((numbers.modulus().len(), numbers.exponent()), (128, [1, 0, 1].as_slice()));
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicParts<'a> {
     pub(crate) modulus: &'a [u8],

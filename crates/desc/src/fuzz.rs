@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, ServiceId};
 
+use crate::base64;
+use crate::der::{self, MODULUS_BITS, PublicParts};
 use crate::error::Error;
-use crate::rsa::PrivateKey;
 #[cfg(feature = "passphrase")]
 use crate::rsa::passphrase::Limits;
+use crate::rsa::{Backend as _, PrivateKey, RustCrypto, SIGNATURE_LEN};
 use crate::v2::authorization::{Secrets, block};
 use crate::v2::{
     AuthorizationKind, ClientKeys, Descriptor, DescriptorCookie, Fetch, FetchVerdict, HostnameFile, IntroductionPoint,
@@ -114,6 +116,61 @@ fn private_key(pem: &str) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(pem)
 }
 
+/// Base64 in lines is decoded as it would be one character after the other, and what is decoded survives being written and read.
+pub fn base64(data: &[u8]) {
+    let mut slowly = Vec::new();
+    let slowly = base64::decode_slowly(data, &mut slowly).map(|()| slowly);
+    let decoded = base64::decode(data);
+    assert_eq!(decoded, slowly);
+    if let Some(bytes) = decoded {
+        let mut text = String::new();
+        base64::encode_lines(&bytes, &mut text);
+        assert_eq!(base64::decode(text.as_bytes()), Some(bytes));
+    }
+}
+
+/// A key in DER that can be read can be written, and what was written is canonical. The quick way to read a usual key is none to read another.
+pub fn der(data: &[u8]) {
+    if let Some(key) = PublicParts::from_der(data) {
+        assert_eq!(der::read_integers(data), Some([key.modulus(), key.exponent()]));
+        let written = key.to_der();
+        assert_eq!(PublicParts::from_der(&written), Some(key));
+        if PublicParts::from_usual_der(data).is_some() {
+            assert_eq!(written, data);
+        }
+    }
+    if let Ok(key) = PrivateKey::up_to_1024_bits(data) {
+        let written = key.to_pkcs1_der();
+        let again = PrivateKey::up_to_1024_bits(&written);
+        assert_eq!(again.map(|again| again.to_pkcs1_der()), Ok(written));
+    }
+}
+
+/// What is recovered from a signature was padded to its length; and with the feature `openssl`, OpenSSL recovers the same.
+///
+/// The first byte is the length of the public exponent, which follows; then the modulus; the rest is the signature.
+pub fn signature(data: &[u8]) {
+    let Some((&length, rest)) = data.split_first() else {
+        return;
+    };
+    let (exponent, rest) = rest.split_at_checked(usize::from(length)).unwrap_or((rest, &[]));
+    let (modulus, signature) = rest.split_at_checked(SIGNATURE_LEN).unwrap_or((rest, &[]));
+    let key = PublicParts {
+        modulus,
+        exponent: der::without_leading_zeros(exponent),
+    };
+    if key.bits() != MODULUS_BITS {
+        return;
+    }
+    let recovered = RustCrypto.recover(key, signature);
+    #[cfg(feature = "openssl")]
+    assert_eq!(crate::rsa::OpenSsl.recover(key, signature), recovered);
+    if let (Some(payload), [1]) = (recovered, key.exponent()) {
+        assert!(signature.ends_with(&payload));
+        assert!(payload.len() + 11 <= SIGNATURE_LEN);
+    }
+}
+
 /// What is encrypted for clients is decrypted by each of them and by nobody else; and what a cookie decrypts is as long as the block lets it be.
 ///
 /// Cookies come first, 16 bytes each, their number in the first byte; then an encrypted block, which serves as points as well.
@@ -205,6 +262,9 @@ mod tests {
         run_corpus("upload", upload);
         run_corpus("introduction_points", introduction_points);
         run_corpus("service_key", service_key);
+        run_corpus("base64", base64);
+        run_corpus("der", der);
+        run_corpus("signature", signature);
         run_corpus("authorization", authorization);
         run_corpus("client_keys", client_keys);
         run_corpus("hostname", hostname);

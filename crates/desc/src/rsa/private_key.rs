@@ -49,6 +49,14 @@ type Secret = Zeroizing<Vec<u8>>;
 impl PrivateKey {
     /// Makes a new key, with the public exponent 65537.
     ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::generate(&mut rand::rng())?;
+    /// assert_eq!(key.public_parts().exponent(), [1, 0, 1]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
     pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
@@ -59,6 +67,15 @@ impl PrivateKey {
     }
 
     /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let pkcs1 = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let pkcs8 = PrivateKey::from_pem(include_str!("../../testdata/keys/pkcs8.pem"))?;
+    /// assert_eq!(pkcs1.public_parts(), pkcs8.public_parts());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
@@ -99,6 +116,15 @@ impl PrivateKey {
     /// Reads the `RSAPrivateKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
     /// (`crypto_pk_asn1_decode_private`, lib/crypt_ops/crypto_rsa_openssl.c:632).
     ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let again = PrivateKey::from_pkcs1_der(&key.to_pkcs1_der())?;
+    /// assert_eq!(again.public_parts(), key.public_parts());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::PrivateKey`].
     pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, Error> {
@@ -137,11 +163,30 @@ impl PrivateKey {
     }
 
     /// The public half in canonical DER, which [`PublicKey::from_der`](crate::v2::PublicKey::from_der) reads.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    /// use onionweave_desc::v2::PublicKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let public = PublicKey::from_der(&key.public_der())?;
+    /// assert_eq!(public.service_id().to_string(), "rf75jzdtba4wnd6v");
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn public_der(&self) -> Vec<u8> {
         self.public_parts().to_der()
     }
 
     /// The modulus and the public exponent.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// assert_eq!(key.public_parts().modulus().len(), 128);
+    /// assert_eq!(key.public_parts().exponent(), [1, 0, 1]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn public_parts(&self) -> PublicParts<'_> {
         PublicParts {
             modulus: &self.modulus,
@@ -155,6 +200,14 @@ impl PrivateKey {
     }
 
     /// The primes p and q.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// assert_eq!(key.primes().map(<[u8]>::len), [64, 64]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn primes(&self) -> [&[u8]; 2] {
         self.primes.each_ref().map(|prime| prime.as_slice())
     }
@@ -188,11 +241,27 @@ impl PrivateKey {
     }
 
     /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let file = include_str!("../../testdata/plain/private_key");
+    /// assert_eq!(*PrivateKey::from_pem(file)?.to_pem(), file);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn to_pem(&self) -> Zeroizing<String> {
         secret_pem(PKCS1_LABEL, &self.to_pkcs1_der())
     }
 
     /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// assert_eq!(*key.to_pkcs8_pem(), include_str!("../../testdata/keys/pkcs8.pem"));
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
         secret_pem(PKCS8_LABEL, &Zeroizing::new(write_pkcs8(&self.to_pkcs1_der())))
     }

@@ -11,6 +11,16 @@ use crate::error::KeyProblem;
 ///
 /// It verifies with any exponent, but signs with none above 2^33 - 1. It does not blind: its signatures take a time that depends on the
 /// key and on what is signed.
+///
+/// ```
+/// use onionweave_desc::rsa::{PrivateKey, RustCrypto};
+/// use onionweave_desc::v2::ServiceKey;
+///
+/// let private = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+/// let key = ServiceKey::new(private, &RustCrypto)?;
+/// key.public_key().verify_with(&RustCrypto, &[7; 20], &key.sign_digest(&[7; 20])?)?;
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_structs,

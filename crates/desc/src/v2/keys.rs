@@ -27,6 +27,16 @@ impl PublicKey {
     /// Reads the `RSAPublicKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
     /// (lib/crypt_ops/crypto_rsa_openssl.c:526).
     ///
+    /// ```
+    /// use onionweave_desc::v2::{PublicKey, ServiceKey};
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let public = PublicKey::from_der(key.public_key().as_der())?;
+    /// assert_eq!(&public, key.public_key());
+    /// assert!(PublicKey::from_der(b"no DER").is_err());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::PublicKey`] if it cannot be decoded or the modulus does not have 1024 bits.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
@@ -85,6 +95,16 @@ impl PublicKey {
     ///
     /// As in C Tor (feature/dirparse/sigcommon.c:143), what was signed must *begin* with the digest.
     ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let signature = key.sign_digest(&[7; 20])?;
+    /// key.public_key().verify(&[7; 20], &signature)?;
+    /// assert!(key.public_key().verify(&[8; 20], &signature).is_err());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::WrongSignature`].
     pub fn verify(&self, digest: &[u8; 20], signature: &[u8]) -> Result<(), Error> {
@@ -92,6 +112,16 @@ impl PublicKey {
     }
 
     /// As [`verify`](Self::verify), computed by `rsa`.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::RustCrypto;
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let signature = key.sign_digest(&[7; 20])?;
+    /// key.public_key().verify_with(&RustCrypto, &[7; 20], &signature)?;
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::WrongSignature`].
@@ -107,6 +137,16 @@ impl PublicKey {
     }
 
     /// The two numbers.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let numbers = key.public_key().parts();
+    /// assert_eq!(numbers.modulus().len(), 128);
+    /// assert_eq!(numbers.exponent(), [1, 0, 1]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn parts(&self) -> PublicParts<'_> {
         // It was written from two numbers, and is read again as such.
         PublicParts::from_der(&self.der).unwrap_or(PublicParts {
@@ -194,6 +234,14 @@ impl ServiceKey {
 
     /// Makes a new key.
     ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::generate(&mut rand::rng())?;
+    /// assert!(key.public_key().exponent_is_65537());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
     pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
@@ -201,6 +249,15 @@ impl ServiceKey {
     }
 
     /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let pkcs1 = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let pkcs8 = ServiceKey::from_pem(include_str!("../../testdata/keys/pkcs8.pem"))?;
+    /// assert_eq!(pkcs1.service_id(), pkcs8.service_id());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
@@ -229,16 +286,43 @@ impl ServiceKey {
     }
 
     /// The key in the form that Tor reads and writes: PKCS#1 in PEM.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let file = include_str!("../../testdata/plain/private_key");
+    /// assert_eq!(*ServiceKey::from_pem(file)?.to_pem(), file);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn to_pem(&self) -> Zeroizing<String> {
         self.private.to_pem()
     }
 
     /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// assert_eq!(*key.to_pkcs8_pem(), include_str!("../../testdata/keys/pkcs8.pem"));
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
         self.private.to_pkcs8_pem()
     }
 
     /// The numbers of the key.
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::RustCrypto;
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// // The same key in another back end.
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let other = ServiceKey::new(key.private_key().clone(), &RustCrypto)?;
+    /// assert_eq!(other.sign_digest(&[7; 20]), key.sign_digest(&[7; 20]));
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn private_key(&self) -> &PrivateKey {
         &self.private
     }
@@ -255,6 +339,15 @@ impl ServiceKey {
 
     /// Signs a SHA-1 digest as Tor does: PKCS#1 v1.5 padding, without the DigestInfo
     /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always gives the same signature.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::ServiceKey;
+    ///
+    /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// let signature = key.sign_digest(&[7; 20])?;
+    /// assert_eq!(key.sign_digest(&[7; 20])?, signature);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::SigningFailed`] if the result does not verify: the machine computed wrongly.
