@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that can be checked, step by step.
 
 mod report;
+mod shown;
 
 use std::fs;
 use std::panic::resume_unwind;
@@ -126,6 +127,12 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         let mut doc = workspace.cargo();
         doc.args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps"]);
         setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+    });
+    report.step("items that an example shows", |tally| {
+        let items = shown::check(workspace)?;
+        tally.passed += 1;
+        tally.remark(format!("{items} items"));
+        Ok(())
     });
 }
 

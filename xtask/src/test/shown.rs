@@ -1,0 +1,225 @@
+//! That the documentation shows every public item at work.
+//!
+//! What there is comes from rustdoc's JSON. A type, a trait or a function needs an example of its own; for what belongs to a
+//! type or a trait, an example will do that stands there or beside it, and names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::setup;
+use crate::workspace::Workspace;
+
+/// The packages whose public items are all shown.
+const PACKAGES: [&str; 2] = ["onionweave-ring", "onionweave-desc"];
+
+/// How many items are shown; fails with a list of those that are not.
+pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
+    let mut shown = 0;
+    let mut missing = BTreeSet::new();
+    for package in PACKAGES {
+        let items = documentation(workspace, package)?.items();
+        shown += items.iter().filter(|item| item.is_shown).count();
+        let hidden = items.into_iter().filter(|item| !item.is_shown);
+        missing.extend(hidden.map(|item| (item.file, item.line, item.name)));
+    }
+    if !missing.is_empty() {
+        let list: Vec<String> = missing
+            .iter()
+            .map(|(file, line, name)| format!("{file}:{line}: {name}"))
+            .collect();
+        bail!("no example shows these {} items:\n{}", list.len(), list.join("\n"));
+    }
+    ensure!(shown > 0, "there are no items");
+    Ok(shown)
+}
+
+fn documentation(workspace: &Workspace, package: &str) -> anyhow::Result<Documentation> {
+    let mut rustdoc = workspace.cargo();
+    rustdoc.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", package]);
+    rustdoc.args(["--", "-Zunstable-options", "--output-format=json"]);
+    setup::run(rustdoc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable")))?;
+    let file = format!("doc/{}.json", package.replace('-', "_"));
+    let path = workspace.target_directory.join(file);
+    let json = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&json).with_context(|| format!("{} is not understood", path.display()))
+}
+
+/// What rustdoc knows of a crate, as far as it is needed here.
+#[derive(Deserialize)]
+struct Documentation {
+    index: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    crate_id: u32,
+    name: Option<String>,
+    docs: Option<String>,
+    span: Option<Span>,
+    /// One member, whose name is the kind.
+    inner: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Span {
+    filename: String,
+    begin: (usize, usize),
+}
+
+/// A public item.
+struct Item {
+    file: String,
+    line: usize,
+    name: String,
+    is_shown: bool,
+}
+
+impl Documentation {
+    fn items(&self) -> Vec<Item> {
+        let own = || self.index.iter().filter(|(_, entry)| entry.crate_id == 0);
+        let types = own()
+            .filter(|(_, entry)| entry.is_type())
+            .flat_map(|(_, entry)| self.of_type(entry));
+        // What belongs to a type or a trait has been seen to; what implements a trait is documented there.
+        let blocks = own().filter_map(|(_, entry)| entry.inner.get("impl").or(entry.inner.get("trait")));
+        let members: BTreeSet<&String> = blocks
+            .flat_map(|block| self.list(&block["items"]))
+            .map(|(id, _)| id)
+            .collect();
+        let functions = own().filter(|(id, entry)| entry.is_function() && !members.contains(id));
+        types
+            .chain(functions.filter_map(|(_, entry)| entry.item(!entry.examples().is_empty())))
+            .collect()
+    }
+
+    /// A type or a trait with its functions.
+    fn of_type(&self, entry: &Entry) -> Vec<Item> {
+        let blocks: Vec<&Value> = match entry.inner.get("struct").or(entry.inner.get("enum")) {
+            Some(of) => {
+                let blocks = self.list(&of["impls"]).filter_map(|(_, block)| block.inner.get("impl"));
+                blocks.filter(|block| block["trait"].is_null()).collect()
+            }
+            None => entry.inner.get("trait").into_iter().collect(),
+        };
+        let functions = blocks.into_iter().flat_map(|block| self.list(&block["items"]));
+        let functions: Vec<&Entry> = functions
+            .map(|(_, entry)| entry)
+            .filter(|entry| entry.is_function())
+            .collect();
+        let examples: String = [entry].iter().chain(&functions).map(|entry| entry.examples()).collect();
+        let named = |function: &&Entry| {
+            let name = function.name.as_deref();
+            function.item(name.is_some_and(|name| mentions(&examples, name)))
+        };
+        entry
+            .item(!examples.is_empty())
+            .into_iter()
+            .chain(functions.iter().filter_map(named))
+            .collect()
+    }
+
+    /// The entries that a list of their numbers stands for.
+    fn list<'a>(&'a self, numbers: &'a Value) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        let numbers = numbers.as_array().into_iter().flatten();
+        numbers.filter_map(|number| self.index.get_key_value(&number.to_string()))
+    }
+}
+
+impl Entry {
+    fn is_type(&self) -> bool {
+        ["struct", "enum", "trait"]
+            .iter()
+            .any(|kind| self.inner.contains_key(*kind))
+    }
+
+    fn is_function(&self) -> bool {
+        self.inner.contains_key("function")
+    }
+
+    /// The code of its examples.
+    fn examples(&self) -> String {
+        self.docs.as_deref().map(examples).unwrap_or_default()
+    }
+
+    /// `None` for what no one wrote.
+    fn item(&self, is_shown: bool) -> Option<Item> {
+        let span = self.span.as_ref()?;
+        Some(Item {
+            file: span.filename.clone(),
+            line: span.begin.0,
+            name: self.name.clone()?,
+            is_shown,
+        })
+    }
+}
+
+/// The code of the examples that are run.
+fn examples(docs: &str) -> String {
+    let mut code = String::new();
+    for (number, part) in docs.split("```").enumerate() {
+        // Every second part stands between the fences; what comes first there says what it is.
+        let (language, text) = part.split_once('\n').unwrap_or((part, ""));
+        if number % 2 == 1 && matches!(language.trim(), "" | "rust" | "should_panic") {
+            code.push_str(text);
+        }
+    }
+    code
+}
+
+/// Whether code has a word.
+fn mentions(code: &str, name: &str) -> bool {
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_';
+    code.split(|c| !is_inside(c)).any(|word| word == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn examples_are_what_is_run() {
+        let docs = "Text.\n```\nring.len();\n```\nmore\n```text\nprose\n```\n```rust\nring.next();\n```\n";
+        assert_eq!(examples(docs), "ring.len();\nring.next();\n");
+        assert!(mentions("ring.len();", "len") && !mentions("ring.length();", "len") && !mentions("", "len"));
+    }
+
+    #[test]
+    fn what_no_example_names_is_found() {
+        let entry = |name: &str, docs: &str, inner: Value| {
+            let span = json!({"filename": "ring.rs", "begin": [7, 1]});
+            json!({"crate_id": 0, "name": name, "docs": docs, "span": span, "inner": inner})
+        };
+        let function = || json!({"function": {}});
+        let documentation: Documentation = serde_json::from_value(json!({"index": {
+            "1": entry("Ring", "A ring.\n```\nRing::new();\n```", json!({"struct": {"impls": [2, 5]}})),
+            "2": entry("", "", json!({"impl": {"trait": null, "items": [3, 4]}})),
+            "3": entry("new", "", function()),
+            "4": entry("len", "Its length.", function()),
+            "5": entry("", "", json!({"impl": {"trait": {"path": "Debug"}, "items": [6]}})),
+            "6": entry("fmt", "", function()),
+            "7": entry("alone", "```text\nalone()\n```", function()),
+            "8": entry("Bare", "", json!({"enum": {"impls": []}})),
+        }}))
+        .unwrap();
+        let mut items: Vec<_> = documentation
+            .items()
+            .into_iter()
+            .map(|item| (item.name, item.is_shown))
+            .collect();
+        items.sort();
+        let expected = [
+            ("Bare", false),
+            ("Ring", true),
+            ("alone", false),
+            ("len", false),
+            ("new", true),
+        ];
+        assert_eq!(items, expected.map(|(name, is_shown)| (name.to_owned(), is_shown)));
+    }
+}
