@@ -10,6 +10,18 @@ use crate::v2::ClientName;
 /// Everything that this crate refuses, and why.
 ///
 /// Positions are lines, counted from 1, of the text named in the message.
+///
+/// ```
+/// use onionweave_desc::v2::UnverifiedDescriptor;
+/// use onionweave_desc::{Error, Malformed, Section};
+///
+/// let text = include_str!("../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let error = UnverifiedDescriptor::parse(text.replace("version 2", "version 3").as_bytes()).unwrap_err();
+/// assert_eq!(error.to_string(), "descriptor, line 2: `version` is not 2");
+/// let Error::Malformed { section, line, problem, .. } = error else { panic!("{error}") };
+/// assert_eq!((section, line), (Section::Descriptor, 2));
+/// assert!(matches!(problem, Malformed::Value { keyword: "version", .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -222,6 +234,12 @@ impl Error {
 }
 
 /// Which text a position refers to.
+///
+/// ```
+/// use onionweave_desc::Section;
+///
+/// assert_eq!(Section::ClientKeys.to_string(), "client_keys file");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Section {
@@ -247,6 +265,14 @@ impl fmt::Display for Section {
 }
 
 /// The rule of the format that a line breaks.
+///
+/// ```
+/// use onionweave_desc::v2::IntroductionPoint;
+/// use onionweave_desc::{Error, Malformed};
+///
+/// let error = IntroductionPoint::parse_list(b"introduction-point \n").unwrap_err();
+/// assert!(matches!(error, Error::Malformed { problem: Malformed::ArgumentCount { wanted: 1, found: 0, .. }, .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -321,6 +347,14 @@ pub enum Malformed {
 }
 
 /// Why a key cannot be used.
+///
+/// ```
+/// use onionweave_desc::v2::ServiceKey;
+/// use onionweave_desc::{Error, KeyProblem};
+///
+/// let large = ServiceKey::from_pem(include_str!("../testdata/keys/rsa-2048.pem"));
+/// assert_eq!(large.unwrap_err(), Error::PrivateKey(KeyProblem::Size { bits: 2048 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyProblem {

@@ -41,7 +41,10 @@ const DERIVATION: &[u8] = b"onionweave-desc v2 client authorization";
 /// let [alice, bob] = [DescriptorCookie::from([1; 16]), DescriptorCookie::from([2; 16])];
 /// let both = Authorization::Basic(vec![alice.clone(), bob]);
 /// assert_eq!(both.kind(), AuthorizationKind::Basic);
-/// assert_eq!(Authorization::Stealth(alice).kind(), AuthorizationKind::Stealth);
+/// assert_eq!((both.cookies().len(), both.id_cookie()), (2, None));
+///
+/// let stealth = Authorization::Stealth(alice.clone());
+/// assert_eq!(stealth.id_cookie(), Some(&alice), "it decides where the descriptor lies");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

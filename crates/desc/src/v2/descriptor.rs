@@ -49,6 +49,26 @@ const MAX_SKEW: Duration = Duration::from_secs(24 * 3600);
 const MAX_AGE: Duration = Duration::from_secs((48 + 24) * 3600);
 
 /// A descriptor whose form is right, but of which nothing has been proved.
+///
+/// ```
+/// use onionweave_desc::Error;
+/// use onionweave_desc::v2::UnverifiedDescriptor;
+///
+/// let text = include_str!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// assert!(UnverifiedDescriptor::parse(text.as_bytes())?.verify().is_ok());
+///
+/// // Whoever changes a word changes what was signed.
+/// let forged = text.replace("2026-11-22 12:00:00", "2026-11-22 13:00:00");
+/// let forged = UnverifiedDescriptor::parse(forged.as_bytes())?;
+/// assert_eq!(forged.verify().unwrap_err(), Error::WrongSignature);
+///
+/// // The body of an upload may hold several.
+/// let body = format!("{text}\n{text}");
+/// let (first, rest) = UnverifiedDescriptor::parse_prefix(body.as_bytes())?;
+/// assert!(first.verify().is_ok());
+/// assert_eq!(rest, text.as_bytes());
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct UnverifiedDescriptor {
     descriptor: Descriptor,
@@ -221,6 +241,12 @@ impl fmt::Debug for UnverifiedDescriptor {
 /// assert_eq!(descriptor.service_id().to_string(), "rf75jzdtba4wnd6v");
 /// assert_eq!(descriptor.publication_time().to_string(), "2026-11-22 12:00:00");
 /// assert_eq!(descriptor.introduction_points()?.len(), 3);
+/// assert_eq!(descriptor.protocol_versions(), [2, 3]);
+///
+/// // The ID follows from the permanent key and what stands for period and replica.
+/// use onionweave_ring::v2::DescriptorId;
+/// let service = descriptor.public_key().service_id();
+/// assert_eq!(descriptor.descriptor_id(), DescriptorId::new(&service, &descriptor.secret_id_part()));
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -335,6 +361,18 @@ impl Descriptor {
     }
 
     /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-682, 955-965).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use onionweave_desc::v2::{AgeVerdict, UnverifiedDescriptor};
+    ///
+    /// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// let descriptor = UnverifiedDescriptor::parse(text)?.verify()?;
+    /// let three_days_later = descriptor.publication_time().saturating_add(Duration::from_secs(72 * 3600));
+    /// assert_eq!(descriptor.age_verdict(three_days_later), AgeVerdict::Accepted);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn age_verdict(&self, now: UnixTime) -> AgeVerdict {
         if self.publication_time.saturating_add(MAX_AGE) < now {
             AgeVerdict::TooOld
@@ -359,6 +397,19 @@ impl fmt::Debug for Descriptor {
 /// What directories and clients make of the age of a descriptor.
 ///
 /// A directory answers an upload of the wrong age with success all the same, and drops it (rendcache.c:736-742).
+///
+/// ```
+/// use onionweave_desc::v2::{AgeVerdict, UnverifiedDescriptor};
+/// use onionweave_ring::UnixTime;
+///
+/// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let descriptor = UnverifiedDescriptor::parse(text)?.verify()?;
+/// let verdict = |now| Ok(descriptor.age_verdict(UnixTime::from_iso(now)?));
+/// assert_eq!(verdict("2026-11-25 12:00:00"), Ok(AgeVerdict::Accepted));
+/// assert_eq!(verdict("2026-11-25 12:00:01"), Ok(AgeVerdict::TooOld));
+/// assert_eq!(verdict("2026-11-21 11:59:59"), Ok::<_, onionweave_ring::Error>(AgeVerdict::TooNew));
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgeVerdict {

@@ -35,6 +35,13 @@ const MAX_PROTOCOL_VERSION: u8 = 7;
 /// let period = TimePeriod::at(&key.service_id(), now);
 /// let descriptor = Draft::new(points).sign(&key, period, Replica::ALL[0], now)?;
 /// assert_eq!(descriptor.service_id(), key.service_id());
+///
+/// // The same for clients, but for the bytes.
+/// let points = descriptor.introduction_points()?;
+/// let other = Draft::new(points.clone()).protocol_versions(&[2, 3]).trailing_blank_lines(1);
+/// let other = other.sign(&key, period, Replica::ALL[0], now)?;
+/// assert_eq!(other.introduction_points()?, points);
+/// assert_ne!(other.text(), descriptor.text());
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

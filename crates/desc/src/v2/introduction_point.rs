@@ -39,6 +39,22 @@ const IDENTITY_LEN: usize = 32;
 /// A relay at which a service awaits introductions, and the key by which it tells introductions at that relay from others.
 ///
 /// [`Display`](fmt::Display) writes the text that C Tor writes (feature/rend/rendcommon.c:244), with its final newline.
+///
+/// ```
+/// use onionweave_desc::v2::{IntroductionPoint, UnverifiedDescriptor};
+///
+/// let text = include_bytes!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let points = UnverifiedDescriptor::parse(text)?.verify()?.introduction_points()?;
+/// let point = &points[0];
+/// assert_eq!(point.address().to_string(), "127.0.0.1");
+/// assert!(point.to_string().starts_with(&format!("introduction-point {}\n", point.base32_identity())));
+///
+/// // Made anew from its parts, and read from its text.
+/// let (onion_key, service_key) = (point.onion_key().clone(), point.service_key().clone());
+/// let made = IntroductionPoint::new(point.identity(), point.address(), point.port(), onion_key, service_key)?;
+/// assert_eq!(IntroductionPoint::parse_list(made.to_string().as_bytes())?, [made]);
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IntroductionPoint {
     identity: Fingerprint,

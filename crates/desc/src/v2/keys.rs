@@ -17,6 +17,22 @@ use crate::tokens::PUBLIC_KEY;
 /// A public RSA key of 1024 bits with any exponent.
 ///
 /// Two keys are equal when their numbers are. [`Display`](fmt::Display) writes the PEM object that C Tor writes.
+///
+/// ```
+/// use onionweave_desc::rsa::RustCrypto;
+/// use onionweave_desc::v2::{PublicKey, ServiceKey};
+///
+/// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+/// let public = PublicKey::from_der(key.public_key().as_der())?;
+/// assert_eq!(&public, key.public_key());
+/// assert!(public.exponent_is_65537());
+/// assert_eq!(public.parts().modulus().len(), 128);
+///
+/// let (digest, signature) = ([7; 20], key.sign_digest(&[7; 20])?);
+/// assert!(public.verify(&digest, &signature).is_ok());
+/// assert!(public.verify_with(&RustCrypto, &[8; 20], &signature).is_err());
+/// # Ok::<(), onionweave_desc::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey {
     /// Canonical DER of two numbers, the first of which has 1024 bits.
@@ -180,6 +196,9 @@ impl fmt::Debug for PublicKey {
 ///
 /// let key = ServiceKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
 /// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
+///
+/// let signature = key.sign_digest(&[7; 20])?;
+/// assert!(key.public_key().verify(&[7; 20], &signature).is_ok());
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Clone)]

@@ -65,6 +65,8 @@ impl fmt::Display for AuthorizationKind {
 /// // As Tor's file `client_keys` has it.
 /// let cookie = DescriptorCookie::from_base64("2KohXVDgp8ESS6hWRTRc4A==")?;
 /// assert_eq!(*cookie.to_base64(), "2KohXVDgp8ESS6hWRTRc4A==");
+/// assert_eq!(cookie, DescriptorCookie::from(*cookie.as_bytes()));
+/// assert!(!cookie.is_zero());
 /// assert_eq!(format!("{cookie:?}"), "DescriptorCookie { .. }");
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```

@@ -286,6 +286,16 @@ impl ClientKeys {
     }
 
     /// Whether there is none.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::{ClientKey, ClientKeys, DescriptorCookie};
+    ///
+    /// let nobody = ClientKeys::new([])?;
+    /// assert!(nobody.is_empty());
+    /// let alice = ClientKey::new("alice".parse()?, DescriptorCookie::from([7; 16]), None);
+    /// assert_eq!(ClientKeys::new([alice])?.len(), 1);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }

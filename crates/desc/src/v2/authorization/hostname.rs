@@ -21,6 +21,8 @@ use crate::error::{Error, Malformed, Section};
 ///     "carol".parse()?,
 /// );
 /// assert_eq!(*carol.to_text(), "gwpnw55cchilrd7k.onion 2KohXVDgp8ESS6hWRTRc4B # client: carol");
+/// assert_eq!(carol.service_id().to_string(), "gwpnw55cchilrd7k");
+/// assert_eq!(carol.cookie().kind().to_string(), "stealth");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

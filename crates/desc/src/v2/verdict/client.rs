@@ -189,6 +189,19 @@ impl<'a> Known<'a> {
 }
 
 /// What becomes of a descriptor that a client accepts.
+///
+/// ```
+/// use onionweave_desc::v2::{Fetch, FetchVerdict, Known, UnverifiedDescriptor};
+/// use onionweave_ring::UnixTime;
+///
+/// let text = include_bytes!("../../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let now = UnixTime::from_iso("2026-11-22 12:30:00")?;
+/// let asked_for = UnverifiedDescriptor::parse(text)?.verify()?.descriptor_id();
+/// let verdict = Fetch::new(asked_for).judge(text, |_| Known::default(), now)?;
+/// let FetchVerdict::Stored { points, .. } = verdict else { panic!("it knew nothing before") };
+/// assert_eq!(points.len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchVerdict {

@@ -181,6 +181,19 @@ impl Offer {
 }
 
 /// What becomes of a descriptor that a directory could parse and verify. All of it is answered with 200.
+///
+/// ```
+/// use onionweave_desc::v2::{Fate, UnverifiedDescriptor, UploadVerdict};
+/// use onionweave_ring::UnixTime;
+///
+/// let body = include_bytes!("../../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+/// let now = UnixTime::from_iso("2026-11-22 12:30:00")?;
+/// let held = UnverifiedDescriptor::parse(body)?.verify()?;
+/// let fate = |held| UploadVerdict::new(body, |_| held, now).offers()[0].fate();
+/// assert_eq!(fate(None), Fate::Stored);
+/// assert_eq!(fate(Some(&held)), Fate::Identical);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
