@@ -213,6 +213,16 @@ impl PrivateKey {
     }
 
     /// d mod (p - 1), and d mod (q - 1).
+    ///
+    /// ```
+    /// use onionweave_desc::rsa::PrivateKey;
+    ///
+    /// let key = PrivateKey::from_pem(include_str!("../../testdata/plain/private_key"))?;
+    /// // What the Chinese remainder theorem works with has half the length of the key.
+    /// let ([p, q], [dp, dq], inverse) = (key.primes(), key.crt_exponents(), key.coefficient());
+    /// assert_eq!([p, q, dp, dq, inverse].map(<[u8]>::len), [64; 5]);
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
     pub fn crt_exponents(&self) -> [&[u8]; 2] {
         self.crt_exponents.each_ref().map(|exponent| exponent.as_slice())
     }
