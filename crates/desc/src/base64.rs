@@ -1,6 +1,7 @@
 //! Base64 as C Tor reads and writes it.
 
 use data_encoding::BASE64;
+use zeroize::Zeroizing;
 
 /// Characters of a full line, and the bytes that they stand for.
 const CHARACTERS_PER_LINE: usize = 64;
@@ -27,6 +28,13 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
         }
     }
     decode_slowly(rest, &mut out)?;
+    Some(out)
+}
+
+/// [`decode`] for what must leave no copy behind: it is written where it stays, and nowhere else.
+pub(crate) fn decode_secret(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
+    decode_slowly(text, &mut out)?;
     Some(out)
 }
 

@@ -41,9 +41,7 @@ pub(crate) fn read(
     }
     let (block, _) = block.split_once("-----END ").ok_or(KeyProblem::Pem)?;
     let (dek_info, body) = split_headers(block)?;
-    let content = base64::decode(body.as_bytes())
-        .map(Zeroizing::new)
-        .ok_or(KeyProblem::Pem)?;
+    let content = base64::decode_secret(body.as_bytes()).ok_or(KeyProblem::Pem)?;
     match (label, dek_info) {
         (PKCS1_LABEL, Some(dek_info)) => PrivateKey::of_1024_bits(&decrypt(Encrypted::Pkcs1 { dek_info, content })?),
         (PKCS1_LABEL, None) => PrivateKey::of_1024_bits(&content),

@@ -4,7 +4,6 @@ use std::fmt;
 
 use ::rsa::BigUint;
 use ::rsa::pkcs1::EncodeRsaPrivateKey as _;
-use num_bigint_dig::ModInverse as _;
 use num_bigint_dig::prime::probably_prime;
 use tor_llcrypto::pk::rsa::KeyPair;
 use zeroize::Zeroizing;
@@ -293,17 +292,17 @@ impl PrivateKey {
             return false;
         }
         let [below_p, below_q] = [&p, &q].map(|prime| Zeroizing::new(&**prime - one));
-        let product = Zeroizing::new(&*d * &*e);
+        let rest = |number: &BigUint, of: &BigUint| Zeroizing::new(number % of);
+        let is_inverse = |product: &BigUint, modulus: &BigUint| *rest(product, modulus) == one % modulus;
+        let coefficient = number(&self.coefficient);
+        let exponents = Zeroizing::new(&*d * &*e);
         // To be 1 modulo the least common multiple of both is to be 1 modulo each.
-        let inverse = |below: &BigUint| &*product % below == one % below;
-        inverse(&below_p)
-            && inverse(&below_q)
-            && *dp == &*d % &*below_p
-            && *dq == &*d % &*below_q
-            && (&*q)
-                .mod_inverse(&*p)
-                .and_then(|coefficient| coefficient.to_biguint())
-                .is_some_and(|coefficient| *number(&self.coefficient) == *Zeroizing::new(coefficient))
+        is_inverse(&exponents, &below_p)
+            && is_inverse(&exponents, &below_q)
+            && dp == rest(&d, &below_p)
+            && dq == rest(&d, &below_q)
+            && *coefficient < *p
+            && is_inverse(&Zeroizing::new(&*coefficient * &*q), &p)
             && [&p, &q].iter().all(|prime| probably_prime(prime, PRIMALITY_ROUNDS))
     }
 }
