@@ -662,6 +662,8 @@ impl Maker<'_> {
             .rev()
             .find(|at| object[*at..].starts_with(b"-----END"))
             .unwrap_or(object.len());
+        // Where both are on one line.
+        let body = body.min(end);
         let kind = self.below(10);
         match kind {
             0 => {
