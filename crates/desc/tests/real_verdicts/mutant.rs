@@ -700,10 +700,8 @@ impl Maker<'_> {
                 ];
                 let label = self.one_of(labels).to_vec();
                 let both = self.below(3);
-                let old = object[11..]
-                    .iter()
-                    .position(|byte| *byte == b'-')
-                    .map_or(0, |dashes| dashes);
+                let label_end = object.iter().skip(11).position(|byte| *byte == b'-');
+                let old = label_end.unwrap_or(0);
                 if both != 2 && end + 9 + old <= object.len() {
                     object.splice(end + 9..end + 9 + old, label.clone());
                 }
