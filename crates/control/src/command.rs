@@ -211,7 +211,7 @@ mod tests {
     const V3: &str = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
 
     const EVERYTHING: &str = "ADD_ONION RSA1024:YWJj Flags=DiscardPK,Detach,NonAnonymous,MaxStreamsCloseCircuit,BasicAuth,V3Auth \
-        MaxStreams=5 Port=80 Port=81,unix:/s ClientAuth=a:cccccccccccccccccccccc ClientAuth=b ClientAuthV3=dddddddddddddddddddddddddddddddddddddddddddddddddddd \
+        MaxStreams=5 Port=80 Port=81,unix:/s ClientAuth=a:cccccccccccccccccccccA ClientAuth=b ClientAuthV3=dddddddddddddddddddddddddddddddddddddddddddddddddddd \
         PoWDefensesEnabled=1 PoWQueueRate=6 PoWQueueBurst=7\r\n";
 
     fn everything() -> AddOnion {
@@ -224,7 +224,7 @@ mod tests {
             .max_streams(5)
             .port(80)
             .port_to(81, "unix:/s")
-            .basic_client("a", Some("c".repeat(22).into()))
+            .basic_client("a", Some(("c".repeat(21) + "A").into()))
             .basic_client("b", None)
             .v3_client("d".repeat(52))
             .pow_defenses(true)
@@ -464,6 +464,10 @@ mod tests {
                 "ADD_ONION: the client's name is not 1 to 16 letters, digits, '+', '-' and '_'",
             ),
             (
+                Command::add_onion(&everything().basic_client("a", Some("c".repeat(22).into()))),
+                "ADD_ONION: the client's cookie is not 22 characters of base64 for basic or stealth authorization",
+            ),
+            (
                 Command::add_onion(&everything().v3_client("d".repeat(51))),
                 "ADD_ONION: the client's key is not 52 characters of base32",
             ),
@@ -525,7 +529,7 @@ mod tests {
         let command = Command::authenticate_password(&password);
         let raw = Command::raw("authenticate \"swordfish\"").unwrap();
         let conf = Command::set_conf(&[("HashedControlPassword", "swordfish")]).unwrap();
-        let onion = everything().basic_client("bob", Some("swordfish".to_owned().into()));
+        let onion = everything().basic_client("bob", Some("swordfishswordfish000A".to_owned().into()));
         let auth = ClientAuth::new(V3, *b"swordfishswordfishswordfishsword").unwrap();
         for shown in [
             format!("{onion:?}"),

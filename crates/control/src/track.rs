@@ -88,8 +88,8 @@ impl HsPost {
         &self.servers
     }
 
-    /// The address by which events name the service.
-    pub(crate) fn address(&self) -> Option<&str> {
+    /// The address by which events name the service, without `.onion`; `None` for any.
+    pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
 

@@ -17,8 +17,13 @@ use onionweave_control::auth::Cookie;
 use onionweave_control::session::Incoming;
 use onionweave_control::{
     AuthMethod, CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, HsFetch,
-    NetworkLiveness, Options, Password, Reply, Session, Signal, Status,
+    NetworkLiveness, Options, Password, Reply, Session, Signal, Status, Supervisor, SupervisorOptions,
 };
+
+#[path = "common/conversation.rs"]
+mod conversation;
+#[path = "common/recorder.rs"]
+mod recorder;
 
 const PASSWORD: &str = "correct \"horse\" \\ battery";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -401,6 +406,113 @@ async fn events_and_configuration() {
         .await
         .unwrap_err();
     assert_eq!(rejected(&error), (552, "Unrecognized event \"NO_SUCH_EVENT\""));
+}
+
+/// Every command. With `ONIONWEAVE_RECORD` naming a folder, what is said is written there, for `transcripts.rs`.
+#[tokio::test]
+async fn conversation_with_every_command() {
+    let tor = Tor::start(&[]);
+    let recorder = recorder::Recorder::start(tor.path("control")).await;
+    let (connection, mut events) = connect(&recorder.endpoint(), &Credentials::null()).await.unwrap();
+    let results = conversation::hold(&connection, &mut events).await;
+    for refused in ["NoSuchOption", "no/such/key", "TELEPATHY", "SETROUTERPURPOSE"] {
+        assert!(
+            results.iter().any(|line| line.contains(refused)),
+            "{refused}: {results:#?}"
+        );
+    }
+    if let Some(folder) = std::env::var_os("ONIONWEAVE_RECORD") {
+        let version = connection.protocol_info().tor_version().unwrap().to_owned();
+        let path = |end: &str| Path::new(&folder).join(format!("{version}{end}"));
+        std::fs::write(path(".txt"), recorder.transcript()).unwrap();
+        std::fs::write(path(".results.txt"), results.join("\n") + "\n").unwrap();
+    }
+}
+
+/// The cases in which Tor gives another number of replies than one.
+#[tokio::test]
+async fn replies_that_are_missing_or_too_many() {
+    let tor = Tor::start(&[]);
+    // Two final replies to one command: the second is nobody's, and nothing is trusted after it.
+    let (connection, _events) = tor.connect().await;
+    let v3 = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
+    let twice = format!(
+        "ONION_CLIENT_AUTH_ADD {v3} x25519:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc= ClientName=longerthansixteencharacters"
+    );
+    let error = connection
+        .command(Command::raw(&twice).unwrap(), PATIENCE)
+        .await
+        .unwrap_err();
+    assert_eq!(rejected(&error), (512, "ClientName longer than 16 chars"));
+    let reason = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();
+    assert!(
+        reason.to_string().contains("no command was waiting for: 250 OK"),
+        "{reason}"
+    );
+
+    // A fetch that is begun and of which nothing is ever heard, as there is no network: that is an answer too.
+    let (connection, _events) = tor.connect().await;
+    connection.hs_fetch(&HsFetch::address(v3).unwrap()).await.unwrap();
+    assert!(!connection.is_closed());
+
+    // A supervisor goes on after all of this.
+    let (supervisor, mut events) = Supervisor::start(tor.unix(), [Credentials::auto()], SupervisorOptions::default());
+    let connection = supervisor.connection_within(PATIENCE).await.unwrap();
+    assert!(
+        connection
+            .command(Command::raw(&twice).unwrap(), PATIENCE)
+            .await
+            .is_err()
+    );
+    let Event::Gap(gap) = next(&mut events).await else {
+        panic!()
+    };
+    assert_eq!(gap.restarted(), Some(false));
+    let connection = supervisor.connection_within(PATIENCE).await.unwrap();
+    assert!(connection.get_info("version").await.unwrap().starts_with("0."));
+}
+
+/// What `GETINFO events/names` lists has a name here, and the other way round.
+#[tokio::test]
+async fn every_event_has_a_name() {
+    let tor = Tor::start(&[]);
+    let (connection, _events) = tor.connect().await;
+    let names = connection.get_info("events/names").await.unwrap();
+    let kinds: Vec<_> = names.split(' ').map(EventKind::from_word).collect();
+    assert!(kinds.len() >= 31, "{names}");
+    for kind in &kinds {
+        assert!(!matches!(kind, EventKind::Other(_)), "{kind}");
+    }
+    connection.set_events(&kinds).await.unwrap();
+}
+
+/// A Tor that is replaced by another one, which has another password.
+#[tokio::test]
+async fn a_supervisor_outlives_its_tor() {
+    let mut first = Tor::start(&["--HashedControlPassword", &hash_password()]);
+    let link = first.path("link");
+    std::os::unix::fs::symlink(first.path("control"), &link).unwrap();
+    let credentials = [Credentials::auto(), Credentials::password(PASSWORD).unwrap()];
+    let endpoint = Endpoint::Unix(link.clone());
+    let (supervisor, mut events) = Supervisor::start(endpoint, credentials, SupervisorOptions::default());
+    supervisor.set_events(&[EventKind::Signal]).await.unwrap();
+    supervisor.connection_within(PATIENCE).await.unwrap();
+
+    // The next one offers a cookie and no password.
+    let second = Tor::start(&["--CookieAuthentication", "1"]);
+    first.process.kill().unwrap();
+    first.process.wait().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(second.path("control"), &link).unwrap();
+
+    let Event::Gap(gap) = next(&mut events).await else {
+        panic!()
+    };
+    assert_eq!(gap.restarted(), Some(true));
+    assert_eq!(gap.kinds(), [EventKind::Signal]);
+    let connection = supervisor.connection_within(PATIENCE).await.unwrap();
+    connection.signal(Signal::Heartbeat).await.unwrap();
+    assert!(matches!(next(&mut events).await, Event::Signal(_)), "asked for again");
 }
 
 #[tokio::test]

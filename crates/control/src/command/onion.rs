@@ -53,6 +53,13 @@ impl Command {
             if !is_client_name(name) {
                 return Err(line.refuse("client's name", CLIENT_NAME));
             }
+            // Tor's refusal would show it.
+            if cookie.as_ref().is_some_and(|cookie| !is_cookie(cookie)) {
+                return Err(line.refuse(
+                    "client's cookie",
+                    ArgumentProblem::Form("is not 22 characters of base64 for basic or stealth authorization"),
+                ));
+            }
             let value = match cookie {
                 Some(cookie) => Zeroizing::new(format!("{name}:{}", **cookie)),
                 None => Zeroizing::new(name.clone()),
@@ -183,6 +190,14 @@ fn is_client_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'_'))
+}
+
+/// `rend_auth_decode_cookie`, feature/rend/rendcommon.c:927-986: sixteen bytes and one with the kind of authorization in
+/// its upper half, in base64 without the last two characters, which are always the same.
+fn is_cookie(text: &str) -> bool {
+    let padded = Zeroizing::new(format!("{text}A="));
+    let decoded = BASE64.decode(padded.as_bytes()).map(Zeroizing::new);
+    decoded.is_ok_and(|decoded| text.len() == 22 && decoded.last().is_some_and(|kind| kind >> 4 <= 1))
 }
 
 /// The onion service that `ADD_ONION` shall make.
