@@ -3,7 +3,12 @@
 use crate::auth::Handshake;
 use crate::codec::{Decoder, Item, Limits, RawEvent, data};
 use crate::text::{arguments, push_quoted, unquote};
-use crate::{Command, Credentials, Error, Event, ProtocolInfo, Reply, Status};
+use crate::track::{FetchTracker, PostTracker};
+use crate::{
+    AddOnion, AddressMapping, CircuitId, CircuitUse, ClientAuth, ClientAuthAdded, Command, ConfValue, Credentials,
+    Error, Event, EventKind, ExtendCircuit, HsFetch, HsPost, OnionAdded, OnionKeyAlgorithm, ProtocolInfo, Reply,
+    RouterPurpose, Status, StreamId,
+};
 
 /// The stream after the first byte, cut into pieces as that byte says, gives what it gives in one
 /// piece.
@@ -53,6 +58,23 @@ pub fn events(input: &[u8]) {
 pub fn replies(input: &[u8]) {
     if let Ok(reply) = Reply::parse(input) {
         let _ = ProtocolInfo::from_reply(reply.clone());
+        let _ = CircuitId::from_reply(reply.clone());
+        let _ = ClientAuthAdded::from_reply(reply.clone());
+        if let Ok(values) = ConfValue::from_reply(reply.clone()) {
+            assert_eq!(values.len(), reply.lines().len());
+        }
+        if let Ok(mappings) = AddressMapping::from_reply(reply.clone()) {
+            assert_eq!(mappings.len(), reply.lines().len());
+        }
+        // What Tor tells of a key or a client, it takes again.
+        if let Ok(onion) = OnionAdded::from_reply(reply.clone())
+            && let Some(key) = onion.key()
+        {
+            assert_eq!(key.to_text().parse().ok().as_ref(), Some(key));
+        }
+        for client in ClientAuth::from_reply(reply.clone()).unwrap_or_default() {
+            one_line(Command::onion_client_auth_add(&client));
+        }
         let _ = reply.clone().into_values(&["version"]);
         let (mut handshake, _) = Handshake::start(Credentials::auto(), [0; 32]);
         if handshake.reply(reply.clone()).is_ok() && handshake.cookie(&[0; 32]).is_ok() {
@@ -80,6 +102,126 @@ pub fn replies(input: &[u8]) {
     {
         let ends = command.as_bytes().iter().filter(|&&byte| byte == b'\n').count();
         assert_eq!(ends, 1, "one command became more");
+    }
+}
+
+/// Whatever the arguments are, a command is one line, or one line and one body that ends once; and nothing in it is a
+/// byte that Tor does not read as part of it.
+///
+/// The input is arguments, separated by `|`.
+pub fn commands(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let words: Vec<&str> = text.split('|').collect();
+    let word = |at: usize| words.get(at).copied().unwrap_or_default();
+    let (first, second, third) = (word(0), word(1), word(2));
+    let fingerprint = [u8::try_from(words.len() % 256).unwrap_or_default(); 20];
+
+    one_line(Command::get_info(&words));
+    let kinds: Vec<_> = words.iter().map(|word| EventKind::from_word(word)).collect();
+    one_line(Command::set_events(&kinds));
+    one_line(Command::set_conf(&[(first, second), (third, first)]));
+    one_line(Command::reset_conf(&words));
+    one_line(Command::get_conf(&words));
+    one_line(Command::map_address(&[(first, second)]));
+    one_line(Command::resolve(&words, words.len().is_multiple_of(2)));
+    one_line(Command::use_feature(&words));
+    one_line(Command::redirect_stream(StreamId::new(1), first, second.parse().ok()));
+    let purpose = CircuitUse::from_word(first);
+    one_line(Command::set_circuit_purpose(CircuitId::new(1), &purpose));
+    one_line(Command::extend_circuit(
+        &ExtendCircuit::new().hop(fingerprint).purpose(purpose),
+    ));
+    one_line(Command::del_onion(first));
+    one_line(Command::onion_client_auth_remove(first));
+    one_line(Command::onion_client_auth_view(Some(first)));
+    one_line(HsFetch::address(first).and_then(|fetch| Command::hs_fetch(&fetch)));
+    one_line(HsFetch::v2_descriptor(first).and_then(|fetch| Command::hs_fetch(&fetch.server(fingerprint))));
+    let client = ClientAuth::new(first, [7; 32]).and_then(|client| client.named(second));
+    one_line(client.and_then(|client| Command::onion_client_auth_add(&client.permanent())));
+    let key = first.parse().map(AddOnion::with_key);
+    let onion = key.unwrap_or_else(|_: Error| AddOnion::new_key(OnionKeyAlgorithm::from_word(first)));
+    let onion = onion.port(80).port_to(81, second);
+    one_line(Command::add_onion(&onion));
+    let onion = onion
+        .basic_client(third, Some(word(3).to_owned().into()))
+        .v3_client(word(4));
+    one_line(Command::add_onion(&onion));
+
+    one_body(Command::load_conf(&text), text.as_bytes());
+    one_body(
+        Command::post_descriptor(input, Some(&RouterPurpose::from_word(first)), true),
+        input,
+    );
+    one_body(Command::hs_post(&[fingerprint], None, input), input);
+    one_body(Command::raw_with_body(first, input), input);
+}
+
+/// Events in any order settle each directory once, and none that was not asked.
+///
+/// The input is a stream of events as they come over the wire.
+pub fn tracking(input: &[u8]) {
+    const ADDRESS: &str = "6r7x5o465oo27s35";
+    const ID: &str = "hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6";
+    let directories = [[1; 20], [2; 20]];
+    let posts = [HsPost::v2(ADDRESS, "x"), Ok(HsPost::v2_of_any("x"))];
+    let posts = posts.into_iter().flatten();
+    let mut posts: Vec<_> = posts
+        .map(|post| PostTracker::new(&directories.into_iter().fold(post, HsPost::server)))
+        .collect();
+    let fetches = [HsFetch::address(ADDRESS), HsFetch::v2_descriptor(ID)];
+    let fetches = fetches.into_iter().flatten();
+    let mut fetches: Vec<_> = fetches
+        .flat_map(|fetch| FetchTracker::new(&directories.into_iter().fold(fetch, HsFetch::server)))
+        .collect();
+    assert_eq!((posts.len(), fetches.len()), (2, 2));
+
+    let (items, _) = decode(Limits::default(), [input]);
+    for item in items {
+        let Item::Event(raw) = item else { continue };
+        let event = Event::from_raw(raw);
+        for post in &mut posts {
+            let before: Vec<_> = post.waiting().collect();
+            let settled = post.observe(&event).map(|(directory, _)| directory);
+            settles(&before, settled, post.waiting());
+        }
+        for fetch in &mut fetches {
+            let before: Vec<_> = fetch.waiting().collect();
+            let settled = fetch.observe(&event).map(|(directory, _)| directory);
+            settles(&before, settled, fetch.waiting());
+        }
+    }
+}
+
+fn settles(before: &[[u8; 20]], settled: Option<[u8; 20]>, after: impl Iterator<Item = [u8; 20]>) {
+    let expected: Vec<_> = before
+        .iter()
+        .copied()
+        .filter(|waiting| Some(*waiting) != settled)
+        .collect();
+    assert_eq!(after.collect::<Vec<_>>(), expected);
+    assert!(settled.is_none_or(|settled| before.contains(&settled)));
+}
+
+fn one_line(command: Result<Command, Error>) {
+    if let Ok(command) = command {
+        let bytes = command.as_bytes();
+        assert!(bytes.ends_with(b"\r\n") && !bytes.contains(&0), "{command:?}");
+        let ends = bytes.iter().filter(|&&byte| matches!(byte, b'\r' | b'\n')).count();
+        assert_eq!(ends, 2, "one command became more: {command:?}");
+    }
+}
+
+/// The line, and behind it what Tor reads as `body`, but for the LF at its end.
+fn one_body(command: Result<Command, Error>, body: &[u8]) {
+    if let Ok(command) = command {
+        let bytes = command.as_bytes();
+        let end = bytes.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let (line, data) = bytes.split_at(end);
+        assert!(line.starts_with(b"+") && line.ends_with(b"\r\n"), "{command:?}");
+        let read = data::unescape(data);
+        let trimmed = |bytes: &[u8]| bytes.trim_ascii_end().len();
+        assert!(data.ends_with(b"\r\n.\r\n"), "{command:?}");
+        assert_eq!(read.get(..trimmed(&read)), body.get(..trimmed(body)), "{command:?}");
     }
 }
 
@@ -160,6 +302,15 @@ mod tests {
             b"COOKIEFILE=",
             b"version=",
             b"\\377",
+            b"|",
+            b"+",
+            b"650 HS_DESC UPLOADED 6r7x5o465oo27s35 UNKNOWN $0101010101010101010101010101010101010101~a\r\n",
+            b"650 HS_DESC FAILED 6r7x5o465oo27s35 NO_AUTH $0202020202020202020202020202020202020202 REASON=NOT_FOUND\r\n",
+            b"650+HS_DESC_CONTENT UNKNOWN hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6 $0101010101010101010101010101010101010101\r\nx\r\n.\r\n650 OK\r\n",
+            b"250-ServiceID=abc\r\n",
+            b"250-PrivateKey=ED25519-V3:YWJj\r\n",
+            b"250-ONION_CLIENT_AUTH_VIEW\r\n",
+            b"6r7x5o465oo27s35",
             b"\\x41",
         ];
         let piece = prop_oneof![
@@ -175,6 +326,8 @@ mod tests {
             super::codec(&input);
             super::events(&input);
             super::replies(&input);
+            super::commands(&input);
+            super::tracking(&input);
         }
     }
 
@@ -186,6 +339,16 @@ mod tests {
     #[test]
     fn events() {
         run("events", super::events);
+    }
+
+    #[test]
+    fn commands() {
+        run("commands", super::commands);
+    }
+
+    #[test]
+    fn tracking() {
+        run("tracking", super::tracking);
     }
 
     #[test]
