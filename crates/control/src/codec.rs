@@ -204,7 +204,7 @@ impl Decoder {
 
     /// The next line without its end, or `None` when `input` is used up first.
     fn take_line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
-        let end = input.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', input);
         let (head, rest) = input.split_at(end.unwrap_or(input.len()));
         *input = rest;
 
