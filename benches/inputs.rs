@@ -10,15 +10,20 @@ pub(crate) const RELAYS: u32 = 6400;
 ///
 /// Fingerprints are spread evenly and sorted, as Tor sends them; nothing else about a relay matters to a ring.
 pub(crate) fn ns_all() -> String {
+    ns_all_of(RELAYS)
+}
+
+/// The same of this many relays.
+pub(crate) fn ns_all_of(relays: u32) -> String {
     let mut text = String::new();
-    for relay in 0..RELAYS {
-        write_relay(&mut text, relay).unwrap_or_else(|_| unreachable!("a string takes everything"));
+    for relay in 0..relays {
+        let place = relay * (u32::MAX / relays);
+        write_relay(&mut text, relay, place).unwrap_or_else(|_| unreachable!("a string takes everything"));
     }
     text
 }
 
-fn write_relay(text: &mut String, relay: u32) -> std::fmt::Result {
-    let place = relay * (u32::MAX / RELAYS);
+fn write_relay(text: &mut String, relay: u32, place: u32) -> std::fmt::Result {
     let mixed = place.wrapping_mul(2_654_435_761);
     let [a, b, c, d] = mixed.to_be_bytes();
     let identity = base64(&digest(place, mixed));
