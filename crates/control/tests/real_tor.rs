@@ -26,7 +26,8 @@ mod conversation;
 mod recorder;
 
 const PASSWORD: &str = "correct \"horse\" \\ battery";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn binary() -> PathBuf {
     std::env::var_os("ONIONWEAVE_TOR").map_or_else(|| "tor".into(), Into::into)
@@ -135,7 +136,11 @@ impl Drop for Tor {
 }
 
 async fn connect(endpoint: &Endpoint, credentials: &Credentials) -> Result<(Connection, Events), Error> {
-    Connection::connect(endpoint, credentials, &Options::default()).await
+    Connection::connect(endpoint, credentials, &patient()).await
+}
+
+fn patient() -> Options {
+    Options::default().connect_deadline(PATIENCE).command_deadline(PATIENCE)
 }
 
 async fn next(events: &mut Events) -> Event {
@@ -456,7 +461,11 @@ async fn replies_that_are_missing_or_too_many() {
     assert!(!connection.is_closed());
 
     // A supervisor goes on after all of this.
-    let (supervisor, mut events) = Supervisor::start(tor.unix(), [Credentials::auto()], SupervisorOptions::default());
+    let (supervisor, mut events) = Supervisor::start(
+        tor.unix(),
+        [Credentials::auto()],
+        SupervisorOptions::default().connection(patient()),
+    );
     let connection = supervisor.connection_within(PATIENCE).await.unwrap();
     assert!(
         connection
@@ -494,7 +503,11 @@ async fn a_supervisor_outlives_its_tor() {
     std::os::unix::fs::symlink(first.path("control"), &link).unwrap();
     let credentials = [Credentials::auto(), Credentials::password(PASSWORD).unwrap()];
     let endpoint = Endpoint::Unix(link.clone());
-    let (supervisor, mut events) = Supervisor::start(endpoint, credentials, SupervisorOptions::default());
+    let (supervisor, mut events) = Supervisor::start(
+        endpoint,
+        credentials,
+        SupervisorOptions::default().connection(patient()),
+    );
     supervisor.set_events(&[EventKind::Signal]).await.unwrap();
     supervisor.connection_within(PATIENCE).await.unwrap();
 
@@ -614,7 +627,7 @@ async fn the_longest_command() {
     let longest = format!("GETINFO {}", "x".repeat(Command::MAX_BYTES - "GETINFO \r\n".len()));
     let command = Command::raw(&longest).unwrap();
     assert_eq!(command.as_bytes().len(), Command::MAX_BYTES);
-    let options = Options::default().limits(onionweave_control::Limits::default().line(2 << 20));
+    let options = patient().limits(onionweave_control::Limits::default().line(2 << 20));
     let (patient, _events) = Connection::connect(&tor.unix(), &Credentials::auto(), &options)
         .await
         .unwrap();

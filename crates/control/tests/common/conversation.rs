@@ -9,7 +9,7 @@ use onionweave_control::{
     HsPost, OnionKeyAlgorithm, RouterPurpose, Signal, StreamCloseReason, StreamId,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const V2: &str = "6r7x5o465oo27s35";
 const V3: &str = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
 /// An expanded key of which nobody has the service: the scalar's lowest three bits and its highest are clear.
