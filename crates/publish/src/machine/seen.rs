@@ -212,7 +212,7 @@ impl Machine {
                 self.trouble(id, "accepted our descriptor but kept another".into(), now);
             }
             Seen::Proved(_) => {
-                if let Some(pause) = slot.contest(now.uptime()) {
+                if let Some(pause) = slot.contest(now.uptime(), self.seed) {
                     self.actions
                         .push_back(Action::Report(Report::Contested { slot: id, pause }));
                 }
@@ -340,7 +340,7 @@ impl Machine {
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
             if others.cause == Cause::Overwritten
-                && let Some(pause) = slot.contest(now.uptime())
+                && let Some(pause) = slot.contest(now.uptime(), self.seed)
             {
                 self.report(Report::Contested { slot: id, pause });
             }

@@ -178,7 +178,9 @@ impl Slot {
     }
 
     /// Notes that somebody else wrote here. Returns the pause if that happened too often to answer at once.
-    pub(super) fn contest(&mut self, now: Duration) -> Option<Duration> {
+    ///
+    /// The pause is up to twice as long, as the seed has it: publishers that wait equally long would only meet again.
+    pub(super) fn contest(&mut self, now: Duration, seed: u64) -> Option<Duration> {
         if now.saturating_sub(self.last_contest) > PEACE {
             self.contests = 0;
         }
@@ -187,7 +189,42 @@ impl Slot {
         self.seen = Seen::Other;
         let excess = self.contests.checked_sub(CONTEST).filter(|&n| n > 0)?;
         let pause = pause_after(excess.saturating_add(2));
+        let pause = pause.saturating_add(pause.mul_f64(fraction(seed, excess)));
         self.not_before = self.not_before.max(now.saturating_add(pause));
         Some(pause)
+    }
+}
+
+/// A number from 0 up to 1 that looks drawn: another one for each seed and number (the finalizer of splitmix64).
+fn fraction(seed: u64, number: u32) -> f64 {
+    let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_with_other_seeds_wait_for_other_times() {
+        let pauses = |seed| -> Vec<Duration> {
+            let mut slot = Slot::new(DescriptorId::from([0; 20]));
+            (0..12)
+                .filter_map(|second| slot.contest(Duration::from_secs(second), seed))
+                .collect()
+        };
+        let (ours, theirs) = (pauses(1), pauses(2));
+        assert_eq!(ours, pauses(1), "the same seed gives the same run");
+        assert_eq!(ours.len(), 12 - CONTEST as usize);
+        for (number, (ours, theirs)) in (1..).zip(ours.iter().zip(&theirs)) {
+            let least = pause_after(number + 2);
+            for pause in [*ours, *theirs] {
+                assert!((least..least * 2).contains(&pause), "{pause:?}");
+            }
+            assert_ne!(ours, theirs);
+        }
     }
 }
