@@ -55,11 +55,12 @@ impl Microdescriptors {
     pub fn parse(document: &str) -> Result<Self, Error> {
         check_len(document)?;
         let mut text = Cow::Borrowed(document);
-        if text.contains('\r') {
-            text = Cow::Owned(text.replace("\r\n", "\n"));
-        }
+        // First, since it may complete a CRLF.
         if !text.is_empty() && !text.ends_with('\n') {
             text.to_mut().push('\n');
+        }
+        if text.contains('\r') {
+            text = Cow::Owned(text.replace("\r\n", "\n"));
         }
         let refused = |error: tor_netdoc::Error| Error::Microdescriptors {
             message: error.to_string(),
