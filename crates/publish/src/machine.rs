@@ -90,6 +90,8 @@ pub struct Machine {
 
     /// The publication time of all slots.
     time: Option<UnixTime>,
+    /// Somebody wrote over a text of ours. With second stamps, the next texts are dated anew to outrank that.
+    outranked: bool,
     /// The publication times beyond it that were seen anywhere for this service.
     newer_seen: BTreeSet<UnixTime>,
     /// The next text's number; see `text.rs`.
@@ -146,6 +148,7 @@ impl Machine {
             slots: BTreeMap::new(),
             plans: BTreeMap::new(),
             time: None,
+            outranked: false,
             newer_seen: BTreeSet::new(),
             next_variant: seed,
             fresh_bytes: BTreeSet::new(),

@@ -58,6 +58,16 @@ fn plant(network: &mut Network, slot: SlotId, points: Vec<IntroductionPoint>, ti
     network.plant(slot, points, time).unwrap().offers()[0].fate()
 }
 
+/// Somebody else posts to a slot through the Tor of instance "a".
+fn tell_of_upload(network: &mut Network, slot: SlotId) {
+    network.tell(Event::InstanceUploads {
+        instance: "a".into(),
+        own: false,
+        directory: slot.directory,
+        descriptor_id: DescriptorId::of(&network.machine().service_id(), slot.period, slot.replica),
+    });
+}
+
 #[test]
 fn six_directories_hand_out_the_plan() {
     for (instances, expected) in [
@@ -578,6 +588,29 @@ fn clock_that_was_days_ahead_is_forgotten_once_it_is_right() {
     assert!(network.machine().is_settled());
     let time = network.held(&slots(&network)[0]).unwrap().publication_time();
     assert_eq!(time, network.now().wall().start_of_hour());
+}
+
+/// A text is dated when it is written, not when there is a reason to write one.
+#[test]
+fn no_time_is_taken_while_nobody_offers() {
+    let mut network = Network::builder(36)
+        .instances(["a"])
+        .settings(|settings| settings.stamp = Stamp::Second)
+        .build()
+        .unwrap();
+    network.start("a");
+    network.settle(10 * SECOND).unwrap();
+    let slot = slots(&network)[0];
+    network.kill("a");
+    network.step_clock(600);
+    tell_of_upload(&mut network, slot);
+    network.run_for(5 * SECOND);
+    network.step_clock(-600);
+    network.start("a");
+    network.settle(10 * SECOND).unwrap();
+    for (_, wanted) in network.machine().wanted() {
+        assert!(wanted.publication_time() <= network.now().wall());
+    }
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Machine {
                         .push_back(Action::Report(Report::Contested { slot: id, pause }));
                 }
                 self.rounds.note(now, id, [Cause::Overwritten]);
-                self.restamp(now.wall());
+                self.outrank();
             }
             _ => {}
         }
@@ -345,7 +345,7 @@ impl Machine {
                 self.report(Report::Contested { slot: id, pause });
             }
         }
-        self.restamp(now.wall());
+        self.outrank();
     }
 }
 

@@ -56,6 +56,9 @@ impl Machine {
     /// Decides what every slot shall hold.
     pub(super) fn want(&mut self, now: Moment) {
         self.advance_time(now.wall());
+        if std::mem::take(&mut self.outranked) {
+            self.restamp(now.wall());
+        }
         let Some(time) = self.time else {
             return;
         };
@@ -105,17 +108,21 @@ impl Machine {
         self.newer_seen.retain(|&seen| Some(seen) > self.time);
     }
 
+    /// Somebody wrote over a text of ours. With second stamps that is outranked, once there is something to write.
+    pub(super) fn outrank(&mut self) {
+        if self.settings.stamp == Stamp::Second {
+            self.outranked = true;
+            self.wanted_during = None;
+        }
+    }
+
     /// With second stamps, every change takes the present second. Returns whether the time moved.
-    pub(super) fn restamp(&mut self, now: UnixTime) -> bool {
+    fn restamp(&mut self, now: UnixTime) -> bool {
         let Some(time) = self.time.filter(|_| self.settings.stamp == Stamp::Second) else {
             return false;
         };
-        let moved = now > time;
-        if moved {
-            self.time = Some(now);
-            self.wanted_during = None;
-        }
-        moved
+        self.time = Some(time.max(now));
+        now > time
     }
 
     fn plan(&mut self, time: UnixTime) {
