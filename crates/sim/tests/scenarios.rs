@@ -376,6 +376,28 @@ fn foreign_text_is_replaced_and_two_publishers_do_not_fight_without_end() {
     );
 }
 
+/// To outrank others, all slots are written anew. That would end the pause of those that are left alone.
+#[test]
+fn contested_slot_is_left_alone_with_second_stamps_too() {
+    let mut network = Network::builder(38)
+        .instances(["a", "b"])
+        .settings(|settings| settings.stamp = Stamp::Second)
+        .build()
+        .unwrap();
+    network.start("a");
+    network.start("b");
+    network.settle(10 * SECOND).unwrap();
+    let slot = slots(&network)[1];
+    let before = network.uploads();
+    for _ in 0..200 {
+        tell_of_upload(&mut network, slot);
+        network.run_for(3 * SECOND);
+    }
+    // Ten minutes: all six slots for the first four times, and then one for each pause.
+    let uploads = network.uploads() - before;
+    assert!((6 * 4..6 * 4 + 20).contains(&uploads), "{uploads} uploads");
+}
+
 #[test]
 fn newer_text_moves_all_slots_together() {
     let mut network = settled(16, 3);

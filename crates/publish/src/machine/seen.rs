@@ -212,12 +212,9 @@ impl Machine {
                 self.trouble(id, "accepted our descriptor but kept another".into(), now);
             }
             Seen::Proved(_) => {
-                if let Some(pause) = slot.contest(now.uptime(), self.seed) {
-                    self.actions
-                        .push_back(Action::Report(Report::Contested { slot: id, pause }));
-                }
+                let pause = slot.contest(now.uptime(), self.seed);
                 self.rounds.note(now, id, [Cause::Overwritten]);
-                self.outrank();
+                self.answer_contest(id, pause);
             }
             _ => {}
         }
@@ -339,13 +336,20 @@ impl Machine {
             }
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
-            if others.cause == Cause::Overwritten
-                && let Some(pause) = slot.contest(now.uptime(), self.seed)
-            {
-                self.report(Report::Contested { slot: id, pause });
-            }
+            let pause = match others.cause {
+                Cause::Overwritten => slot.contest(now.uptime(), self.seed),
+                _ => None,
+            };
+            self.answer_contest(id, pause);
         }
-        self.outrank();
+    }
+
+    /// Somebody wrote over a text of ours: it is outranked, or left alone for a while if that went to and fro too often.
+    fn answer_contest(&mut self, id: SlotId, pause: Option<Duration>) {
+        match pause {
+            Some(pause) => self.report(Report::Contested { slot: id, pause }),
+            None => self.outrank(),
+        }
     }
 }
 
