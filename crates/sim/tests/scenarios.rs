@@ -307,6 +307,27 @@ fn dropped_and_refused_uploads_are_tried_again() {
     }
 }
 
+/// What became of an older text is no reason for a newer one to wait.
+#[test]
+fn new_text_does_not_wait_for_the_failure_of_the_one_before() {
+    let mut network = settled(37, 2);
+    // So often that the pause is long, and once more: the last failure comes when the next text is wanted already.
+    let slot = slots(&network)[0];
+    network.set_fault(slot.directory, Fault::Refuses(8));
+    network.rotate("a");
+    network.rotate("b");
+    network.run_until(60 * SECOND, |network| {
+        let seventh = |report: &Report| matches!(report, Report::Trouble { failures: 7, .. });
+        network.reports().iter().any(|(_, report)| seventh(report))
+    });
+    let uploads = network.uploads();
+    network.run_until(60 * SECOND, |network| network.uploads() > uploads);
+    network.rotate("a");
+    network.rotate("b");
+    network.run_for(2 * SECOND);
+    assert_eq!(network.handed_out()[&slot].len(), 1, "it holds the points of before");
+}
+
 #[test]
 fn dead_directory_does_not_hold_up_the_others() {
     let mut network = settled(13, 3);

@@ -66,20 +66,15 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let Some(wanted) = &slot.wanted else {
+        let Some(text) = slot.send(ticket, give_up) else {
             return;
-        };
-        slot.work = Work::Uploading {
-            ticket,
-            bytes: wanted.bytes.clone(),
-            give_up,
         };
         self.uploading.insert(id.directory, (ticket, give_up));
         self.actions.push_back(Action::Upload {
             ticket,
             slot: id,
             descriptor_id: slot.descriptor_id,
-            text: wanted.bytes.clone(),
+            text,
             attempt: slot.failures,
         });
     }

@@ -83,6 +83,8 @@ pub(super) struct Slot {
     pub(super) failures: u32,
     /// No work before this uptime.
     pub(super) not_before: Duration,
+    /// Whether the wanted text was never sent. It does not wait for what became of the one before it.
+    untried: bool,
     /// When a proved slot is proved again.
     pub(super) next_audit: Duration,
     /// Until when uploads of others are waited for that are on their way to this slot: an upload of ours that arrives
@@ -102,6 +104,7 @@ impl Slot {
             work: Work::Idle,
             failures: 0,
             not_before: Duration::ZERO,
+            untried: false,
             next_audit: Duration::ZERO,
             held_until: Duration::ZERO,
             contests: 0,
@@ -161,12 +164,36 @@ impl Slot {
         }
     }
 
+    /// Takes a text that it shall hold from now on. Something happened, so it is tried at once, also where the last try failed.
+    pub(super) fn want(&mut self, wanted: Wanted, now: Duration) {
+        self.wanted = Some(wanted);
+        self.untried = true;
+        self.not_before = self.not_before.min(now);
+    }
+
+    /// Notes that the wanted text is sent; returns it.
+    pub(super) fn send(&mut self, ticket: Ticket, give_up: Duration) -> Option<Arc<[u8]>> {
+        let bytes = self.wanted.as_ref()?.bytes.clone();
+        self.untried = false;
+        self.work = Work::Uploading {
+            ticket,
+            bytes: bytes.clone(),
+            give_up,
+        };
+        Some(bytes)
+    }
+
     /// Notes a failure and returns the pause until the next try.
     pub(super) fn fail(&mut self, now: Duration) -> Duration {
         self.work = Work::Idle;
         self.failures = self.failures.saturating_add(1);
-        let pause = pause_after(self.failures);
-        self.not_before = now.saturating_add(pause);
+        self.pause(now, pause_after(self.failures))
+    }
+
+    /// Lets the wanted text wait, unless it is news. Returns for how long.
+    fn pause(&mut self, now: Duration, pause: Duration) -> Duration {
+        let pause = if self.untried { Duration::ZERO } else { pause };
+        self.not_before = self.not_before.max(now.saturating_add(pause));
         pause
     }
 
@@ -190,8 +217,7 @@ impl Slot {
         let excess = self.contests.checked_sub(CONTEST).filter(|&n| n > 0)?;
         let pause = pause_after(excess.saturating_add(2));
         let pause = pause.saturating_add(pause.mul_f64(fraction(seed, excess)));
-        self.not_before = self.not_before.max(now.saturating_add(pause));
-        Some(pause)
+        Some(self.pause(now, pause))
     }
 }
 

@@ -77,9 +77,7 @@ impl Machine {
             match text::write(&self.key, authorization, id, points, variant, time) {
                 Ok(wanted) => {
                     if let Some(slot) = self.slots.get_mut(&id) {
-                        slot.wanted = Some(wanted);
-                        // Something happened: try at once, also where the last try failed.
-                        slot.not_before = slot.not_before.min(now.uptime());
+                        slot.want(wanted, now.uptime());
                     }
                     self.rounds.note(now, id, causes.iter().cloned());
                 }
