@@ -1,6 +1,7 @@
 //! The ring of onion-service directories.
 
 use core::fmt;
+use std::sync::Arc;
 
 use crate::Fingerprint;
 
@@ -8,7 +9,7 @@ use crate::Fingerprint;
 ///
 /// Built once per consensus, from a handful of relays or from millions. A lookup takes a few steps, however many relays
 /// there are, as long as their fingerprints are the digests that they claim to be; in the worst case it is a binary search.
-/// It allocates nothing.
+/// It allocates nothing. Clones share their memory.
 ///
 /// ```
 /// use onionweave_ring::{Fingerprint, HashRing};
@@ -23,7 +24,7 @@ use crate::Fingerprint;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HashRing {
     /// Strictly ascending.
-    fingerprints: Vec<Fingerprint>,
+    fingerprints: Arc<[Fingerprint]>,
     index: Index,
 }
 
@@ -41,7 +42,10 @@ impl HashRing {
         fingerprints.sort_unstable();
         fingerprints.dedup();
         let index = Index::new(&fingerprints);
-        Self { fingerprints, index }
+        Self {
+            fingerprints: fingerprints.into(),
+            index,
+        }
     }
 
     /// The number of directories.
@@ -142,7 +146,7 @@ impl HashRing {
 #[cfg(feature = "serde")]
 impl serde::Serialize for HashRing {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.fingerprints)
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -181,7 +185,7 @@ impl FromIterator<Fingerprint> for HashRing {
 struct Index {
     /// How many fingerprints lie before each part, and at last how many there are: 2^n + 1 numbers for some n, or none
     /// at all for a ring of none.
-    starts: Box<[usize]>,
+    starts: Arc<[usize]>,
     /// 64 - n
     shift: u32,
 }
@@ -266,6 +270,14 @@ mod tests {
         let ring = ring(&[]);
         assert!(ring.is_empty());
         assert!(successors(&ring, [1; 20]).is_empty());
+    }
+
+    #[test]
+    fn clones_share_their_memory() {
+        let ring = ring(&[10, 20, 30]);
+        let clone = ring.clone();
+        assert!(Arc::ptr_eq(&ring.fingerprints, &clone.fingerprints));
+        assert!(Arc::ptr_eq(&ring.index.starts, &clone.index.starts));
     }
 
     proptest! {
