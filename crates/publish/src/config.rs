@@ -15,6 +15,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{Error, InstanceName, InstanceSettings, Settings, Stamp};
 
+mod pool;
+
+pub use pool::{Pool, PoolSize, ServicePort};
+
 /// A heartbeat faster than this would be noise.
 const FASTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// A heartbeat slower than this would not be one: clients of a hung instance wait a minute or two.
@@ -55,6 +59,8 @@ pub struct Config {
     /// What holds for all services.
     #[serde(default)]
     pub publisher: Publisher,
+    /// Instances that the publisher runs itself. Default: none.
+    pub pool: Option<Pool>,
     /// The services, each with a key of its own.
     #[serde(rename = "service", default)]
     pub services: Vec<Service>,
@@ -83,6 +89,9 @@ pub struct Publisher {
     /// How long an upload or a reading may take. Default: twenty seconds.
     #[serde(deserialize_with = "duration")]
     pub answer: Duration,
+    /// A folder of the publisher's own, which nobody else may read. It is created if there is none, and holds what a restarted publisher
+    /// goes on with: each service's seed, and the pool. Without it a restart draws seeds anew, and there can be no pool.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for Publisher {
@@ -94,6 +103,7 @@ impl Default for Publisher {
             heartbeat: Duration::from_secs(2),
             audit: Duration::from_secs(60),
             answer: Duration::from_secs(20),
+            state: None,
         }
     }
 }
@@ -122,9 +132,12 @@ pub struct Service {
     /// Which publication time to write: `"hour"`, as Tor does, or `"second"`, which outranks loud instances.
     #[serde(default, deserialize_with = "stamp")]
     pub stamp: Stamp,
-    /// Decides all that is drawn. Default: drawn at start.
+    /// Decides all that is drawn. Default: drawn at the first start, and kept in [`Publisher::state`] if there is one.
     #[serde(default)]
     pub seed: Option<u64>,
+    /// The service's ports, where the instances of the [`Pool`] lead them. A service without any is not hosted there.
+    #[serde(default)]
+    pub ports: Vec<ServicePort>,
     /// The instances.
     #[serde(rename = "instance", default)]
     pub instances: Vec<Instance>,
@@ -163,7 +176,8 @@ impl Config {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
         let mut config: Self = toml::from_str(text).map_err(|error| config_error(text, &error))?;
         config.check()?;
-        config.resolve(folder);
+        config.resolve(folder)?;
+        config.check_pool()?;
         Ok(config)
     }
 
@@ -188,8 +202,10 @@ impl Config {
             if !keys.insert(&service.key) {
                 return wrong(format!("service {key}: stands twice"));
             }
-            if service.instances.is_empty() {
-                return wrong(format!("service {key}: has no [[service.instance]]"));
+            if service.instances.is_empty() && service.ports.is_empty() {
+                return wrong(format!(
+                    "service {key}: has no [[service.instance]], nor ports for the instances of a [pool]"
+                ));
             }
             match (service.authorization, &service.client_keys) {
                 (Some(kind), None) => {
@@ -232,7 +248,45 @@ impl Config {
         Ok(())
     }
 
-    fn resolve(&mut self, folder: &Path) {
+    /// What `[pool]` and the rest must have in common; paths are absolute by now.
+    fn check_pool(&self) -> Result<(), Error> {
+        let wrong = |what: String| Err(Error::Config { at: None, what });
+        let Some(pool) = &self.pool else {
+            return match self.services.iter().find(|service| !service.ports.is_empty()) {
+                Some(service) => wrong(format!(
+                    "service {}: ports are for the instances of a [pool], and there is none",
+                    service.key.display()
+                )),
+                None => Ok(()),
+            };
+        };
+        let Some(state) = &self.publisher.state else {
+            return wrong("pool: needs publisher.state, a folder of the publisher's own".into());
+        };
+        pool.check(state).or_else(wrong)?;
+        if self.services.iter().all(|service| service.ports.is_empty()) {
+            return wrong("pool: no [[service]] has ports, so there is nothing to host".into());
+        }
+        for service in self.services.iter().filter(|service| !service.ports.is_empty()) {
+            let key = service.key.display();
+            if service.authorization == Some(AuthorizationKind::Stealth) {
+                return wrong(format!(
+                    "service {key}: a pool cannot host a service with stealth authorization (ADD_ONION knows only basic): leave out \
+                     ports, and give it instances of its own"
+                ));
+            }
+            let reserved = |instance: &&Instance| instance.name.starts_with("pool-");
+            if let Some(instance) = service.instances.iter().find(reserved) {
+                return wrong(format!(
+                    "service {key}: instance \"{}\": names that begin with pool- are those of the pool's instances",
+                    instance.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, folder: &Path) -> Result<(), Error> {
         let from = |path: &mut PathBuf| *path = folder.join(&*path);
         let socket = |endpoint: &mut Endpoint| {
             if let Endpoint::Unix(path) = endpoint {
@@ -243,6 +297,10 @@ impl Config {
         publisher.password_file.as_mut().map(from);
         publisher.cookie_file.as_mut().map(from);
         publisher.control.as_mut().map(socket);
+        publisher.state.as_mut().map(from);
+        if let Some(pool) = &mut self.pool {
+            pool.resolve(folder);
+        }
         for service in &mut self.services {
             from(&mut service.key);
             service.passphrase_file.as_mut().map(from);
@@ -252,7 +310,14 @@ impl Config {
                 instance.cookie_file.as_mut().map(from);
                 socket(&mut instance.control);
             }
+            for port in &mut service.ports {
+                port.resolve(folder).map_err(|what| Error::Config {
+                    at: None,
+                    what: format!("service {}: {what}", service.key.display()),
+                })?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -432,6 +497,101 @@ mod tests {
                 "{text:?}\n gave {error:?}\n not {expected:?}"
             );
             assert!(!error.contains('\n'), "{error:?}");
+        }
+    }
+
+    const POOL: &str =
+        "[publisher]\nstate = \"state\"\n[pool]\n[[service]]\nkey = \"k\"\nports = [\"80\", \"81 unix:web.sock\"]\n";
+
+    #[test]
+    fn pool_has_defaults() {
+        let config = parse(POOL).unwrap();
+        let pool = config.pool.unwrap();
+        assert_eq!(pool, Pool::default());
+        assert!(pool.places() >= 2, "a core and a spare");
+        assert_eq!(config.publisher.state.as_deref(), Some(Path::new("/etc/ow/state")));
+        assert_eq!(config.services[0].ports[1].target(), "unix:/etc/ow/web.sock");
+        let config = parse(&POOL.replace(
+            "[pool]",
+            "[pool]\nsize = 3\nspare = 2\nmemory = \"1 GB\"\ntor = \"bin/tor\"",
+        ))
+        .unwrap();
+        let pool = config.pool.unwrap();
+        assert_eq!((pool.places(), pool.memory), (5, Some(1 << 30)));
+        assert_eq!(pool.tor, Path::new("/etc/ow/bin/tor"));
+    }
+
+    #[test]
+    fn errors_of_the_pool_name_the_key_and_the_limit() {
+        let pool = |line: &str| POOL.replace("[pool]", &format!("[pool]\n{line}"));
+        for (text, expected) in [
+            (
+                pool("size = 0"),
+                "line 4, column 8: 0 is no size of a pool: write \"cores\" or a number from 1 to 64",
+            ),
+            (pool("size = 65"), "line 4, column 8: 65 is no size"),
+            (pool("size = \"many\""), "line 4, column 8: \"many\" is no size"),
+            (
+                pool("spare = 17"),
+                "line 4, column 9: 17 spares: write a number from 0 to 16",
+            ),
+            (pool("spare = -1"), "line 4, column 9: -1 spares"),
+            (
+                pool("memory = \"63 MB\""),
+                "line 4, column 10: \"63 MB\" is too little: at least 64 MB",
+            ),
+            (
+                pool("memory = \"much\""),
+                "line 4, column 10: \"much\" is no amount of memory",
+            ),
+            (
+                pool("open_files = 999"),
+                "line 4, column 14: 999 is too few: at least 1000",
+            ),
+            (
+                pool("start_pause = \"1ms\""),
+                "pool: start_pause must lie between 100ms and 60s",
+            ),
+            (
+                pool("start_within = \"1s\""),
+                "pool: start_within must lie between 5s and 600s",
+            ),
+            (pool("tor = \"\""), "pool: tor must name a program"),
+            (
+                pool("torrc = [\"NumCPUs 1\", \"ControlPort 9051\"]"),
+                "line 4, column 9: ControlPort is not allowed",
+            ),
+            (POOL.replace("state = \"state\"", ""), "pool: needs publisher.state"),
+            (
+                POOL.replace("\"state\"", &format!("\"{}\"", "x".repeat(90))),
+                "pool: publisher.state: the path of the control socket /etc/ow/xx",
+            ),
+            (
+                POOL.replace("[pool]\n", ""),
+                "service /etc/ow/k: ports are for the instances of a [pool]",
+            ),
+            (
+                format!("{}[pool]\n[publisher]\nstate = \"s\"\n", MINIMAL),
+                "pool: no [[service]] has ports",
+            ),
+            (
+                POOL.replace("\"80\"", "\"web\""),
+                "line 6, column 9: \"web\" is no port of an onion service",
+            ),
+            (
+                format!("{POOL}authorization = \"stealth\"\nclient_keys = \"c\"\n"),
+                "service /etc/ow/k: a pool cannot host a service with stealth authorization",
+            ),
+            (
+                format!("{POOL}[[service.instance]]\nname = \"pool-1\"\ncontrol = \"h:1\"\n"),
+                "service /etc/ow/k: instance \"pool-1\": names that begin with pool-",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(expected),
+                "{text:?}\n gave {error:?}\n not {expected:?}"
+            );
         }
     }
 

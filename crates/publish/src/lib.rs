@@ -10,6 +10,7 @@ mod event;
 pub mod key;
 mod machine;
 mod moment;
+pub mod pool;
 mod report;
 
 #[cfg(feature = "tokio")]

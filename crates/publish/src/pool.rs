@@ -1,0 +1,675 @@
+//! The pool: Tor instances that the publisher runs itself, decided without IO.
+//!
+//! The model is Apache's pre-forking: processes are started ahead of need and wait, warm, until they are needed; a master looks after
+//! their number and does nothing else. Here a warm process is a Tor whose introduction points stand. Which of them serve and which
+//! are spares is not decided here but where the slots are given (`Settings::serving`): so a spare takes over
+//! in the moment in which an instance is seen dead, and the pool only fills the place again.
+//!
+//! [`Pool`] does no IO and reads no clock: events and the time go in, actions come out.
+//!
+//! # What always holds
+//!
+//! - There are never more processes than places.
+//! - One start at a time: the next one waits until the last process answers, or is gone, and for the pause at least. So within a time `t`
+//!   there are at most `t / pause + 1` starts, whatever dies.
+//! - Starts that fail double the pause, up to [`LONGEST_PAUSE`].
+//! - What runs well is never stopped for another configuration unless all others stand ready: a configuration that does not
+//!   work costs one instance, and the others go on as they were.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::InstanceName;
+
+/// The longest pause between starts that fail: often enough to be there soon after what was wrong is mended.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a process may take to end when it is told to, before it is killed. A Tor that is no relay ends at once.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A place in the pool, counted from one. At any time it has one process or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(NonZeroU16);
+
+impl Place {
+    /// The places of a pool of `count`.
+    pub fn first(count: u16) -> impl Iterator<Item = Self> {
+        (1..=count).filter_map(NonZeroU16::new).map(Self)
+    }
+
+    /// Its number, from one.
+    pub fn number(self) -> u16 {
+        self.0.get()
+    }
+
+    /// What the instance in it is called, in every service: `pool-1` and so on.
+    pub fn instance(self) -> InstanceName {
+        self.to_string().into()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool-{}", self.0)
+    }
+}
+
+/// How many processes there shall be, and how fast they may be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSettings {
+    /// How many places there are, spares included; none dissolves the pool.
+    pub places: u16,
+    /// The least time from one start to the next.
+    pub pause: Duration,
+    /// How long a process may take until it answers, before it is ended and counts as a start that failed.
+    pub answer_within: Duration,
+}
+
+impl PoolSettings {
+    /// So many places, a start a second, and thirty seconds until a process answers.
+    pub fn new(places: u16) -> Self {
+        Self {
+            places,
+            pause: Duration::from_secs(1),
+            answer_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the outside world tells the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// The answer to [`PoolAction::Adopt`]: a process of an earlier publisher runs there and was taken over.
+    Adopted {
+        /// Where.
+        place: Place,
+        /// Whether it was started with what is configured now.
+        current: bool,
+    },
+    /// The answer to [`PoolAction::Adopt`]: nothing runs there (any more).
+    Vacant(Place),
+    /// The process answers.
+    Up(Place),
+    /// The process offers introduction points for all that it hosts.
+    Ready(Place),
+    /// The process was asked and does not answer.
+    Hung(Place),
+    /// The process ended, or could not be started.
+    Gone(Place),
+    /// The configuration was read again.
+    Configured {
+        /// What it says.
+        settings: PoolSettings,
+        /// Whether processes must be started anew to have it.
+        anew: bool,
+    },
+}
+
+/// What the pool asks of its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolAction {
+    /// Look whether a process of an earlier publisher runs there, and answer with [`PoolEvent::Adopted`] or [`PoolEvent::Vacant`].
+    Adopt(Place),
+    /// Start a process there; [`PoolEvent::Up`] or [`PoolEvent::Gone`] comes next.
+    Start(Place),
+    /// Tell the process to end; [`PoolEvent::Gone`] comes next.
+    Stop(Place),
+    /// Kill it; [`PoolEvent::Gone`] comes next.
+    Kill(Place),
+}
+
+/// How a place of the pool stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlaceState {
+    /// It is being looked whether a process of an earlier publisher is there.
+    Looking,
+    /// No process is there.
+    Empty,
+    /// The process was started and does not answer yet.
+    Starting,
+    /// It answers, and has no introduction points yet.
+    Warming,
+    /// Its introduction points stand.
+    Ready,
+    /// It was told to end.
+    Stopping,
+}
+
+/// What keeps the processes of a pool at their number.
+///
+/// ```
+/// use std::time::Duration;
+/// use onionweave_publish::pool::{Place, Pool, PoolAction, PoolEvent, PoolSettings};
+///
+/// let at = Duration::from_millis;
+/// let mut pool = Pool::new(PoolSettings::new(2), at(0));
+/// let [first, second] = [1, 2].map(|number| Place::first(2).nth(number - 1).unwrap());
+/// // Nothing is left of an earlier publisher.
+/// assert_eq!(pool.poll(), Some(PoolAction::Adopt(first)));
+/// assert_eq!(pool.poll(), Some(PoolAction::Adopt(second)));
+/// pool.handle(PoolEvent::Vacant(first), at(1));
+/// pool.handle(PoolEvent::Vacant(second), at(1));
+/// // One start at a time.
+/// assert_eq!(pool.poll(), Some(PoolAction::Start(first)));
+/// assert_eq!(pool.poll(), None);
+/// pool.handle(PoolEvent::Up(first), at(300));
+/// assert_eq!(pool.next_deadline(), Some(at(1001)));
+/// pool.advance(at(1001));
+/// assert_eq!(pool.poll(), Some(PoolAction::Start(second)));
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    settings: PoolSettings,
+    /// Raised by every configuration that needs processes to be started anew.
+    generation: u64,
+    members: BTreeMap<Place, Member>,
+    /// Starts that failed in a row.
+    failures: u32,
+    /// Before then nothing is started, and nothing stopped that works.
+    next_step: Duration,
+    actions: VecDeque<PoolAction>,
+}
+
+#[derive(Debug)]
+struct Member {
+    state: State,
+    /// Of the configuration with which its process was started.
+    generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Looking,
+    Empty,
+    Starting {
+        until: Duration,
+    },
+    Warming,
+    Ready,
+    Stopping {
+        until: Duration,
+    },
+    /// It was killed: there is nothing left to do but to wait.
+    Killed {
+        failed: bool,
+    },
+}
+
+impl State {
+    fn has_process(self) -> bool {
+        !matches!(self, Self::Looking | Self::Empty)
+    }
+}
+
+impl Pool {
+    /// A pool that looks first what an earlier publisher left.
+    pub fn new(settings: PoolSettings, now: Duration) -> Self {
+        let mut pool = Self {
+            settings,
+            generation: 0,
+            members: BTreeMap::new(),
+            failures: 0,
+            next_step: now,
+            actions: VecDeque::new(),
+        };
+        pool.add_places();
+        pool
+    }
+
+    /// Takes note of an event. `now` is the time since any fixed moment and never goes back.
+    ///
+    /// Events about places that have no process which they could be about are ignored.
+    pub fn handle(&mut self, event: PoolEvent, now: Duration) {
+        match event {
+            PoolEvent::Adopted { place, current } => self.adopted(place, current),
+            PoolEvent::Vacant(place) => self.change(place, |state| match state {
+                State::Looking => State::Empty,
+                other => other,
+            }),
+            PoolEvent::Up(place) => self.change(place, |state| match state {
+                State::Starting { .. } => State::Warming,
+                other => other,
+            }),
+            PoolEvent::Ready(place) => self.ready(place),
+            PoolEvent::Hung(place) => self.hung(place),
+            PoolEvent::Gone(place) => self.gone(place, now),
+            PoolEvent::Configured { settings, anew } => self.configured(settings, anew, now),
+        }
+        self.advance(now);
+    }
+
+    /// The next thing to do, if any. To be called until it returns `None` after every [`handle`](Self::handle) and
+    /// [`advance`](Self::advance).
+    pub fn poll(&mut self) -> Option<PoolAction> {
+        self.actions.pop_front()
+    }
+
+    /// When [`advance`](Self::advance) wants to be called, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let ends = self.members.values().filter_map(|member| match member.state {
+            State::Starting { until } | State::Stopping { until } => Some(until),
+            _ => None,
+        });
+        let step = self.wants_step().then_some(self.next_step);
+        ends.chain(step).min()
+    }
+
+    /// Does what is due.
+    pub fn advance(&mut self, now: Duration) {
+        self.end_the_slow(now);
+        self.members
+            .retain(|place, member| place.number() <= self.settings.places || member.state != State::Empty);
+        if now < self.next_step {
+            return;
+        }
+        if let Some(place) = self.to_stop() {
+            let until = now + END_WITHIN;
+            self.change(place, |_| State::Stopping { until });
+            self.actions.push_back(PoolAction::Stop(place));
+            self.next_step = now + self.settings.pause;
+        } else if let Some(place) = self.to_start() {
+            let until = now + self.settings.answer_within;
+            let generation = self.generation;
+            self.members.insert(
+                place,
+                Member {
+                    state: State::Starting { until },
+                    generation,
+                },
+            );
+            self.actions.push_back(PoolAction::Start(place));
+            self.next_step = now + self.settings.pause;
+        }
+    }
+
+    /// How each place stands.
+    pub fn places(&self) -> impl Iterator<Item = (Place, PlaceState)> {
+        self.members.iter().map(|(place, member)| {
+            let state = match member.state {
+                State::Looking => PlaceState::Looking,
+                State::Empty => PlaceState::Empty,
+                State::Starting { .. } => PlaceState::Starting,
+                State::Warming => PlaceState::Warming,
+                State::Ready => PlaceState::Ready,
+                State::Stopping { .. } | State::Killed { .. } => PlaceState::Stopping,
+            };
+            (*place, state)
+        })
+    }
+
+    /// Whether it is dissolved: there are no places and no processes.
+    pub fn is_dissolved(&self) -> bool {
+        self.settings.places == 0 && self.members.is_empty()
+    }
+
+    /// How many starts failed in a row, and before when there is no next one.
+    pub fn failing(&self) -> Option<(u32, Duration)> {
+        (self.failures > 0).then_some((self.failures, self.next_step))
+    }
+
+    // What happened.
+
+    fn adopted(&mut self, place: Place, current: bool) {
+        let generation = self.generation;
+        if let Some(member) = self.members.get_mut(&place)
+            && member.state == State::Looking
+        {
+            member.state = State::Warming;
+            if current {
+                member.generation = generation;
+            }
+        }
+    }
+
+    fn ready(&mut self, place: Place) {
+        if let Some(member) = self.members.get_mut(&place)
+            && matches!(member.state, State::Starting { .. } | State::Warming)
+        {
+            member.state = State::Ready;
+            self.failures = 0;
+        }
+    }
+
+    fn hung(&mut self, place: Place) {
+        if let Some(member) = self.members.get_mut(&place)
+            && matches!(member.state, State::Starting { .. } | State::Warming | State::Ready)
+        {
+            // Whatever hangs does not hear that it shall end.
+            let failed = member.state != State::Ready;
+            member.state = State::Killed { failed };
+            self.actions.push_back(PoolAction::Kill(place));
+        }
+    }
+
+    fn gone(&mut self, place: Place, now: Duration) {
+        let Some(member) = self.members.get_mut(&place) else {
+            return;
+        };
+        let failed = match member.state {
+            State::Looking | State::Empty => return,
+            // It never got as far as to be of use.
+            State::Starting { .. } | State::Warming => true,
+            State::Killed { failed } => failed,
+            State::Ready | State::Stopping { .. } => false,
+        };
+        member.state = State::Empty;
+        if failed {
+            let pause = self.settings.pause.saturating_mul(2_u32.saturating_pow(self.failures));
+            self.failures = self.failures.saturating_add(1);
+            self.next_step = self.next_step.max(now + pause.min(LONGEST_PAUSE));
+        }
+    }
+
+    fn configured(&mut self, settings: PoolSettings, anew: bool, now: Duration) {
+        self.settings = settings;
+        if anew {
+            self.generation += 1;
+            // What made starts fail may be mended: the pause of ordinary starts is enough.
+            self.failures = 0;
+            self.next_step = self.next_step.min(now + settings.pause);
+        }
+        self.add_places();
+    }
+
+    // What is to do.
+
+    fn add_places(&mut self) {
+        for place in Place::first(self.settings.places) {
+            self.members.entry(place).or_insert_with(|| {
+                self.actions.push_back(PoolAction::Adopt(place));
+                Member {
+                    state: State::Looking,
+                    // Older than any until it is known to be current.
+                    generation: self.generation.wrapping_sub(1),
+                }
+            });
+        }
+    }
+
+    fn end_the_slow(&mut self, now: Duration) {
+        for (place, member) in &mut self.members {
+            let failed = match member.state {
+                State::Starting { until } if until <= now => true,
+                State::Stopping { until } if until <= now => false,
+                _ => continue,
+            };
+            member.state = State::Killed { failed };
+            self.actions.push_back(PoolAction::Kill(*place));
+        }
+    }
+
+    fn wants_step(&self) -> bool {
+        self.to_stop().is_some() || self.to_start().is_some()
+    }
+
+    /// A process that is too many, or runs with an old configuration and may go.
+    fn to_stop(&self) -> Option<Place> {
+        let running = || self.members.iter().filter(|(_, member)| member.state.has_process());
+        let ending = |member: &Member| matches!(member.state, State::Stopping { .. } | State::Killed { .. });
+        if running().any(|(_, member)| ending(member)) {
+            return None;
+        }
+        // The last place goes first.
+        let surplus = running().rev().find(|(place, _)| place.number() > self.settings.places);
+        if let Some((place, _)) = surplus {
+            return Some(*place);
+        }
+        let mut outdated = running().filter(|(_, member)| member.generation != self.generation);
+        let all_ready = self.members.values().all(|member| member.state == State::Ready);
+        if all_ready {
+            outdated.next().map(|(place, _)| *place)
+        } else {
+            // What is of no use yet need not wait for the others.
+            outdated
+                .find(|(_, member)| member.state != State::Ready)
+                .map(|(place, _)| *place)
+        }
+    }
+
+    fn to_start(&self) -> Option<Place> {
+        let busy = |state| matches!(state, State::Looking | State::Starting { .. });
+        let running = self
+            .members
+            .values()
+            .filter(|member| member.state.has_process())
+            .count();
+        if running >= usize::from(self.settings.places) || self.members.values().any(|member| busy(member.state)) {
+            return None;
+        }
+        self.members
+            .iter()
+            .find(|(place, member)| place.number() <= self.settings.places && member.state == State::Empty)
+            .map(|(place, _)| *place)
+    }
+
+    fn change(&mut self, place: Place, next: impl FnOnce(State) -> State) {
+        if let Some(member) = self.members.get_mut(&place) {
+            member.state = next(member.state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pool and the time.
+    struct Scene {
+        pool: Pool,
+        now: Duration,
+    }
+
+    impl Scene {
+        /// A pool whose places are vacant.
+        fn new(places: u16) -> Self {
+            let mut scene = Self {
+                pool: Pool::new(PoolSettings::new(places), Duration::ZERO),
+                now: Duration::ZERO,
+            };
+            for place in Place::first(places) {
+                assert_eq!(scene.pool.poll(), Some(PoolAction::Adopt(place)));
+                scene.tell(PoolEvent::Vacant(place));
+            }
+            scene
+        }
+
+        /// A pool in which all are ready.
+        fn ready(places: u16) -> Self {
+            let mut scene = Self::new(places);
+            for place in Place::first(places) {
+                assert_eq!(scene.actions_until(1), [PoolAction::Start(place)]);
+                scene.tell(PoolEvent::Up(place));
+                scene.tell(PoolEvent::Ready(place));
+            }
+            scene
+        }
+
+        fn tell(&mut self, event: PoolEvent) {
+            self.pool.handle(event, self.now);
+        }
+
+        fn actions(&mut self) -> Vec<PoolAction> {
+            std::iter::from_fn(|| self.pool.poll()).collect()
+        }
+
+        /// Lets so many seconds pass, and returns what was done.
+        fn actions_until(&mut self, seconds: u64) -> Vec<PoolAction> {
+            let end = self.now + Duration::from_secs(seconds);
+            let mut actions = self.actions();
+            while let Some(at) = self.pool.next_deadline().filter(|&at| at <= end) {
+                self.now = self.now.max(at);
+                self.pool.advance(self.now);
+                let more = self.actions();
+                assert!(!more.is_empty(), "called at {at:?} for nothing: {:?}", self.pool);
+                actions.extend(more);
+            }
+            self.now = end;
+            self.pool.advance(end);
+            actions.extend(self.actions());
+            actions
+        }
+
+        fn states(&self) -> Vec<PlaceState> {
+            self.pool.places().map(|(_, state)| state).collect()
+        }
+    }
+
+    fn place(number: u16) -> Place {
+        Place(NonZeroU16::new(number).unwrap())
+    }
+
+    #[test]
+    fn one_start_at_a_time() {
+        let mut scene = Scene::new(3);
+        assert_eq!(scene.actions_until(20), [PoolAction::Start(place(1))]);
+        scene.tell(PoolEvent::Up(place(1)));
+        // It need not be ready for the next to be started.
+        assert_eq!(scene.actions(), [PoolAction::Start(place(2))]);
+        scene.tell(PoolEvent::Up(place(2)));
+        assert_eq!(scene.actions(), [], "the pause");
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(3))]);
+        scene.tell(PoolEvent::Up(place(3)));
+        assert_eq!(scene.actions_until(1000), []);
+        assert_eq!(scene.states(), [PlaceState::Warming; 3]);
+    }
+
+    #[test]
+    fn the_dead_are_started_anew_at_once() {
+        let mut scene = Scene::ready(3);
+        scene.actions_until(100);
+        scene.tell(PoolEvent::Gone(place(2)));
+        assert_eq!(scene.actions(), [PoolAction::Start(place(2))]);
+        // Two more die: one a second.
+        scene.tell(PoolEvent::Gone(place(1)));
+        scene.tell(PoolEvent::Gone(place(3)));
+        scene.tell(PoolEvent::Up(place(2)));
+        assert_eq!(scene.actions(), []);
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(1))]);
+    }
+
+    #[test]
+    fn failing_starts_are_tried_ever_more_seldom() {
+        let mut scene = Scene::new(2);
+        let mut started = Vec::new();
+        while scene.now < Duration::from_secs(400) {
+            for action in scene.actions_until(1) {
+                assert_eq!(action, PoolAction::Start(place(1)));
+                started.push(scene.now.as_secs());
+                scene.tell(PoolEvent::Gone(place(1)));
+            }
+        }
+        let pauses: Vec<_> = started.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
+
+        // Once one is ready, all is forgotten.
+        while scene.actions_until(1).is_empty() {}
+        scene.tell(PoolEvent::Up(place(1)));
+        scene.tell(PoolEvent::Ready(place(1)));
+        assert_eq!(scene.pool.failing(), None);
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(2))]);
+    }
+
+    #[test]
+    fn what_never_answers_is_killed_and_counts_as_failed() {
+        let mut scene = Scene::new(1);
+        assert_eq!(scene.actions_until(29), [PoolAction::Start(place(1))]);
+        assert_eq!(scene.actions_until(1), [PoolAction::Kill(place(1))]);
+        assert_eq!(scene.actions_until(100), [], "it is not gone yet");
+        scene.tell(PoolEvent::Gone(place(1)));
+        assert_eq!(scene.pool.failing().map(|(times, _)| times), Some(1));
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(1))]);
+    }
+
+    #[test]
+    fn the_hung_are_killed() {
+        let mut scene = Scene::ready(2);
+        scene.tell(PoolEvent::Hung(place(2)));
+        scene.tell(PoolEvent::Hung(place(2)));
+        assert_eq!(scene.actions(), [PoolAction::Kill(place(2))]);
+        scene.tell(PoolEvent::Gone(place(2)));
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(2))]);
+    }
+
+    #[test]
+    fn another_configuration_goes_round_one_by_one() {
+        let mut scene = Scene::ready(3);
+        let settings = PoolSettings::new(3);
+        scene.tell(PoolEvent::Configured { settings, anew: false });
+        assert_eq!(scene.actions_until(100), []);
+        scene.tell(PoolEvent::Configured { settings, anew: true });
+        for number in 1..=3 {
+            assert_eq!(scene.actions(), [PoolAction::Stop(place(number))]);
+            scene.tell(PoolEvent::Gone(place(number)));
+            assert_eq!(scene.actions_until(1), [PoolAction::Start(place(number))]);
+            scene.tell(PoolEvent::Up(place(number)));
+            assert_eq!(scene.actions_until(100), [], "the others wait until it is ready");
+            scene.tell(PoolEvent::Ready(place(number)));
+        }
+        assert_eq!(scene.actions_until(1000), []);
+    }
+
+    #[test]
+    fn configuration_that_does_not_work_costs_one_instance() {
+        let mut scene = Scene::ready(3);
+        let settings = PoolSettings::new(3);
+        scene.tell(PoolEvent::Configured { settings, anew: true });
+        assert_eq!(scene.actions(), [PoolAction::Stop(place(1))]);
+        scene.tell(PoolEvent::Gone(place(1)));
+        for _ in 0..1000 {
+            for action in scene.actions_until(1) {
+                assert_eq!(action, PoolAction::Start(place(1)));
+                scene.tell(PoolEvent::Gone(place(1)));
+            }
+        }
+        // The next one need not wait for what is of no use anyway.
+        scene.tell(PoolEvent::Configured { settings, anew: true });
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(1))]);
+        scene.tell(PoolEvent::Up(place(1)));
+        scene.tell(PoolEvent::Configured { settings, anew: true });
+        assert_eq!(scene.actions_until(1), [PoolAction::Stop(place(1))]);
+    }
+
+    #[test]
+    fn the_adopted_stay_if_they_are_current() {
+        let mut pool = Pool::new(PoolSettings::new(2), Duration::ZERO);
+        let actions: Vec<_> = std::iter::from_fn(|| pool.poll()).collect();
+        assert_eq!(actions, [1, 2].map(|number| PoolAction::Adopt(place(number))));
+        let mut scene = Scene {
+            pool,
+            now: Duration::ZERO,
+        };
+        for number in [1, 2] {
+            let (place, current) = (place(number), number == 1);
+            scene.tell(PoolEvent::Adopted { place, current });
+            scene.tell(PoolEvent::Ready(place));
+        }
+        assert_eq!(scene.actions_until(1), [PoolAction::Stop(place(2))]);
+    }
+
+    #[test]
+    fn surplus_places_end_one_by_one_and_a_dissolved_pool_is_empty() {
+        let mut scene = Scene::ready(3);
+        let settings = PoolSettings::new(1);
+        scene.tell(PoolEvent::Configured { settings, anew: false });
+        assert_eq!(scene.actions_until(1), [PoolAction::Stop(place(3))]);
+        // One that does not hear is killed.
+        assert_eq!(scene.actions_until(10), [PoolAction::Kill(place(3))]);
+        scene.tell(PoolEvent::Gone(place(3)));
+        assert_eq!(scene.actions_until(1), [PoolAction::Stop(place(2))]);
+        scene.tell(PoolEvent::Gone(place(2)));
+        assert_eq!(scene.states(), [PlaceState::Ready]);
+
+        let settings = PoolSettings::new(0);
+        scene.tell(PoolEvent::Configured { settings, anew: false });
+        assert_eq!(scene.actions_until(1), [PoolAction::Stop(place(1))]);
+        assert!(!scene.pool.is_dissolved());
+        scene.tell(PoolEvent::Gone(place(1)));
+        assert!(scene.pool.is_dissolved());
+        assert_eq!(scene.actions_until(1000), []);
+    }
+}
