@@ -4,7 +4,7 @@
 //! that the file is in.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,6 +126,8 @@ pub struct Service {
     /// How slots are given to instances.
     #[serde(default, deserialize_with = "policy")]
     pub policy: PolicyName,
+    /// How many instances serve at once; the others are spares. Default: all.
+    pub serving: Option<NonZeroUsize>,
     /// Whether its instances are expected not to publish by themselves. Default: yes.
     #[serde(default = "yes")]
     pub quiet: bool,
@@ -334,6 +336,7 @@ impl Service {
             })
             .collect();
         Settings {
+            serving: self.serving,
             quiet: self.quiet,
             stamp: self.stamp,
             audit_every: publisher.audit,

@@ -1,6 +1,7 @@
 //! What the machine is told, and what it asks for.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +94,19 @@ pub enum Event {
     },
     /// An instance answered that it has no descriptor (yet).
     InstanceOffersNothing {
+        /// Which instance.
+        instance: InstanceName,
+    },
+    /// What an instance stands before cannot be used, whatever its Tor says: it is left out of the plan. If nobody who offers points is
+    /// fit, all who offer points are used: a check that condemns everybody is more likely wrong than right.
+    InstanceUnfit {
+        /// Which instance.
+        instance: InstanceName,
+        /// What was seen.
+        why: String,
+    },
+    /// An instance may be used again. All are fit until something else is said.
+    InstanceFit {
         /// Which instance.
         instance: InstanceName,
     },
@@ -244,6 +258,9 @@ pub enum Stamp {
 pub struct Settings {
     /// The instances.
     pub instances: Vec<InstanceSettings>,
+    /// How many instances serve at once. The others are spares, which wait with their introduction points ready: one takes the place of
+    /// an instance that stops offering points, and keeps it. `None`: all serve.
+    pub serving: Option<NonZeroUsize>,
     /// Whether the instances are expected not to publish by themselves (`PublishHidServDescriptors 0`).
     pub quiet: bool,
     /// Which publication time to write.
@@ -257,10 +274,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for these instances: quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer.
+    /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer.
     pub fn new(instances: Vec<InstanceSettings>) -> Self {
         Self {
             instances,
+            serving: None,
             quiet: true,
             stamp: Stamp::Hour,
             authorization: None,

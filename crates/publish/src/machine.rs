@@ -36,6 +36,7 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
 
 mod instance;
+mod roster;
 mod rounds;
 mod seen;
 mod slot;
@@ -82,6 +83,8 @@ pub struct Machine {
     seed: u64,
 
     instances: BTreeMap<InstanceName, Instance>,
+    /// Who serves, as far as the number is limited.
+    serving: BTreeSet<InstanceName>,
     ring: Option<HashRing>,
     /// When the newest consensus is valid.
     lifetime: Option<Lifetime>,
@@ -143,6 +146,7 @@ impl Machine {
             settings,
             seed,
             instances,
+            serving: BTreeSet::new(),
             ring: None,
             lifetime: None,
             slots: BTreeMap::new(),
@@ -184,6 +188,8 @@ impl Machine {
                 rebuilt,
             } => self.instance_offers(&instance, text, rebuilt, now),
             Event::InstanceOffersNothing { instance } => self.set_points(&instance, Vec::new()),
+            Event::InstanceUnfit { instance, why } => self.instance_unfit(&instance, why),
+            Event::InstanceFit { instance } => self.instance_fit(&instance),
             Event::InstanceUploads {
                 instance,
                 own,

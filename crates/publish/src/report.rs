@@ -18,6 +18,10 @@ pub enum Cause {
     Joined(InstanceName),
     /// An instance went down.
     Left(InstanceName),
+    /// A health check took an instance out of the plan.
+    Unfit(InstanceName),
+    /// A health check put an instance back into the plan.
+    Fit(InstanceName),
     /// An instance offers other introduction points than before.
     PointsChanged(InstanceName),
     /// An instance built its descriptor anew with the same points: only the bytes change.
@@ -46,6 +50,8 @@ impl fmt::Display for Cause {
             Self::Started => write!(f, "started"),
             Self::Joined(name) => write!(f, "{name} joined"),
             Self::Left(name) => write!(f, "{name} left"),
+            Self::Unfit(name) => write!(f, "{name} is unfit"),
+            Self::Fit(name) => write!(f, "{name} is fit again"),
             Self::PointsChanged(name) => write!(f, "{name} changed its introduction points"),
             Self::Rebuilt(name) => write!(f, "{name} rebuilt its descriptor"),
             Self::Published(name) => write!(f, "{name} published by itself"),
@@ -72,6 +78,10 @@ pub enum Report {
     Down(InstanceName, Down),
     /// An instance now offers this many introduction points.
     Offers(InstanceName, usize),
+    /// A health check found that an instance cannot serve, for this reason.
+    Unfit(InstanceName, String),
+    /// A health check found that an instance can serve again.
+    Fit(InstanceName),
     /// What an instance offers cannot be used.
     Unusable {
         /// Which instance.
@@ -135,7 +145,7 @@ pub enum Report {
 impl Report {
     /// Whether this wants an operator's attention.
     pub fn is_warning(&self) -> bool {
-        !matches!(self, Self::Proved(_) | Self::Up(_) | Self::Offers(..))
+        !matches!(self, Self::Proved(_) | Self::Up(_) | Self::Offers(..) | Self::Fit(_))
     }
 }
 
@@ -146,6 +156,8 @@ impl fmt::Display for Report {
             Self::Up(name) => write!(f, "{name}: connected"),
             Self::Down(name, why) => write!(f, "{name}: down ({why})"),
             Self::Offers(name, points) => write!(f, "{name}: offers {points} introduction points"),
+            Self::Unfit(name, why) => write!(f, "{name}: unfit to serve ({why})"),
+            Self::Fit(name) => write!(f, "{name}: fit to serve again"),
             Self::Unusable { instance, why } => write!(f, "{instance}: its descriptor cannot be used: {why}"),
             Self::Loud(name) => write!(
                 f,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use onionweave_desc::v2::{Fate, IntroductionPoint};
@@ -968,4 +969,97 @@ fn any_storm_ends_in_a_settled_ring() {
             "seed {seed}: work goes on although nothing happens"
         );
     }
+}
+
+#[test]
+fn unfit_instance_leaves_every_directory_and_returns() {
+    let mut network = settled(20, 3);
+    let unfit = |why: &str| Event::InstanceUnfit {
+        instance: "b".into(),
+        why: why.into(),
+    };
+    network.tell(unfit("HTTP 503"));
+    let took = network.settle(10 * SECOND).expect("the ring settles");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("c", 3)]));
+    assert!(
+        rounds(&network)
+            .last()
+            .unwrap()
+            .causes
+            .contains(&Cause::Unfit("b".into()))
+    );
+
+    // Said once, however often it is found.
+    let uploads = network.uploads();
+    network.tell(unfit("HTTP 500"));
+    network.run_for(60 * SECOND);
+    assert_eq!(network.uploads(), uploads);
+    let said = |wanted: fn(&Report) -> bool| network.reports().iter().filter(|(_, report)| wanted(report)).count();
+    assert_eq!(said(|report| matches!(report, Report::Unfit(..))), 1);
+
+    network.tell(Event::InstanceFit { instance: "b".into() });
+    network.settle(10 * SECOND).expect("the ring settles");
+    assert_eq!(counts(&network), BTreeMap::from([("a", 2), ("b", 2), ("c", 2)]));
+}
+
+#[test]
+fn where_nobody_is_fit_all_serve() {
+    let mut network = settled(21, 3);
+    for name in &NAMES[..3] {
+        network.tell(Event::InstanceUnfit {
+            instance: (*name).into(),
+            why: "connection refused".into(),
+        });
+        network.settle(10 * SECOND).expect("the ring settles");
+    }
+    assert_eq!(counts(&network), BTreeMap::from([("a", 2), ("b", 2), ("c", 2)]));
+    // An unfit instance that dies is gone all the same.
+    network.kill("c");
+    network.settle(10 * SECOND).expect("the ring settles");
+    assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("b", 3)]));
+    network.tell(Event::InstanceFit { instance: "a".into() });
+    network.settle(10 * SECOND).expect("the ring settles");
+    assert_eq!(counts(&network), BTreeMap::from([("a", 6)]));
+}
+
+#[test]
+fn spare_takes_the_place_of_the_dead_at_once_and_keeps_it() {
+    let mut network = Network::builder(22)
+        .instances(["a", "b", "c", "d"])
+        .settings(|settings| settings.serving = NonZeroUsize::new(2))
+        .build()
+        .unwrap();
+    for name in ["c", "d", "a", "b"] {
+        network.start(name);
+        network.settle(10 * SECOND).expect("the ring settles");
+    }
+    // Who came first serves.
+    assert_eq!(counts(&network), BTreeMap::from([("c", 3), ("d", 3)]));
+
+    // A spare that changes its points, dies or returns is nobody's business.
+    let uploads = network.uploads();
+    network.rotate("a");
+    network.kill("b");
+    network.start("b");
+    network.run_for(SECOND);
+    assert_eq!(network.uploads(), uploads);
+
+    network.kill("d");
+    let took = network.settle(10 * SECOND).expect("the ring settles");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("c", 3)]));
+    assert_eq!(network.uploads() - uploads, 3, "only the dead one's slots");
+
+    let uploads = network.uploads();
+    network.start("d");
+    network.run_for(SECOND);
+    assert_eq!(network.uploads(), uploads, "whoever serves goes on");
+
+    // Two places and one instance: it has both.
+    for name in ["a", "b", "d"] {
+        network.kill(name);
+    }
+    network.settle(10 * SECOND).expect("the ring settles");
+    assert_eq!(counts(&network), BTreeMap::from([("c", 6)]));
 }

@@ -18,6 +18,8 @@ pub(super) struct Instance {
     pub(super) weight: Weight,
     restart: bool,
     pub(super) up: bool,
+    /// Why a health check would not have it serve.
+    pub(super) unfit: Option<String>,
     /// Why it is down, as far as the operator was told.
     told_down: Option<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
@@ -42,6 +44,7 @@ impl Instance {
             weight: settings.weight,
             restart: settings.restart,
             up: false,
+            unfit: None,
             told_down: None,
             points: Vec::new(),
             last_text: Vec::new(),

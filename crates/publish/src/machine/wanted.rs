@@ -124,10 +124,11 @@ impl Machine {
     }
 
     fn plan(&mut self, time: UnixTime) {
+        self.muster();
         let instances: Vec<_> = self
             .instances
             .iter()
-            .filter(|(_, instance)| instance.offers())
+            .filter(|(name, _)| self.serving.contains(*name))
             .map(|(name, instance)| {
                 // At most ten, see `canonical`.
                 assign::Instance::new(name.clone(), instance.points.len() as u32).weight(instance.weight)
