@@ -333,6 +333,7 @@ impl Service {
                 name: instance.name.clone(),
                 weight: instance.weight,
                 restart: !instance.restart.is_empty(),
+                ..InstanceSettings::new(instance.name.clone())
             })
             .collect();
         Settings {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use onionweave_assign::Weight;
 use onionweave_desc::v2::Authorization;
 use onionweave_ring::relays::Lifetime;
-use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing};
 
 use crate::Report;
@@ -53,7 +53,7 @@ impl fmt::Display for SlotId {
     }
 }
 
-/// Names one upload or audit, so that a late answer is never taken for the answer to a later question.
+/// Names one upload, audit or reading, so that a late answer is never taken for the answer to a later question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
@@ -80,7 +80,7 @@ pub enum Event {
         /// What was seen.
         why: Down,
     },
-    /// An instance answered with its own descriptor.
+    /// An instance's own descriptor was read, wherever its [`Source`] is.
     InstanceOffers {
         /// Which instance.
         instance: InstanceName,
@@ -92,7 +92,7 @@ pub enum Event {
         /// (`rendcache.c:966-973`).
         rebuilt: bool,
     },
-    /// An instance answered that it has no descriptor (yet).
+    /// An instance has no descriptor (yet).
     InstanceOffersNothing {
         /// Which instance.
         instance: InstanceName,
@@ -140,6 +140,13 @@ pub enum Event {
     /// The answer to [`Action::Audit`].
     Audited {
         /// The audit's ticket.
+        ticket: Ticket,
+        /// What the directory holds.
+        found: Found,
+    },
+    /// The answer to [`Action::Read`].
+    Read {
+        /// The reading's ticket.
         ticket: Ticket,
         /// What the directory holds.
         found: Found,
@@ -231,6 +238,17 @@ pub enum Action {
         /// As in [`Action::Upload`].
         attempt: u32,
     },
+    /// Read what a directory holds of an instance with an address of its own, and answer with [`Event::Read`].
+    Read {
+        /// Goes into the answer.
+        ticket: Ticket,
+        /// Where.
+        directory: Fingerprint,
+        /// Under which descriptor ID.
+        descriptor_id: DescriptorId,
+        /// As in [`Action::Upload`]: how many readings of this instance failed in a row.
+        attempt: u32,
+    },
     /// Run the instance's restart command.
     Restart {
         /// Which instance.
@@ -288,6 +306,27 @@ impl Settings {
     }
 }
 
+/// Where an instance's descriptor is found.
+///
+/// All of them lead to [`Event::InstanceOffers`]. What is found is believed if its signature is good, it is the right key's, its
+/// descriptor ID is one that it has at its date, and its date is not too far from the present. Where somebody between could show an old
+/// one again, it must not be older than what was seen before either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// Its Tor is asked through the control port, which is a sign of life too.
+    #[default]
+    Control,
+    /// It is written into a file.
+    File,
+    /// The directories are asked that its clients ask. That needs an [`address`](InstanceSettings::address) of its own: under the service's
+    /// they hold what the publisher wrote.
+    Directories {
+        /// How often.
+        every: Duration,
+    },
+}
+
 /// What the configuration says of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -298,15 +337,25 @@ pub struct InstanceSettings {
     pub weight: Weight,
     /// Whether there is a command that restarts it.
     pub restart: bool,
+    /// The address under which the instance itself is known, if it has a key of its own; `None` if it has the service's.
+    pub address: Option<ServiceId>,
+    /// Where its descriptor is found.
+    pub source: Source,
+    /// Where there is no sign of life but the descriptor: how long after its date it is believed. Tor builds a new one each hour, and
+    /// dates it with the full hour.
+    pub stale_after: Duration,
 }
 
 impl InstanceSettings {
-    /// An instance of weight 1 without a restart command.
+    /// An instance of weight 1 with the service's key and without a restart command, known through its control port.
     pub fn new(name: impl Into<InstanceName>) -> Self {
         Self {
             name: name.into(),
             weight: Weight::default(),
             restart: false,
+            address: None,
+            source: Source::Control,
+            stale_after: Duration::from_secs(2 * 3600 + 15 * 60),
         }
     }
 }

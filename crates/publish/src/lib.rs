@@ -17,7 +17,7 @@ mod report;
 pub use driver::{Publisher, Reports, ServiceReport};
 pub use error::Error;
 pub use event::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, SlotId, Stamp, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, SlotId, Source, Stamp, Ticket, UploadAnswer,
 };
 pub use machine::{Machine, Policy};
 pub use moment::Moment;

@@ -36,6 +36,8 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
 
 mod instance;
+mod offers;
+mod readings;
 mod roster;
 mod rounds;
 mod seen;
@@ -111,6 +113,8 @@ pub struct Machine {
     /// The uploads of others that are on their way.
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
+    /// The readings that are on their way, and of whom.
+    readings: BTreeMap<Ticket, InstanceName>,
     next_ticket: u64,
 
     /// Why the next texts are written.
@@ -161,6 +165,7 @@ impl Machine {
             uploading: BTreeMap::new(),
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            readings: BTreeMap::new(),
             next_ticket: 0,
             causes: BTreeSet::from([Cause::Started]),
             rounds: Rounds::default(),
@@ -201,6 +206,7 @@ impl Machine {
             }
             Event::UploadAnswered { ticket, answer } => self.upload_answered(ticket, answer, now),
             Event::Audited { ticket, found } => self.audited(ticket, found, now),
+            Event::Read { ticket, found } => self.reading_answered(ticket, found, now),
             Event::Configured(settings) => self.configured(settings),
         }
         self.settle(now);
@@ -221,13 +227,17 @@ impl Machine {
     /// driver should not sleep for longer than some seconds.
     pub fn next_deadline(&self, now: Moment) -> Option<Duration> {
         let slots = self.slots.values().filter_map(|slot| slot.wakes_at(now.uptime()));
-        let restarts = self.instances.values().filter_map(Instance::restart_due);
+        let instances = self.instances.values();
+        let restarts = instances.clone().filter_map(Instance::restart_due);
+        let readings = instances.clone().filter_map(Instance::reading_due);
+        let readings = readings.filter(|_| self.ring.is_some());
         let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
         let wall = self
             .next_wall_change(now.wall())
             .into_iter()
+            .chain(instances.filter_map(Instance::stale_from))
             .map(|target| now.uptime_at(target));
-        slots.chain(restarts).chain(uploads).chain(wall).min()
+        slots.chain(restarts).chain(readings).chain(uploads).chain(wall).min()
     }
 
     /// What each slot shall hold. Slots for which there is nothing yet are left out.
@@ -260,6 +270,8 @@ impl Machine {
         self.give_up(now);
         self.restart(now);
         self.check_clock(now.wall());
+        self.read_instances(now);
+        self.expire(now.wall());
         if self.anyone_offers() {
             self.complaints.nobody_left = false;
             let wall = now.wall();

@@ -1,18 +1,18 @@
-//! Who carries uploads and audits, and which answers are still awaited.
+//! Who carries uploads and fetches, and which uploads are still to be answered.
 //!
-//! Tor answers a post or a fetch by events that may name neither the request nor, for posts, the descriptor ID. So this keeps,
-//! for each link, what is on its way to which directory. The machine sees to it that at most one upload is on its way to a
-//! directory.
+//! Tor answers a post by events that name neither the request nor the descriptor ID, and reports uploads of its own in the same words.
+//! So this keeps, for each link, what is on its way to which directory, whoever sent it. The machine sees to it that at most one upload
+//! of ours is on its way to a directory. ([`Connection::post`] would do for a Tor that does not run the service itself.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescContent, HsDescReason};
+use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescReason};
 use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::{DescriptorId, ServiceId};
 
 use super::link::LinkName;
-use crate::{Event, Found, SlotId, Ticket, UploadAnswer};
+use crate::{Event, SlotId, Ticket, UploadAnswer};
 
 /// Tor announces that it built a descriptor and that it uploads it in the same moment.
 const BUILT_JUST_BEFORE: Duration = Duration::from_secs(1);
@@ -45,8 +45,6 @@ impl Addresses {
     }
 }
 
-type Audit = (LinkName, DescriptorId, Fingerprint);
-
 /// The links that stand, and what they carry.
 #[derive(Debug, Default)]
 pub(super) struct Carriers {
@@ -56,9 +54,6 @@ pub(super) struct Carriers {
     /// Whose turn it is.
     turn: usize,
     uploads: BTreeMap<(LinkName, Fingerprint), Upload>,
-    audits: BTreeMap<Audit, Ticket>,
-    /// Why a fetch failed, until the empty content that follows.
-    failures: BTreeMap<Audit, HsDescReason>,
     /// When an instance last built a descriptor of its own.
     built: BTreeMap<(LinkName, DescriptorId), Instant>,
     /// Uploads that this publisher did not ask for, by the address that Tor names with them.
@@ -76,22 +71,12 @@ impl Carriers {
         self.able.remove(name);
         self.others.retain(|(link, ..), _| link != name);
         self.built.retain(|(link, _), _| link != name);
-        self.failures.retain(|(link, ..), _| link != name);
         let mut events = Vec::new();
         self.uploads.retain(|(link, _), upload| {
             if link == name {
                 events.push(Event::UploadAnswered {
                     ticket: upload.ticket,
                     answer: UploadAnswer::Interrupted,
-                });
-            }
-            link != name
-        });
-        self.audits.retain(|(link, ..), &mut ticket| {
-            if link == name {
-                events.push(Event::Audited {
-                    ticket,
-                    found: Found::Interrupted,
                 });
             }
             link != name
@@ -111,18 +96,21 @@ impl Carriers {
     /// that offer points, in turn. Every Tor keeps a few circuits ready, so six uploads through three Tors wait for fewer new
     /// ones than through one.
     pub(super) fn choose(&mut self, attempt: u32) -> Option<(LinkName, Connection)> {
-        let own = self.able.contains(&LinkName::Own);
-        let instances = self.able.len() - usize::from(own);
-        let name = if own && (attempt < 2 || instances == 0) {
-            &LinkName::Own
-        } else {
-            // `Own` sorts first.
-            self.turn = self.turn.wrapping_add(1);
-            self.able
-                .iter()
-                .nth(usize::from(own) + self.turn.checked_rem(instances)?)?
+        // What its link has not told yet, the connection may know.
+        let able = self.able.iter().filter_map(|name| {
+            let connection = self.standing.get(name)?;
+            (!connection.is_closed()).then_some((name, connection))
+        });
+        let own = able.clone().find(|(name, _)| **name == LinkName::Own);
+        let mut instances = able.filter(|(name, _)| **name != LinkName::Own);
+        let count = instances.clone().count();
+        let (name, connection) = match own {
+            Some(own) if attempt < 2 || count == 0 => own,
+            _ => {
+                self.turn = self.turn.wrapping_add(1);
+                instances.nth(self.turn.checked_rem(count)?)?
+            }
         };
-        let connection = self.standing.get(name)?;
         Some((name.clone(), connection.clone()))
     }
 
@@ -145,10 +133,6 @@ impl Carriers {
         self.uploads.insert((link, slot.directory), upload);
     }
 
-    pub(super) fn begin_audit(&mut self, link: LinkName, slot: SlotId, descriptor_id: DescriptorId, ticket: Ticket) {
-        self.audits.insert((link, descriptor_id, slot.directory), ticket);
-    }
-
     /// Ends an upload that Tor refused, or never announced.
     pub(super) fn fail_upload(&mut self, ticket: Ticket, why: String, unannounced_only: bool) -> Option<Event> {
         let key = self
@@ -160,16 +144,6 @@ impl Carriers {
         Some(Event::UploadAnswered {
             ticket,
             answer: UploadAnswer::Refused(why),
-        })
-    }
-
-    /// Ends an audit that Tor refused.
-    pub(super) fn fail_audit(&mut self, ticket: Ticket, why: String) -> Option<Event> {
-        let key = self.audits.iter().find(|&(_, &other)| other == ticket)?.0.clone();
-        self.audits.remove(&key);
-        Some(Event::Audited {
-            ticket,
-            found: Found::Failed(why),
         })
     }
 
@@ -186,36 +160,13 @@ impl Carriers {
             HsDescAction::Upload => self.announced(link, directory, ours?, descriptor_id(event)?),
             HsDescAction::Uploaded => self.upload_ended(link, directory, ours?, UploadAnswer::Accepted),
             // A failed upload names no descriptor ID, a failed fetch does.
-            HsDescAction::Failed => {
-                let Some(id) = descriptor_id(event) else {
-                    let why = format!("the directory refused it: {}", reason(event.reason()));
-                    let address = ours.or(event.address().is_none().then_some(names.descriptor))?;
-                    return self.upload_ended(link, directory, address, UploadAnswer::Refused(why));
-                };
-                let audit = (link.clone(), id, directory);
-                if let Some(reason) = event.reason().filter(|_| self.audits.contains_key(&audit)) {
-                    self.failures.insert(audit, reason.clone());
-                }
-                None
+            HsDescAction::Failed if event.descriptor_id().is_none() => {
+                let why = format!("the directory refused it: {}", reason(event.reason()));
+                let address = ours.or(event.address().is_none().then_some(names.descriptor))?;
+                self.upload_ended(link, directory, address, UploadAnswer::Refused(why))
             }
             _ => None,
         }
-    }
-
-    /// What an `HS_DESC_CONTENT` event on a link means for the machine.
-    pub(super) fn content(&mut self, link: &LinkName, event: &HsDescContent) -> Option<Event> {
-        let directory = Fingerprint::from(event.hsdir()?.fingerprint());
-        let id = event.descriptor_id().parse().ok()?;
-        let audit = (link.clone(), id, directory);
-        let ticket = self.audits.remove(&audit)?;
-        let failure = self.failures.remove(&audit);
-        let found = match (event.content(), &failure) {
-            ([], Some(HsDescReason::NotFound)) => Found::Nothing,
-            ([], Some(HsDescReason::BadDesc)) => Found::Unusable("Tor calls it BAD_DESC".into()),
-            ([], why) => Found::Failed(reason(why.as_ref())),
-            (text, _) => Found::Text(text.to_vec()),
-        };
-        Some(Event::Audited { ticket, found })
     }
 
     /// `HS_DESC UPLOAD`: Tor announces our posts and its own uploads alike.
@@ -277,7 +228,7 @@ impl Carriers {
     }
 }
 
-fn reason(reason: Option<&HsDescReason>) -> String {
+pub(super) fn reason(reason: Option<&HsDescReason>) -> String {
     reason.map_or("no reason given".into(), |reason| format!("{reason:?}"))
 }
 

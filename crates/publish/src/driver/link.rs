@@ -153,7 +153,7 @@ impl Link {
             )));
         }
         connection
-            .set_events(&[EventKind::HsDesc, EventKind::HsDescContent, EventKind::NewConsensus])
+            .set_events(&[EventKind::HsDesc, EventKind::NewConsensus])
             .await
             .map_err(|error| lost(&error, within))?;
         Ok((connection, events))
@@ -204,7 +204,7 @@ impl Link {
                 self.tell(LinkInput::Event(Event::HsDesc(desc))).await?;
                 Ok(rebuilt)
             }
-            Event::HsDescContent(_) | Event::Lagged(_) => {
+            Event::Lagged(_) => {
                 self.tell(LinkInput::Event(event)).await?;
                 Ok(false)
             }

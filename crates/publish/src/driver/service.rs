@@ -5,17 +5,19 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use onionweave_control::{Connection, Error as ControlError, Event as ControlEvent, HsFetch};
+use onionweave_control::{
+    Connection, Error as ControlError, Event as ControlEvent, FetchOutcome, HsDescReason, HsFetch,
+};
 use onionweave_ring::relays::{Lifetime, RelayList};
 use onionweave_ring::v2::{DescriptorId, ServiceId};
-use onionweave_ring::{HashRing, UnixTime};
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::ServiceReport;
-use super::carrier::{Addresses, Carriers};
+use super::carrier::{Addresses, Carriers, reason};
 use super::link::{Link, LinkInput, LinkName, LinkSettings};
 use crate::{Action, Event, Found, InstanceName, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer};
 
@@ -55,8 +57,8 @@ enum Done {
     UploadFailed(Ticket, String),
     /// Time to look whether Tor announced the post.
     UploadDue(Ticket),
-    /// Tor refused the fetch.
-    AuditFailed(Ticket, String),
+    /// A directory was asked what it holds.
+    Told(Event),
     /// A consensus was read.
     Directories { ring: HashRing, lifetime: Option<Lifetime> },
 }
@@ -203,7 +205,6 @@ impl ServiceTask {
             LinkInput::Event(event) => {
                 let event = match event {
                     ControlEvent::HsDesc(event) => self.carriers.hs_desc(&name, &self.addresses(), &event),
-                    ControlEvent::HsDescContent(event) => self.carriers.content(&name, &event),
                     ControlEvent::Lagged(lost) => {
                         tracing::warn!(service = %self.service, link = %name, "{lost} events were lost");
                         None
@@ -224,7 +225,7 @@ impl ServiceTask {
                 let why = "Tor does not know the directory's descriptor".into();
                 self.carriers.fail_upload(ticket, why, true)
             }
-            Done::AuditFailed(ticket, why) => self.carriers.fail_audit(ticket, why),
+            Done::Told(event) => Some(event),
             Done::Directories { ring, lifetime } => {
                 let valid_after = lifetime.map(|lifetime| lifetime.valid_after());
                 // Tors hear of a consensus at different times; an older one tells nothing.
@@ -290,7 +291,19 @@ impl ServiceTask {
                     slot,
                     descriptor_id,
                     attempt,
-                } => self.audit(ticket, slot, descriptor_id, attempt),
+                } => self.fetch(slot.directory, descriptor_id, attempt, move |found| Event::Audited {
+                    ticket,
+                    found,
+                }),
+                Action::Read {
+                    ticket,
+                    directory,
+                    descriptor_id,
+                    attempt,
+                } => self.fetch(directory, descriptor_id, attempt, move |found| Event::Read {
+                    ticket,
+                    found,
+                }),
                 Action::Restart { instance } => self.restart(&instance),
                 Action::Report(report) => {
                     let report = ServiceReport {
@@ -339,26 +352,22 @@ impl ServiceTask {
         });
     }
 
-    fn audit(&mut self, ticket: Ticket, slot: SlotId, descriptor_id: DescriptorId, attempt: u32) {
-        let Some((name, connection)) = self.carriers.choose(attempt) else {
-            let found = Found::Failed("no Tor is there to ask".into());
-            return self.handle(Event::Audited { ticket, found });
+    /// Asks a directory what it holds, and tells the machine.
+    fn fetch(
+        &mut self,
+        directory: Fingerprint,
+        id: DescriptorId,
+        attempt: u32,
+        tell: impl FnOnce(Found) -> Event + Send + 'static,
+    ) {
+        let Some((_, connection)) = self.carriers.choose(attempt) else {
+            return self.handle(tell(Found::Failed("no Tor is there to ask".into())));
         };
-        self.carriers.begin_audit(name, slot, descriptor_id, ticket);
+        let within = self.setup.settings.answer_within;
         let done = self.done.0.clone();
         self.tasks.spawn(async move {
-            let fetch = HsFetch::v2_descriptor(&descriptor_id.to_string());
-            let asked = match fetch.map(|fetch| fetch.server(*slot.directory.as_bytes())) {
-                Ok(fetch) => connection.hs_fetch(&fetch).await,
-                Err(error) => Err(error),
-            };
-            match asked {
-                Ok(()) => {}
-                Err(error) if is_link_failure(&error) => {}
-                Err(error) => {
-                    let _ = done.send(Done::AuditFailed(ticket, error.to_string())).await;
-                }
-            }
+            let found = fetch(&connection, directory, id, within).await;
+            let _ = done.send(Done::Told(tell(found))).await;
         });
     }
 
@@ -422,6 +431,27 @@ impl ServiceTask {
         };
         // Whatever takes longer will be seen by the next publisher's first look at the ring.
         let _ = timeout(STOP_WITHIN, all_out).await;
+    }
+}
+
+/// What a directory holds under a descriptor ID.
+async fn fetch(connection: &Connection, directory: Fingerprint, id: DescriptorId, within: Duration) -> Found {
+    let asked = match HsFetch::v2_descriptor(&id.to_string()) {
+        Ok(fetch) => connection.fetch(&fetch.server(*directory.as_bytes()), within).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match asked {
+        Ok(mut answers) => answers.next().await.map(|(_, outcome)| outcome),
+        Err(error) if is_link_failure(&error) => return Found::Interrupted,
+        Err(error) => return Found::Failed(error.to_string()),
+    };
+    match outcome {
+        Some(FetchOutcome::Received(text)) => Found::Text(text),
+        Some(FetchOutcome::Failed(Some(HsDescReason::NotFound))) => Found::Nothing,
+        Some(FetchOutcome::Failed(Some(HsDescReason::BadDesc))) => Found::Unusable("Tor calls it BAD_DESC".into()),
+        Some(FetchOutcome::Failed(why)) => Found::Failed(reason(why.as_ref())),
+        _ if connection.is_closed() => Found::Interrupted,
+        _ => Found::Failed("no answer in time".into()),
     }
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
 use onionweave_ring::UnixTime;
+use onionweave_ring::v2::ServiceId;
 
+use super::readings::Reading;
 use super::slot::pause_after;
-use crate::{Down, InstanceSettings};
+use crate::{Down, InstanceSettings, Source};
 
 /// After a restart an instance is given as long as a slot after so many failures and one more: sixteen seconds. The pause doubles with
 /// each further restart.
@@ -28,6 +30,15 @@ pub(super) struct Instance {
     pub(super) last_text: Vec<u8>,
     /// The publication time of that text.
     pub(super) dated: UnixTime,
+    /// Its own address, if it has a key of its own.
+    pub(super) address: Option<ServiceId>,
+    pub(super) source: Source,
+    stale_after: Duration,
+    /// The reading under way, where directories are asked, and the uptime at which the next begins.
+    pub(super) reading: Option<Reading>,
+    pub(super) next_reading: Duration,
+    /// How many readings in a row got no answer at all.
+    pub(super) failed_readings: u32,
     /// Restarts since it was last up, and when the next is due.
     restarts: u32,
     next_restart: Option<Duration>,
@@ -49,6 +60,12 @@ impl Instance {
             points: Vec::new(),
             last_text: Vec::new(),
             dated: UnixTime::EPOCH,
+            address: settings.address,
+            source: settings.source,
+            stale_after: settings.stale_after,
+            reading: None,
+            next_reading: Duration::ZERO,
+            failed_readings: 0,
             restarts: 0,
             next_restart: None,
             reported_loud: false,
@@ -60,6 +77,15 @@ impl Instance {
     pub(super) fn configure(&mut self, settings: &InstanceSettings) {
         self.weight = settings.weight;
         self.restart = settings.restart;
+        self.stale_after = settings.stale_after;
+        if (self.address, self.source) != (settings.address, settings.source) {
+            // What was read elsewhere tells nothing.
+            self.address = settings.address;
+            self.source = settings.source;
+            self.dated = UnixTime::EPOCH;
+            self.reading = None;
+            self.next_reading = Duration::ZERO;
+        }
     }
 
     pub(super) fn came_up(&mut self) {
@@ -108,6 +134,26 @@ impl Instance {
 
     pub(super) fn restart_due(&self) -> Option<Duration> {
         self.next_restart
+    }
+
+    /// When directories are to be asked, or the answers are no longer waited for.
+    pub(super) fn reading_due(&self) -> Option<Duration> {
+        match (&self.reading, self.source) {
+            (Some(reading), _) => Some(reading.give_up),
+            (None, Source::Directories { .. }) => Some(self.next_reading),
+            _ => None,
+        }
+    }
+
+    /// From when what it offers is stale, if nothing else shows that it lives.
+    pub(super) fn stale_from(&self) -> Option<UnixTime> {
+        let believed = self.offers() && self.source != Source::Control;
+        believed.then(|| self.stale_from_date(self.dated))
+    }
+
+    /// From when a descriptor of this date is stale.
+    pub(super) fn stale_from_date(&self, dated: UnixTime) -> UnixTime {
+        dated.saturating_add(self.stale_after)
     }
 
     pub(super) fn offers(&self) -> bool {
