@@ -8,7 +8,7 @@ use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::DescriptorId;
 
 use super::Machine;
-use super::slot::{Need, Seen, Slot, Work};
+use super::slot::{Contest, Need, Seen, Slot, Work};
 use crate::{Action, Cause, Found, InstanceName, Moment, Report, SlotId, Ticket, UploadAnswer};
 
 /// How long the first look at the ring may take. A dead directory never answers, and must not hold up the living.
@@ -207,9 +207,9 @@ impl Machine {
                 self.trouble(id, "accepted our descriptor but kept another".into(), now);
             }
             Seen::Proved(_) => {
-                let pause = slot.contest(now.uptime(), self.seed);
+                let contest = slot.contest(now.uptime(), self.seed);
                 self.rounds.note(now, id, [Cause::Overwritten]);
-                self.answer_contest(id, pause);
+                self.answer_contest(id, contest);
             }
             _ => {}
         }
@@ -331,19 +331,20 @@ impl Machine {
             }
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
-            let pause = match others.cause {
+            let contest = match others.cause {
                 Cause::Overwritten => slot.contest(now.uptime(), self.seed),
-                _ => None,
+                _ => Contest::Answer,
             };
-            self.answer_contest(id, pause);
+            self.answer_contest(id, contest);
         }
     }
 
     /// Somebody wrote over a text of ours: it is outranked, or left alone for a while if that went to and fro too often.
-    fn answer_contest(&mut self, id: SlotId, pause: Option<Duration>) {
-        match pause {
-            Some(pause) => self.report(Report::Contested { slot: id, pause }),
-            None => self.outrank(),
+    fn answer_contest(&mut self, id: SlotId, contest: Contest) {
+        match contest {
+            Contest::Answer => self.outrank(),
+            Contest::Truce(pause) => self.report(Report::Contested { slot: id, pause }),
+            Contest::Wait => {}
         }
     }
 }

@@ -93,6 +93,19 @@ pub(super) struct Slot {
     /// How often this slot was written over, and when last.
     contests: u32,
     last_contest: Duration,
+    /// Until when it is left alone for that.
+    truce: Duration,
+}
+
+/// What is to be done about somebody else who wrote to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contest {
+    /// It is answered at once.
+    Answer,
+    /// That happened too often: the slot is left alone for so long.
+    Truce(Duration),
+    /// The slot is left alone already.
+    Wait,
 }
 
 impl Slot {
@@ -109,6 +122,7 @@ impl Slot {
             held_until: Duration::ZERO,
             contests: 0,
             last_contest: Duration::ZERO,
+            truce: Duration::ZERO,
         }
     }
 
@@ -169,6 +183,7 @@ impl Slot {
         self.wanted = Some(wanted);
         self.untried = true;
         self.not_before = self.not_before.min(now);
+        self.truce = self.truce.min(now);
     }
 
     /// Notes that the wanted text is sent; returns it.
@@ -204,20 +219,27 @@ impl Slot {
         self.next_audit = next_audit;
     }
 
-    /// Notes that somebody else wrote here. Returns the pause if that happened too often to answer at once.
+    /// Notes that somebody else wrote here.
     ///
-    /// The pause is up to twice as long, as the seed has it: publishers that wait equally long would only meet again.
-    pub(super) fn contest(&mut self, now: Duration, seed: u64) -> Option<Duration> {
+    /// A truce is up to twice as long as a pause, as the seed has it: publishers that wait equally long would only meet again. It ends when
+    /// it was to end, whatever others write meanwhile, or who writes often enough would keep us from our slot for ever.
+    pub(super) fn contest(&mut self, now: Duration, seed: u64) -> Contest {
         if now.saturating_sub(self.last_contest) > PEACE {
             self.contests = 0;
         }
         self.last_contest = now;
-        self.contests = self.contests.saturating_add(1);
         self.seen = Seen::Other;
-        let excess = self.contests.checked_sub(CONTEST).filter(|&n| n > 0)?;
+        if now < self.truce {
+            return Contest::Wait;
+        }
+        self.contests = self.contests.saturating_add(1);
+        let Some(excess) = self.contests.checked_sub(CONTEST).filter(|&n| n > 0) else {
+            return Contest::Answer;
+        };
         let pause = pause_after(excess.saturating_add(2));
-        let pause = pause.saturating_add(pause.mul_f64(fraction(seed, excess)));
-        Some(self.pause(now, pause))
+        let pause = self.pause(now, pause.saturating_add(pause.mul_f64(fraction(seed, excess))));
+        self.truce = now.saturating_add(pause);
+        Contest::Truce(pause)
     }
 }
 
@@ -238,9 +260,15 @@ mod tests {
     fn publishers_with_other_seeds_wait_for_other_times() {
         let pauses = |seed| -> Vec<Duration> {
             let mut slot = Slot::new(DescriptorId::from([0; 20]));
-            (0..12)
-                .filter_map(|second| slot.contest(Duration::from_secs(second), seed))
-                .collect()
+            let mut now = Duration::ZERO;
+            let mut pauses = Vec::new();
+            for _ in 0..12 {
+                if let Contest::Truce(pause) = slot.contest(now, seed) {
+                    now += pause;
+                    pauses.push(pause);
+                }
+            }
+            pauses
         };
         let (ours, theirs) = (pauses(1), pauses(2));
         assert_eq!(ours, pauses(1), "the same seed gives the same run");
@@ -252,5 +280,24 @@ mod tests {
             }
             assert_ne!(ours, theirs);
         }
+    }
+    #[test]
+    fn a_truce_ends_however_often_others_write() {
+        let mut slot = Slot::new(DescriptorId::from([0; 20]));
+        let second = Duration::from_secs(1);
+        let mut now = Duration::ZERO;
+        let pause = loop {
+            match slot.contest(now, 1) {
+                Contest::Truce(pause) if pause > 10 * second => break pause,
+                _ => now += second,
+            }
+        };
+        let end = now + pause;
+        assert_eq!(slot.not_before, end);
+        while now < end {
+            assert_eq!(slot.contest(now, 1), Contest::Wait);
+            now += second;
+        }
+        assert_eq!(slot.not_before, end);
     }
 }
