@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod directory;
+mod fixtures;
 mod network;
+mod queue;
 
 pub use directory::Directory;
 pub use network::{Builder, Delays, Fault, Network};
 
-/// What can go wrong in the simulator: only its fixtures.
+/// What can go wrong in the simulator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

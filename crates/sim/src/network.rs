@@ -1,14 +1,11 @@
 //! The network: directories, instances, and the publisher's machine among them.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_desc::v2::{
-    Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor, UploadVerdict,
-};
+use onionweave_desc::rsa::RustCrypto;
+use onionweave_desc::v2::{Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey, UploadVerdict};
 use onionweave_publish::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Report, Settings, SlotId, Ticket,
     UploadAnswer,
@@ -18,12 +15,9 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
+use crate::fixtures::{self, Points};
+use crate::queue::Queue;
 use crate::{Directory, Error};
-
-/// The key of every simulated service.
-const KEY: &str = include_str!("../testdata/private_key");
-/// Whose introduction points' RSA keys are borrowed: making new ones would take longer than the simulation.
-const DONOR: &[u8] = include_bytes!("../testdata/descriptor.txt");
 
 /// How an upload or an audit goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,9 +109,7 @@ pub struct Network {
     directories: BTreeMap<Fingerprint, Directory>,
     faults: BTreeMap<Fingerprint, Fault>,
     instances: BTreeMap<InstanceName, Instance>,
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    due: BTreeMap<u64, Due>,
-    next_due: u64,
+    queue: Queue<Due>,
     delays: Delays,
     rng: ChaCha12Rng,
     reports: Vec<(Duration, Report)>,
@@ -126,7 +118,7 @@ pub struct Network {
     on_their_way: BTreeMap<Fingerprint, u32>,
     /// Uploads that instances make by themselves.
     loud: BTreeMap<(InstanceName, Fingerprint), u32>,
-    donors: Vec<IntroductionPoint>,
+    points: Points,
 }
 
 /// Builds a [`Network`].
@@ -176,8 +168,7 @@ impl Builder {
     ///
     /// [`Error`] if the fixtures cannot be read.
     pub fn build(self) -> Result<Network, Error> {
-        let key = ServiceKey::from_pem(KEY)?;
-        let donors = UnverifiedDescriptor::parse(DONOR)?.verify()?.introduction_points()?;
+        let key = ServiceKey::new(fixtures::private_key()?, &RustCrypto)?;
         let mut rng = ChaCha12Rng::seed_from_u64(self.seed);
         let directories = (0..self.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), Directory::default()))
@@ -205,9 +196,7 @@ impl Builder {
             directories,
             faults: BTreeMap::new(),
             instances,
-            queue: BinaryHeap::new(),
-            due: BTreeMap::new(),
-            next_due: 0,
+            queue: Queue::new(),
             delays: self.delays,
             rng,
             reports: Vec::new(),
@@ -215,7 +204,7 @@ impl Builder {
             uploads: 0,
             on_their_way: BTreeMap::new(),
             loud: BTreeMap::new(),
-            donors,
+            points: Points::new()?,
         };
         network.publish_consensus();
         Ok(network)
@@ -420,7 +409,7 @@ impl Network {
 
     /// The next thing that happens before `end`. Returns whether there was one.
     fn step(&mut self, end: Duration) -> bool {
-        let event = self.queue.peek().map(|Reverse((at, _))| *at);
+        let event = self.queue.next_at();
         let deadline = self.machine.next_deadline(self.now).map(|at| at.max(self.now.uptime()));
         let Some(at) = event.into_iter().chain(deadline).min().filter(|at| *at <= end) else {
             self.advance(end);
@@ -428,8 +417,7 @@ impl Network {
         };
         self.advance(at);
         if event == Some(at)
-            && let Some(Reverse((_, number))) = self.queue.pop()
-            && let Some(due) = self.due.remove(&number)
+            && let Some(due) = self.queue.pop()
         {
             self.happen(due);
         }
@@ -457,9 +445,7 @@ impl Network {
         // Up to a tenth more, so that answers come in any order.
         let jitter = self.rng.random_range(0..=delay.as_micros() as u64 / 10);
         let at = self.now.uptime() + delay + Duration::from_micros(jitter);
-        self.queue.push(Reverse((at, self.next_due)));
-        self.due.insert(self.next_due, due);
-        self.next_due += 1;
+        self.queue.push(at, due);
     }
 
     // The driver's part.
@@ -599,19 +585,7 @@ impl Network {
 
     /// So many introduction points at relays of their own.
     pub fn new_points(&mut self, count: usize) -> Vec<IntroductionPoint> {
-        (0..count)
-            .filter_map(|i| {
-                let donor = self.donors.get(i % self.donors.len())?;
-                IntroductionPoint::new(
-                    Fingerprint::from(self.rng.random::<[u8; 20]>()),
-                    Ipv4Addr::from(self.rng.random::<[u8; 4]>()),
-                    9001,
-                    donor.onion_key().clone(),
-                    donor.service_key().clone(),
-                )
-                .ok()
-            })
-            .collect()
+        self.points.draw(&mut self.rng, count)
     }
 
     // What an experiment sees.
