@@ -4,9 +4,11 @@ mod directory;
 mod fixtures;
 mod network;
 mod queue;
+mod storm;
 
 pub use directory::Directory;
 pub use network::{Builder, Delays, Fault, Network};
+pub use storm::{Broken, Storm, Tally};
 
 /// What can go wrong in the simulator.
 #[derive(Debug, thiserror::Error)]
@@ -15,4 +17,7 @@ pub enum Error {
     /// A descriptor or key could not be read or signed.
     #[error(transparent)]
     Descriptor(#[from] onionweave_desc::Error),
+    /// In a [`Storm`], something did not hold that must always hold.
+    #[error(transparent)]
+    Broken(#[from] Box<Broken>),
 }

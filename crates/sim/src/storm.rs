@@ -1,0 +1,186 @@
+//! Storms: the publisher's machine among seeded random faults, with what must always hold checked after every step.
+
+mod climate;
+mod directories;
+mod instances;
+mod log;
+mod messages;
+mod publisher;
+mod seal;
+mod watch;
+mod weather;
+mod world;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Error;
+use world::World;
+
+/// Some days of a publisher's life among faults that are drawn from a seed.
+///
+/// Uploads and audits are lost, delayed, duplicated, overtaken, dropped in silence and refused. Instances die, hang, flap, restart with the
+/// same or other introduction points, and publish by themselves. Directories fall silent, forget, leave and join, consensuses
+/// jump, time periods end. The publisher's clock is set, its configuration changes, it is killed and started again, and in some
+/// storms a second publisher writes to the same ring. Most of the time little happens, as in real life; at times much does.
+///
+/// After every step these are checked, independently of the machine's own pictures:
+///
+/// - all texts carry one publication time, which never goes back, and never moves beyond the publisher's clock;
+/// - no two directories are given the same bytes, no text names a relay twice;
+/// - one upload at a time is on its way to a directory;
+/// - a directory that answers names no instance six seconds after the publisher was told that it is down, unless
+///   nobody is left; one that did not answer gets the time in which an audit and a pause must find out;
+/// - within the same bounds no slot is empty while an instance offers introduction points, and the slots are those that
+///   ring and clock demand;
+/// - within the same bounds each directory holds what the machine wants it to hold, and the machine knows; and then nothing is uploaded
+///   any more until something happens;
+/// - two publishers do not answer each other without end;
+/// - the machine never asks to be called again at once for ever.
+///
+/// ```
+/// use onionweave_sim::Storm;
+///
+/// let tally = Storm::new(7).days(1).run()?;
+/// assert!(tally.uploads > 144, "six texts each hour, and some for the faults");
+/// # Ok::<(), onionweave_sim::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storm {
+    seed: u64,
+    days: u32,
+    real_signatures: bool,
+    history: usize,
+}
+
+impl Storm {
+    /// Ten days drawn from `seed`. The same seed gives the same days.
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            days: 10,
+            real_signatures: false,
+            history: 60,
+        }
+    }
+
+    /// How many days are simulated. The first of them are the same whatever the number.
+    #[must_use]
+    pub const fn days(self, days: u32) -> Self {
+        Self { days, ..self }
+    }
+
+    /// Signs and verifies with RSA. Without this, signatures are padded digests, which cost nothing and can be forged by
+    /// anyone; nobody here forges. All else is the same.
+    ///
+    /// ```
+    /// use onionweave_sim::Storm;
+    ///
+    /// assert!(Storm::new(7).days(1).real_signatures().run().is_ok());
+    /// ```
+    #[must_use]
+    pub const fn real_signatures(self) -> Self {
+        Self {
+            real_signatures: true,
+            ..self
+        }
+    }
+
+    /// How many of the things that happened last a failure tells, by default 60.
+    #[must_use]
+    pub const fn history(self, history: usize) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] if anything did not hold, which means a fault of the machine, or of this simulator.
+    pub fn run(self) -> Result<Tally, Error> {
+        self.run_with(|_| ())
+    }
+
+    /// Runs it, and tells at the end of each day what happened so far.
+    ///
+    /// ```
+    /// use onionweave_sim::Storm;
+    ///
+    /// let mut days = 0;
+    /// Storm::new(7).days(2).run_with(|tally| days = tally.days)?;
+    /// assert_eq!(days, 2);
+    /// # Ok::<(), onionweave_sim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(self, mut every_day: impl FnMut(&Tally)) -> Result<Tally, Error> {
+        let mut world = World::new(self)?;
+        for day in 1..=self.days {
+            world.run_until(DAY * day)?;
+            world.tally.days = day;
+            every_day(&world.tally);
+        }
+        Ok(world.tally)
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What happened in a storm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Simulated days.
+    pub days: u32,
+    /// Steps of the simulation, each followed by a check.
+    pub steps: u64,
+    /// Things that befell instances, directories and publishers.
+    pub events: u64,
+    /// Uploads and audits that went wrong on their way.
+    pub faults: u64,
+    /// Uploads that the machines asked for.
+    pub uploads: u64,
+    /// Audits that the machines asked for.
+    pub audits: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.days += other.days;
+        self.steps += other.steps;
+        self.events += other.events;
+        self.faults += other.faults;
+        self.uploads += other.uploads;
+        self.audits += other.audits;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} days, {} steps, {} events, {} messages gone wrong, {} uploads, {} audits",
+            self.days, self.steps, self.events, self.faults, self.uploads, self.audits
+        )
+    }
+}
+
+/// Something that must always hold did not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "seed {seed} broke at {at}: {what}\n{history}\nrun it alone: cargo run --release -p onionweave-sim --example storm -- --seed {seed} --days {days}",
+    at = log::Uptime(*at)
+)]
+#[non_exhaustive]
+pub struct Broken {
+    /// The storm's seed.
+    pub seed: u64,
+    /// How many days have to be run to see it.
+    pub days: u32,
+    /// How long after the beginning.
+    pub at: Duration,
+    /// What did not hold.
+    pub what: String,
+    /// What happened last, one line each.
+    pub history: String,
+}

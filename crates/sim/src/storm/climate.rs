@@ -1,0 +1,100 @@
+//! What is drawn once for a storm: how large the network is, how it is configured, and how much goes wrong.
+
+use std::time::Duration;
+
+use onionweave_publish::{InstanceSettings, Settings, Stamp};
+use onionweave_ring::UnixTime;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng, RngExt as _};
+
+/// The instances' names.
+pub(super) const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// What a storm is like.
+#[derive(Clone, Debug)]
+pub(super) struct Climate {
+    pub(super) start: UnixTime,
+    pub(super) instances: usize,
+    pub(super) directories: usize,
+    /// Whether a second publisher is started at times, by mistake.
+    pub(super) second_publisher: bool,
+    /// Whether instances build their descriptors anew every hour, as Tor does unless it has just done so.
+    pub(super) hourly: bool,
+    /// Whether publishers post through instances that the other publisher watches.
+    pub(super) shared_carriers: bool,
+    /// Which instances publish by themselves.
+    pub(super) loud: bool,
+    pub(super) settings: Settings,
+}
+
+impl Climate {
+    pub(super) fn draw(rng: &mut impl Rng) -> Self {
+        let instances = rng.random_range(1..=6);
+        let loud = rng.random_bool(0.1);
+        let mut settings = Settings::new(
+            NAMES
+                .iter()
+                .take(instances)
+                .map(|name| {
+                    let mut instance = InstanceSettings::new(*name);
+                    instance.restart = rng.random_bool(0.5);
+                    instance
+                })
+                .collect(),
+        );
+        settings.quiet = !loud;
+        if rng.random_bool(0.15) {
+            settings.stamp = Stamp::Second;
+        }
+        // An audit a minute is the default; most storms have fewer, which makes days cheap and faults last longer.
+        let minutes = [1, 5, 10, 15, 30, 30, 60, 60, 60, 60, 60, 60];
+        settings.audit_every = Duration::from_secs(60 * minutes.choose(rng).copied().unwrap_or(60));
+        settings.answer_within = Duration::from_secs(rng.random_range(5..=30));
+        Self {
+            start: UnixTime::from_secs(1_795_349_700 + rng.random_range(0..200_000)),
+            instances,
+            directories: rng.random_range(1..=30),
+            second_publisher: rng.random_bool(0.3),
+            hourly: rng.random_bool(0.25),
+            shared_carriers: rng.random_bool(0.5),
+            loud,
+            settings,
+        }
+    }
+}
+
+/// How much goes wrong at present.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Season {
+    pub(super) lasts: Duration,
+    /// The mean time between two events.
+    pub(super) between: Duration,
+    /// Which part of the uploads and audits goes wrong.
+    pub(super) faulty: f64,
+}
+
+impl Season {
+    /// Some days as operators know them.
+    pub(super) fn calm(rng: &mut impl Rng) -> Self {
+        Self {
+            lasts: Duration::from_secs(rng.random_range(24..100) * 3600),
+            between: Duration::from_secs(3 * 3600),
+            faulty: 0.003,
+        }
+    }
+
+    /// Some minutes as nobody wants to know them.
+    pub(super) fn stormy(rng: &mut impl Rng) -> Self {
+        Self {
+            lasts: Duration::from_secs(rng.random_range(30..400)),
+            between: Duration::from_millis(rng.random_range(500..20_000)),
+            faulty: rng.random_range(0.02..0.4),
+        }
+    }
+
+    pub(super) fn until_next(&self, rng: &mut impl Rng) -> Duration {
+        // Exponentially distributed.
+        let u: f64 = rng.random_range(1e-9..1.0);
+        self.between.mul_f64(-u.ln())
+    }
+}

@@ -1,0 +1,406 @@
+//! Uploads and audits on their way, and what becomes of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onionweave_publish::{Event, Found, SlotId, Ticket, UploadAnswer};
+use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
+use rand::RngExt as _;
+
+use super::directories::{self, Mood, Text};
+use super::world::{Due, World};
+
+/// When a Tor gives up an upload that was not answered.
+const GIVEN_UP: Duration = Duration::from_secs(90);
+
+/// Something that arrives somewhere.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// An upload, at a directory. It says whom the answer is for, if that arrives.
+    Upload {
+        directory: Fingerprint,
+        text: Text,
+        /// The publisher does not know of it, or not any more.
+        astray: bool,
+        reply: Option<Reply>,
+    },
+    /// A question, at a directory.
+    Audit {
+        directory: Fingerprint,
+        id: DescriptorId,
+        reply: Reply,
+    },
+    /// An answer, at a publisher.
+    Answer { reply: Reply, event: Event },
+    /// Something that a publisher sees at an instance.
+    News { publisher: usize, life: u32, event: Event },
+    /// The end of an upload that publishers were told of, at those that watch the instance which carries it.
+    Ended { carrier: usize, directory: Fingerprint },
+}
+
+/// For whom an answer is, and how long it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reply {
+    publisher: usize,
+    life: u32,
+    ticket: Ticket,
+    takes: Duration,
+    twice: bool,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Arrives,
+    Lost,
+    AnswerLost,
+    /// It, or its answer, takes very long, and others overtake it.
+    Late,
+    /// It is delivered a second time, at some later time.
+    Twice,
+    AnsweredTwice,
+    /// The Tor that carries it goes away, before or after it arrived.
+    Interrupted {
+        arrives: bool,
+    },
+    /// It cannot be carried.
+    Refused,
+}
+
+const FAULTS: [Fate; 8] = [
+    Fate::Lost,
+    Fate::AnswerLost,
+    Fate::Late,
+    Fate::Twice,
+    Fate::AnsweredTwice,
+    Fate::Interrupted { arrives: false },
+    Fate::Interrupted { arrives: true },
+    Fate::Refused,
+];
+
+impl World {
+    fn fate(&mut self) -> Fate {
+        if !self.rng.random_bool(self.season.faulty) {
+            return Fate::Arrives;
+        }
+        self.tally.faults += 1;
+        FAULTS[self.rng.random_range(0..FAULTS.len())]
+    }
+
+    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+        Duration::from_micros(self.rng.random_range(range.start * 1000..range.end * 1000))
+    }
+
+    fn reply(&mut self, publisher: usize, ticket: Ticket, takes: std::ops::Range<u64>) -> Reply {
+        Reply {
+            publisher,
+            life: self.publishers[publisher].life,
+            ticket,
+            takes: self.millis(takes),
+            twice: false,
+        }
+    }
+
+    /// Sends what a machine uploads on its way.
+    pub(super) fn upload(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, bytes: Arc<[u8]>) {
+        self.tally.uploads += 1;
+        let relays = self.check_upload(publisher, ticket, &slot);
+        let text = Text { bytes, relays };
+        let directory = slot.directory;
+        let fate = self.fate();
+        self.log.note(
+            self.now,
+            format_args!("publisher {publisher} uploads to {slot}: {fate:?}"),
+        );
+        let mut reply = self.reply(publisher, ticket, 30..150);
+        let mut way = self.millis(30..250);
+        let mut answers = true;
+        let mut arrives = true;
+        match fate {
+            Fate::Arrives => {}
+            Fate::AnsweredTwice => reply.twice = true,
+            Fate::Lost => arrives = false,
+            Fate::AnswerLost => answers = false,
+            Fate::Late => way = self.millis(500..60_000),
+            Fate::Twice => {
+                let again = Message::Upload {
+                    directory,
+                    text: text.clone(),
+                    astray: true,
+                    reply: None,
+                };
+                self.after(100..30_000, Due::Message(again));
+            }
+            Fate::Interrupted { arrives: arrived } => {
+                arrives = arrived;
+                answers = false;
+                self.answer_later(
+                    reply,
+                    Event::UploadAnswered {
+                        ticket,
+                        answer: UploadAnswer::Interrupted,
+                    },
+                );
+            }
+            Fate::Refused => {
+                arrives = false;
+                let answer = UploadAnswer::Refused("no circuit".into());
+                self.answer_later(reply, Event::UploadAnswered { ticket, answer });
+            }
+        }
+        let astray = !matches!(fate, Fate::Arrives | Fate::AnsweredTwice);
+        if astray {
+            self.disturb(&directory);
+        }
+        let carrier = self.announce(publisher, &slot);
+        if arrives {
+            let upload = Message::Upload {
+                directory,
+                text,
+                astray,
+                reply: answers.then_some(reply),
+            };
+            self.after_exactly(way, Due::Message(upload));
+        }
+        if let Some(carrier) = carrier {
+            let ended = Message::Ended { carrier, directory };
+            let takes = if arrives && answers {
+                way + reply.takes
+            } else {
+                GIVEN_UP
+            };
+            self.after_exactly(takes, Due::Message(ended));
+        }
+    }
+
+    /// Sends a question on its way.
+    pub(super) fn audit(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, id: DescriptorId) {
+        self.tally.audits += 1;
+        let directory = slot.directory;
+        let fate = self.fate();
+        let mut reply = self.reply(publisher, ticket, 30..150);
+        let mut way = self.millis(30..150);
+        let failed = match fate {
+            Fate::Arrives | Fate::Twice => None,
+            Fate::AnsweredTwice => {
+                reply.twice = true;
+                None
+            }
+            Fate::Lost | Fate::AnswerLost => return self.lose(&directory),
+            Fate::Late if self.rng.random() => {
+                way = self.millis(500..60_000);
+                None
+            }
+            Fate::Late => {
+                reply.takes = self.millis(500..60_000);
+                None
+            }
+            Fate::Interrupted { arrives: false } => Some(Found::Interrupted),
+            Fate::Interrupted { arrives: true } => Some(Found::Unusable("BAD_DESC".into())),
+            Fate::Refused => Some(Found::Failed("QUERY_NO_HSDIR".into())),
+        };
+        if fate != Fate::Arrives {
+            self.log
+                .note(self.now, format_args!("publisher {publisher} audits {slot}: {fate:?}"));
+            self.disturb(&directory);
+        }
+        match failed {
+            Some(found) => self.answer_later(reply, Event::Audited { ticket, found }),
+            None => self.after_exactly(way, Due::Message(Message::Audit { directory, id, reply })),
+        }
+    }
+
+    fn lose(&mut self, directory: &Fingerprint) {
+        self.log.note(self.now, format_args!("an audit of {directory} is lost"));
+        self.disturb(directory);
+    }
+
+    pub(super) fn disturb(&mut self, directory: &Fingerprint) {
+        if let Some(place) = self.places.get_mut(directory) {
+            place.disturb(self.now);
+        }
+    }
+
+    fn answer_later(&mut self, reply: Reply, event: Event) {
+        let answer = Message::Answer { reply, event };
+        self.after_exactly(reply.takes, Due::Message(answer));
+    }
+
+    /// If a publisher's upload goes through an instance that the other watches, that one is told.
+    fn announce(&mut self, publisher: usize, slot: &SlotId) -> Option<usize> {
+        if self.publishers.len() < 2 || !self.climate.shared_carriers {
+            return None;
+        }
+        let carrier = self.rng.random_range(0..self.instances.len());
+        let descriptor_id = DescriptorId::of(&self.key.service_id(), slot.period, slot.replica);
+        self.announce_to_others(Some(publisher), carrier, slot.directory, descriptor_id, false)
+    }
+
+    /// Tells publishers, except one, that an upload begins at an instance. Returns the instance.
+    pub(super) fn announce_to_others(
+        &mut self,
+        except: Option<usize>,
+        carrier: usize,
+        directory: Fingerprint,
+        descriptor_id: DescriptorId,
+        own: bool,
+    ) -> Option<usize> {
+        *self.announced.entry((carrier, directory)).or_default() += 1;
+        let instance = self.instances[carrier].name.clone();
+        let watching = self.watching(carrier);
+        for publisher in watching.into_iter().filter(|&publisher| Some(publisher) != except) {
+            // Not at once: it may be in the middle of something.
+            let event = Event::InstanceUploads {
+                instance: instance.clone(),
+                own,
+                directory,
+                descriptor_id,
+            };
+            self.after_exactly(
+                Duration::from_millis(1),
+                Due::Message(Message::News {
+                    publisher,
+                    life: self.publishers[publisher].life,
+                    event,
+                }),
+            );
+        }
+        Some(carrier)
+    }
+
+    fn lives(&self, publisher: usize, life: u32) -> bool {
+        let process = self.publishers.get(publisher).map(|publisher| publisher.life);
+        process == Some(life)
+    }
+
+    /// The publishers whose connection to an instance stands.
+    fn watching(&self, instance: usize) -> Vec<usize> {
+        (0..self.publishers.len())
+            .filter(|&publisher| self.publishers[publisher].links[instance].told.is_some())
+            .collect()
+    }
+
+    pub(super) fn arrives(&mut self, message: Message) {
+        let truth = self.truth();
+        match message {
+            Message::Upload {
+                directory,
+                text,
+                astray,
+                reply,
+            } => {
+                let now = self.now;
+                let Some(place) = self.places.get_mut(&directory) else {
+                    return;
+                };
+                let answer = place.upload(&text, truth, now);
+                if astray {
+                    place.disturb(now);
+                }
+                self.changed = true;
+                if let (Some(answer), Some(reply)) = (answer, reply) {
+                    let ticket = reply.ticket;
+                    self.answer_later(reply, Event::UploadAnswered { ticket, answer });
+                }
+            }
+            Message::Audit { directory, id, reply } => {
+                let Some(place) = self.places.get(&directory) else {
+                    return;
+                };
+                if place.mood() == Mood::Silent {
+                    return;
+                }
+                let found = match place.held(&id) {
+                    Some(descriptor) => Found::Text(descriptor.text().to_vec()),
+                    None => Found::Nothing,
+                };
+                let ticket = reply.ticket;
+                self.answer_later(reply, Event::Audited { ticket, found });
+            }
+            Message::Answer { reply, event } => {
+                if !self.lives(reply.publisher, reply.life) {
+                    return;
+                }
+                if reply.twice {
+                    let reply = Reply {
+                        twice: false,
+                        takes: self.millis(1..3000),
+                        ..reply
+                    };
+                    self.answer_later(reply, event.clone());
+                }
+                self.landed(reply.publisher, reply.ticket);
+                self.answer(reply.publisher, event);
+            }
+            Message::News { publisher, life, event } => {
+                if self.lives(publisher, life) {
+                    self.tell(publisher, event);
+                }
+            }
+            Message::Ended { carrier, directory } => {
+                let pending = self.announced.entry((carrier, directory)).or_default();
+                *pending = pending.saturating_sub(1);
+                if *pending > 0 {
+                    return;
+                }
+                for publisher in self.watching(carrier) {
+                    let instance = self.instances[carrier].name.clone();
+                    self.tell(publisher, Event::InstanceUploadEnded { instance, directory });
+                }
+            }
+        }
+    }
+
+    /// Lets an instance publish by itself: the same text to all directories of a replica, by its own clock.
+    pub(super) fn publish(&mut self, instance: usize) {
+        let truth = self.truth();
+        let ring = directories::ring(&self.places);
+        let clock = self.instances[instance].clock(truth);
+        let service = self.key.service_id();
+        let unseen = self.watching(instance).len() < self.publishers.len();
+        let period = TimePeriod::at(&service, clock);
+        for replica in Replica::ALL {
+            let Some(text) = self.instances[instance].text(&self.key, replica, truth) else {
+                return;
+            };
+            let text = Text {
+                bytes: text.into(),
+                relays: self.instances[instance].relays().into(),
+            };
+            let id = DescriptorId::of(&service, period, replica);
+            for directory in id.responsible(&ring) {
+                let fate = self.fate();
+                self.announce_to_others(None, instance, directory, id, true);
+                let ended = Due::Message(Message::Ended {
+                    carrier: instance,
+                    directory,
+                });
+                if matches!(fate, Fate::Lost | Fate::Refused) {
+                    self.disturb(&directory);
+                    self.after_exactly(GIVEN_UP, ended);
+                    continue;
+                }
+                let way = match fate {
+                    Fate::Late => self.millis(500..60_000),
+                    _ => self.millis(30..250),
+                };
+                let upload = Message::Upload {
+                    directory,
+                    text: text.clone(),
+                    astray: unseen || fate != Fate::Arrives,
+                    reply: None,
+                };
+                self.after_exactly(way, Due::Message(upload));
+                let takes = match fate {
+                    Fate::AnswerLost => GIVEN_UP,
+                    _ => way + self.millis(30..150),
+                };
+                if fate != Fate::Arrives {
+                    self.disturb(&directory);
+                }
+                self.after_exactly(takes, ended);
+            }
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The world of a storm, and its time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use onionweave_desc::rsa::RustCrypto;
+use onionweave_desc::v2::ServiceKey;
+use onionweave_publish::{Action, Down, Event, Report};
+use onionweave_ring::v2::Replica;
+use onionweave_ring::{Fingerprint, UnixTime};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+
+use super::climate::{Climate, NAMES, Season};
+use super::directories::{self, Place};
+use super::instances::{Instance, State};
+use super::log::Log;
+use super::messages::Message;
+use super::publisher::{Publisher, Told};
+use super::seal::Seal;
+use super::weather::Turn;
+use super::{Broken, Storm, Tally};
+use crate::Error;
+use crate::fixtures::{self, Points};
+use crate::queue::Queue;
+
+/// So many steps in which no time passes are taken for a circle.
+const MOST_STEPS_AT_ONCE: u32 = 20_000;
+/// A publisher's driver never sleeps for longer, since the wall clock may be set meanwhile.
+pub(super) const LOOKS_UP: Duration = Duration::from_secs(5);
+/// When a connection that broke is first made anew.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// Something befalls somebody.
+    Weather,
+    /// The next season begins.
+    Season,
+    /// What was begun ends.
+    Turn(Turn),
+    /// A message arrives.
+    Message(Message),
+    /// An instance builds its descriptor anew, as it does every hour.
+    Hourly(usize),
+    /// A publisher notices what an instance is like.
+    Link { publisher: usize, instance: usize },
+    /// A publisher reads the consensus.
+    Consensus { publisher: usize },
+    /// A publisher looks up by itself, as its driver does every five seconds.
+    Wakes { publisher: usize },
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    storm: Storm,
+    pub(super) rng: ChaCha12Rng,
+    pub(super) now: Duration,
+    pub(super) climate: Climate,
+    pub(super) season: Season,
+    pub(super) stormy: bool,
+    pub(super) key: ServiceKey,
+    pub(super) points: Points,
+    pub(super) places: BTreeMap<Fingerprint, Place>,
+    pub(super) instances: Vec<Instance>,
+    /// One, and at times a second.
+    pub(super) publishers: Vec<Publisher>,
+    /// So many processes of publishers there have been.
+    pub(super) publishers_so_far: u32,
+    queue: Queue<Due>,
+    /// Uploads of others that the publishers were told of, by directory and by the instance that carries them.
+    pub(super) announced: BTreeMap<(usize, Fingerprint), u32>,
+    pub(super) tally: Tally,
+    pub(super) log: Log,
+    /// Whether anything happened since the last check.
+    pub(super) changed: bool,
+    /// When something that is not yet wrong will be.
+    pub(super) check_at: Option<Duration>,
+    broken: Option<String>,
+    steps_at_once: u32,
+}
+
+impl World {
+    pub(super) fn new(storm: Storm) -> Result<Self, Error> {
+        let mut rng = ChaCha12Rng::seed_from_u64(storm.seed);
+        let climate = Climate::draw(&mut rng);
+        let private = fixtures::private_key()?;
+        let key = match storm.real_signatures {
+            true => ServiceKey::new(private, &RustCrypto)?,
+            false => ServiceKey::new(private, &Seal)?,
+        };
+        let place = || Place::new(storm.real_signatures);
+        let places = (0..climate.directories)
+            .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
+            .collect();
+        let publisher = Publisher::new(&key, climate.settings.clone(), climate.instances, rng.random());
+        let mut world = Self {
+            season: Season::stormy(&mut rng),
+            stormy: true,
+            points: Points::new()?,
+            instances: NAMES
+                .iter()
+                .take(climate.instances)
+                .map(|name| Instance::new(name))
+                .collect(),
+            log: Log::new(storm.history),
+            storm,
+            rng,
+            now: Duration::ZERO,
+            climate,
+            key,
+            places,
+            publishers: vec![publisher],
+            publishers_so_far: 1,
+            queue: Queue::new(),
+            announced: BTreeMap::new(),
+            tally: Tally::default(),
+            changed: true,
+            check_at: None,
+            broken: None,
+            steps_at_once: 0,
+        };
+        world.begin();
+        Ok(world)
+    }
+
+    fn begin(&mut self) {
+        self.log.note(self.now, format_args!("{:?}", self.climate));
+        self.after(0..1000, Due::Consensus { publisher: 0 });
+        for instance in 0..self.instances.len() {
+            self.after(
+                0..3000,
+                Due::Turn(Turn::Starts {
+                    instance,
+                    life: 0,
+                    same: false,
+                }),
+            );
+            self.after(60_000..3_600_000, Due::Hourly(instance));
+        }
+        self.queue.push(self.season.lasts, Due::Season);
+        self.after(5_000..10_000, Due::Weather);
+    }
+
+    pub(super) fn new_place(&self) -> Place {
+        Place::new(self.storm.real_signatures)
+    }
+
+    /// The true time, by which directories live.
+    pub(super) fn truth(&self) -> UnixTime {
+        self.climate
+            .start
+            .saturating_add(Duration::from_secs(self.now.as_secs()))
+    }
+
+    /// Lets something happen after so many milliseconds.
+    pub(super) fn after(&mut self, millis: std::ops::Range<u64>, due: Due) {
+        let delay = Duration::from_micros(
+            self.rng
+                .random_range(millis.start * 1000..millis.end.max(millis.start + 1) * 1000),
+        );
+        self.queue.push(self.now + delay, due);
+    }
+
+    pub(super) fn after_exactly(&mut self, delay: Duration, due: Due) {
+        self.queue.push(self.now + delay, due);
+    }
+
+    /// Notes that something does not hold.
+    pub(super) fn broken(&mut self, what: impl Into<String>) {
+        self.broken.get_or_insert_with(|| what.into());
+    }
+
+    pub(super) fn run_until(&mut self, end: Duration) -> Result<(), Error> {
+        while self.step(end) {
+            if let Some(what) = self.broken.take() {
+                return Err(Error::Broken(Box::new(Broken {
+                    seed: self.storm.seed,
+                    days: (self.now.as_secs() / 86400) as u32 + 1,
+                    at: self.now,
+                    what,
+                    history: self.log.to_string(),
+                })));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens before `end`. Returns whether there was one.
+    fn step(&mut self, end: Duration) -> bool {
+        let event = self.queue.next_at();
+        let deadline = self
+            .publishers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, publisher)| Some((publisher.deadline?, i)))
+            .min();
+        let at = event.into_iter().chain(deadline.map(|(at, _)| at)).min();
+        let Some(at) = at.filter(|&at| at <= end) else {
+            return false;
+        };
+        self.steps_at_once = if at > self.now { 0 } else { self.steps_at_once + 1 };
+        if self.steps_at_once > MOST_STEPS_AT_ONCE {
+            self.broken("the machine asks to be called at once for ever");
+        }
+        self.now = self.now.max(at);
+        self.tally.steps += 1;
+        if event == Some(at) {
+            if let Some(due) = self.queue.pop() {
+                self.happen(due);
+            }
+        } else if let Some((_, publisher)) = deadline {
+            self.act(publisher);
+        }
+        if self.changed || self.check_at.is_some_and(|at| at <= self.now) {
+            self.changed = false;
+            self.check();
+        }
+        true
+    }
+
+    fn happen(&mut self, due: Due) {
+        if let Due::Link { publisher, .. } | Due::Consensus { publisher } | Due::Wakes { publisher } = due
+            && publisher >= self.publishers.len()
+        {
+            return;
+        }
+        match due {
+            Due::Weather => self.weather(),
+            Due::Season => self.next_season(),
+            Due::Turn(turn) => self.turn(turn),
+            Due::Message(message) => self.arrives(message),
+            Due::Hourly(instance) => {
+                self.after(3_500_000..3_700_000, Due::Hourly(instance));
+                if self.climate.hourly {
+                    self.rebuild(instance);
+                }
+            }
+            Due::Link { publisher, instance } => self.link(publisher, instance),
+            Due::Consensus { publisher } => self.read_consensus(publisher),
+            Due::Wakes { publisher } => {
+                self.publishers[publisher].stirred = self.now;
+                self.changed = true;
+                self.act(publisher);
+            }
+        }
+    }
+
+    fn next_season(&mut self) {
+        self.stormy = !self.stormy;
+        self.season = match self.stormy {
+            true => Season::stormy(&mut self.rng),
+            false => Season::calm(&mut self.rng),
+        };
+        self.log.note(self.now, format_args!("{:?}", self.season));
+        self.after_exactly(self.season.lasts, Due::Season);
+        if self.stormy {
+            // Not to wait out the calm.
+            self.after(0..5_000, Due::Weather);
+        }
+    }
+
+    // Publishers.
+
+    /// Tells a publisher something.
+    pub(super) fn tell(&mut self, publisher: usize, event: Event) {
+        let truth = self.truth();
+        self.publishers[publisher].handle(event, truth, self.now);
+        self.changed = true;
+        self.act(publisher);
+    }
+
+    /// Tells it the answer to what it asked, which is no news by itself.
+    pub(super) fn answer(&mut self, publisher: usize, event: Event) {
+        let truth = self.truth();
+        let moment = self.publishers[publisher].moment(truth, self.now);
+        self.publishers[publisher].machine.handle(event, moment);
+        self.act(publisher);
+    }
+
+    /// Does what a publisher's machine asks for.
+    pub(super) fn act(&mut self, publisher: usize) {
+        let truth = self.truth();
+        self.publishers[publisher].look_at_clock(truth, self.now);
+        let moment = self.publishers[publisher].moment(truth, self.now);
+        let mut uploaded = Vec::new();
+        while let Some(action) = self.publishers[publisher].machine.poll(moment) {
+            match action {
+                Action::Upload { ticket, slot, text, .. } => uploaded.push((ticket, slot, text)),
+                Action::Audit {
+                    ticket,
+                    slot,
+                    descriptor_id,
+                    ..
+                } => self.audit(publisher, ticket, slot, descriptor_id),
+                Action::Restart { instance } => {
+                    if let Some(instance) = self.instances.iter().position(|known| known.name == instance) {
+                        let life = self.instances[instance].life;
+                        let same = self.rng.random_bool(0.2);
+                        self.after(3_000..10_000, Due::Turn(Turn::Starts { instance, life, same }));
+                    }
+                }
+                Action::Report(report) => self.report(publisher, &report),
+                _ => {}
+            }
+        }
+        self.check_time(publisher);
+        if !uploaded.is_empty() {
+            self.changed = true;
+            self.check_wanted(publisher);
+            for (ticket, slot, text) in uploaded {
+                self.upload(publisher, ticket, slot, text);
+            }
+        }
+        self.publishers[publisher].deadline = self.publishers[publisher].machine.next_deadline(moment);
+    }
+
+    fn report(&mut self, publisher: usize, report: &Report) {
+        if let Report::DatedAhead { slot, .. } = report {
+            self.publishers[publisher].dated_ahead.insert(*slot);
+        }
+        if !matches!(report, Report::Proved(_)) {
+            self.log.note(self.now, format_args!("publisher {publisher}: {report}"));
+        }
+    }
+
+    fn read_consensus(&mut self, publisher: usize) {
+        self.after(1_800_000..5_400_000, Due::Consensus { publisher });
+        self.read_consensus_now(publisher);
+    }
+
+    pub(super) fn read_consensus_now(&mut self, publisher: usize) {
+        let ring = directories::ring(&self.places);
+        if self.publishers[publisher].ring != ring {
+            self.log.note(
+                self.now,
+                format_args!("publisher {publisher} reads a consensus of {} directories", ring.len()),
+            );
+            self.publishers[publisher].ring = ring.clone();
+        }
+        self.tell(publisher, Event::Directories { ring, lifetime: None });
+    }
+
+    // Links.
+
+    /// Lets every publisher notice within so many milliseconds that an instance changed.
+    pub(super) fn notice(&mut self, instance: usize, millis: std::ops::Range<u64>) {
+        for publisher in 0..self.publishers.len() {
+            self.after(millis.clone(), Due::Link { publisher, instance });
+        }
+    }
+
+    /// A publisher compares what it was told of an instance with what it finds.
+    fn link(&mut self, publisher: usize, instance: usize) {
+        let Instance {
+            state, life, builds, ..
+        } = self.instances[instance];
+        let name = self.instances[instance].name.clone();
+        let link = self.publishers[publisher].links[instance].clone();
+        if !link.watched {
+            return;
+        }
+        let answers = state == State::Runs && self.now >= link.broken_until;
+        match link.told {
+            Some(told) if !answers || told.life != life => {
+                let why = match state {
+                    State::Hangs => Down::Silent(Duration::from_secs(2)),
+                    _ => Down::Lost("closed".into()),
+                };
+                self.publishers[publisher].learn(instance, None, self.now);
+                self.publishers[publisher].links[instance].told_unreachable = false;
+                self.tell(publisher, Event::InstanceDown { instance: name, why });
+                self.after_exactly(RECONNECT, Due::Link { publisher, instance });
+            }
+            Some(told) if told.builds != builds => self.tell_offer(publisher, instance, true),
+            Some(_) => {}
+            None if answers => {
+                self.publishers[publisher].links[instance].told_unreachable = false;
+                self.tell(publisher, Event::InstanceUp { instance: name });
+                self.tell_offer(publisher, instance, false);
+            }
+            None if state == State::Dead && !link.told_unreachable => {
+                self.publishers[publisher].links[instance].told_unreachable = true;
+                let why = Down::Unreachable("connection refused".into());
+                self.tell(publisher, Event::InstanceDown { instance: name, why });
+            }
+            None => {}
+        }
+        // A connection that is broken is tried again when it can stand.
+        if state == State::Runs && self.now < link.broken_until {
+            self.after_exactly(link.broken_until - self.now, Due::Link { publisher, instance });
+        }
+    }
+
+    fn tell_offer(&mut self, publisher: usize, instance: usize, rebuilt: bool) {
+        let truth = self.truth();
+        let [_, replica] = Replica::ALL;
+        let it = &self.instances[instance];
+        let name = it.name.clone();
+        let text = it.text(&self.key, replica, truth);
+        let told = Told {
+            life: it.life,
+            builds: it.builds,
+            relays: text.as_ref().map(|_| it.relays()).unwrap_or_default(),
+        };
+        self.publishers[publisher].learn(instance, Some(told), self.now);
+        let event = match text {
+            Some(text) => Event::InstanceOffers {
+                instance: name,
+                text,
+                rebuilt,
+            },
+            None => Event::InstanceOffersNothing { instance: name },
+        };
+        self.tell(publisher, event);
+    }
+}
