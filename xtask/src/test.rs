@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
         let tools = tools.unwrap_or_else(|panic| resume_unwind(panic));
         check_instructions(&workspace, tools.instructions, &mut report);
+        brave_storms(tools.storms, &mut report);
         check_dependencies(&workspace, tools.deny, &mut report);
         fuzz(&workspace, tools.fuzzer, &mut report);
     }
@@ -141,6 +142,8 @@ struct Tools {
     /// The program cargo-deny.
     deny: anyhow::Result<PathBuf>,
     instructions: anyhow::Result<Instructions>,
+    /// The test that runs the publisher's machine through ten thousand days of faults.
+    storms: anyhow::Result<Vec<Program>>,
     fuzzer: anyhow::Result<Fuzzer>,
 }
 
@@ -149,6 +152,7 @@ impl Tools {
         Self {
             deny: Tool::DENY.ensure(),
             instructions: Instructions::build(workspace),
+            storms: build_storms(workspace),
             fuzzer: Fuzzer::build(workspace),
         }
     }
@@ -161,6 +165,33 @@ fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instru
         tally.passed += 1;
         tally.remark(remark);
         Ok(())
+    });
+}
+
+/// Optimised, since there are so many days.
+fn build_storms(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
+    let mut build = workspace.cargo();
+    build.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--package=onionweave-sim",
+        "--test=storms",
+        "--no-run",
+        "--message-format=json",
+    ]);
+    workspace.build(&mut build)
+}
+
+/// The publisher's machine among seeded random faults, for ten thousand days in virtual time.
+fn brave_storms(storms: anyhow::Result<Vec<Program>>, report: &mut Report) {
+    report.tests("ten thousand days of faults", || {
+        let storms = storms?;
+        let test = storms.iter().find(|program| program.target == "storms");
+        let test = test.context("there is no test of that name")?;
+        let mut command = Command::new(&test.path);
+        command.current_dir(&test.folder);
+        Ok(command)
     });
 }
 
