@@ -6,6 +6,7 @@ pub mod config;
 pub mod driver;
 mod error;
 mod event;
+pub mod health;
 #[cfg(feature = "tokio")]
 pub mod key;
 mod machine;
