@@ -9,20 +9,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onionweave_assign::{PolicyName, Weight};
-use onionweave_control::Endpoint;
+use onionweave_control::{Endpoint, Error as ControlError};
 use onionweave_ring::v2::AuthorizationKind;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{Error, InstanceName, InstanceSettings, Settings, Stamp};
+use crate::{Error, InstanceName, InstanceSettings, Settings, Source, Stamp};
 
+mod check;
 mod pool;
 
+pub use check::{Check, HttpRequest, Probe};
 pub use pool::{Pool, PoolSize, ServicePort};
 
 /// A heartbeat faster than this would be noise.
 const FASTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// A heartbeat slower than this would not be one: clients of a hung instance wait a minute or two.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// How often a descriptor's file may be looked at at most, and at least.
+const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
 
 /// The publisher's configuration.
 ///
@@ -80,6 +85,8 @@ pub struct Publisher {
     pub password_file: Option<PathBuf>,
     /// The cookie file of that Tor, if Tor's own word on it does not hold here (another host, a container).
     pub cookie_file: Option<PathBuf>,
+    /// The Tor that makes the requests of checks through Tor.
+    pub prober: Option<Prober>,
     /// An instance that does not answer for so long is down. Default: two seconds.
     #[serde(deserialize_with = "duration")]
     pub heartbeat: Duration,
@@ -100,12 +107,33 @@ impl Default for Publisher {
             control: None,
             password_file: None,
             cookie_file: None,
+            prober: None,
             heartbeat: Duration::from_secs(2),
             audit: Duration::from_secs(60),
             answer: Duration::from_secs(20),
             state: None,
         }
     }
+}
+
+/// The Tor that makes the requests of checks through Tor: `[publisher.prober]`.
+///
+/// It may be the one that carries uploads and audits: it never connects to the services' own addresses, and so never calls one of their
+/// descriptors unusable.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Prober {
+    /// Where it speaks SOCKS.
+    #[serde(deserialize_with = "socks_endpoint")]
+    pub socks: Endpoint,
+    /// Its control port. Default: the publisher's own Tor, [`Publisher::control`].
+    #[serde(default, deserialize_with = "some_endpoint")]
+    pub control: Option<Endpoint>,
+    /// Its password file.
+    pub password_file: Option<PathBuf>,
+    /// Its cookie file, if Tor's own word on it does not hold here (another host, a container).
+    pub cookie_file: Option<PathBuf>,
 }
 
 /// One onion service.
@@ -140,6 +168,8 @@ pub struct Service {
     /// The service's ports, where the instances of the [`Pool`] lead them. A service without any is not hosted there.
     #[serde(default)]
     pub ports: Vec<ServicePort>,
+    /// What is checked of instances that don't say it themselves. Default: nothing.
+    pub check: Option<Check>,
     /// The instances.
     #[serde(rename = "instance", default)]
     pub instances: Vec<Instance>,
@@ -154,8 +184,13 @@ pub struct Instance {
     #[serde(deserialize_with = "name")]
     pub name: InstanceName,
     /// Where its control port is.
-    #[serde(deserialize_with = "endpoint")]
-    pub control: Endpoint,
+    #[serde(default, deserialize_with = "some_endpoint")]
+    pub control: Option<Endpoint>,
+    /// The file into which its descriptor is written, where its control port is out of reach.
+    pub file: Option<PathBuf>,
+    /// How often that file is looked at even if nothing says that it changed. Default: thirty seconds.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub poll: Option<Duration>,
     /// The file that holds the control port's password, on one line.
     pub password_file: Option<PathBuf>,
     /// The cookie file, if Tor's own word on it does not hold here (another host, a container).
@@ -166,6 +201,8 @@ pub struct Instance {
     /// The command that restarts it: program and arguments.
     #[serde(default)]
     pub restart: Vec<String>,
+    /// What is checked of it, besides that its Tor answers. Default: what the service says.
+    pub check: Option<Check>,
 }
 
 impl Config {
@@ -195,6 +232,11 @@ impl Config {
         if publisher.password_file.is_some() && publisher.cookie_file.is_some() {
             return wrong("publisher: password_file and cookie_file exclude each other".into());
         }
+        if let Some(prober) = &publisher.prober {
+            prober
+                .check(publisher)
+                .or_else(|what| wrong(format!("publisher.prober: {what}")))?;
+        }
         if self.services.is_empty() {
             return wrong("there is no [[service]]".into());
         }
@@ -204,48 +246,9 @@ impl Config {
             if !keys.insert(&service.key) {
                 return wrong(format!("service {key}: stands twice"));
             }
-            if service.instances.is_empty() && service.ports.is_empty() {
-                return wrong(format!(
-                    "service {key}: has no [[service.instance]], nor ports for the instances of a [pool]"
-                ));
-            }
-            match (service.authorization, &service.client_keys) {
-                (Some(kind), None) => {
-                    return wrong(format!(
-                        "service {key}: {kind} authorization needs client_keys, Tor's file of that name"
-                    ));
-                }
-                (None, Some(_)) => {
-                    return wrong(format!(
-                        "service {key}: client_keys needs authorization = \"basic\" or \"stealth\""
-                    ));
-                }
-                _ => {}
-            }
-            let mut names = BTreeSet::new();
-            let mut controls = BTreeSet::new();
-            for instance in &service.instances {
-                let name = &instance.name;
-                if !names.insert(name) {
-                    return wrong(format!("service {key}: two instances are named \"{name}\""));
-                }
-                if !controls.insert(&instance.control) {
-                    return wrong(format!(
-                        "service {key}: instance \"{name}\": another instance has the control port {}",
-                        instance.control
-                    ));
-                }
-                if instance.password_file.is_some() && instance.cookie_file.is_some() {
-                    return wrong(format!(
-                        "service {key}: instance \"{name}\": password_file and cookie_file exclude each other"
-                    ));
-                }
-                if instance.restart.first().is_some_and(String::is_empty) {
-                    return wrong(format!(
-                        "service {key}: instance \"{name}\": the restart command is empty"
-                    ));
-                }
-            }
+            service
+                .check(publisher)
+                .or_else(|what| wrong(format!("service {key}: {what}")))?;
         }
         Ok(())
     }
@@ -290,11 +293,7 @@ impl Config {
 
     fn resolve(&mut self, folder: &Path) -> Result<(), Error> {
         let from = |path: &mut PathBuf| *path = folder.join(&*path);
-        let socket = |endpoint: &mut Endpoint| {
-            if let Endpoint::Unix(path) = endpoint {
-                from(path);
-            }
-        };
+        let socket = |endpoint: &mut Endpoint| from_folder(folder, endpoint);
         let publisher = &mut self.publisher;
         publisher.password_file.as_mut().map(from);
         publisher.cookie_file.as_mut().map(from);
@@ -303,6 +302,12 @@ impl Config {
         if let Some(pool) = &mut self.pool {
             pool.resolve(folder);
         }
+        if let Some(prober) = &mut publisher.prober {
+            socket(&mut prober.socks);
+            prober.control.as_mut().map(socket);
+            prober.password_file.as_mut().map(from);
+            prober.cookie_file.as_mut().map(from);
+        }
         for service in &mut self.services {
             from(&mut service.key);
             service.passphrase_file.as_mut().map(from);
@@ -310,7 +315,14 @@ impl Config {
             for instance in &mut service.instances {
                 instance.password_file.as_mut().map(from);
                 instance.cookie_file.as_mut().map(from);
-                socket(&mut instance.control);
+                instance.control.as_mut().map(socket);
+                instance.file.as_mut().map(from);
+                if let Some(check) = &mut instance.check {
+                    check.resolve(folder);
+                }
+            }
+            if let Some(check) = &mut service.check {
+                check.resolve(folder);
             }
             for port in &mut service.ports {
                 port.resolve(folder).map_err(|what| Error::Config {
@@ -333,6 +345,10 @@ impl Service {
                 name: instance.name.clone(),
                 weight: instance.weight,
                 restart: !instance.restart.is_empty(),
+                source: match &instance.file {
+                    Some(_) => Source::File,
+                    None => Source::Control,
+                },
                 ..InstanceSettings::new(instance.name.clone())
             })
             .collect();
@@ -347,12 +363,134 @@ impl Service {
     }
 }
 
-fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+impl Prober {
+    fn check(&self, publisher: &Publisher) -> Result<(), String> {
+        let access = self.password_file.is_some() || self.cookie_file.is_some();
+        if self.password_file.is_some() && self.cookie_file.is_some() {
+            Err("password_file and cookie_file exclude each other".into())
+        } else if self.control.is_none() && access {
+            Err("password_file and cookie_file need control".into())
+        } else if self.control.is_none() && publisher.control.is_none() {
+            Err("needs control, or publisher.control".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Service {
+    /// What is checked of an instance, if anything.
+    pub fn check_of<'a>(&'a self, instance: &'a Instance) -> Option<&'a Check> {
+        instance.check.as_ref().or(self.check.as_ref())
+    }
+
+    fn check(&self, publisher: &Publisher) -> Result<(), String> {
+        if self.instances.is_empty() && self.ports.is_empty() {
+            return Err("has no [[service.instance]], nor ports for the instances of a [pool]".into());
+        }
+        match (self.authorization, &self.client_keys) {
+            (Some(kind), None) => {
+                return Err(format!(
+                    "{kind} authorization needs client_keys, Tor's file of that name"
+                ));
+            }
+            (None, Some(_)) => {
+                return Err("client_keys needs authorization = \"basic\" or \"stealth\"".into());
+            }
+            _ => {}
+        }
+        let mut names = BTreeSet::new();
+        let mut controls = BTreeSet::new();
+        let mut files = BTreeSet::new();
+        for instance in &self.instances {
+            let name = &instance.name;
+            if !names.insert(name) {
+                return Err(format!("two instances are named \"{name}\""));
+            }
+            let wrong = |what: String| Err(format!("instance \"{name}\": {what}"));
+            if let Some(control) = &instance.control
+                && !controls.insert(control)
+            {
+                return wrong(format!("another instance has the control port {control}"));
+            }
+            if let Some(file) = &instance.file
+                && !files.insert(file)
+            {
+                return wrong(format!("another instance has the file {}", file.display()));
+            }
+            instance.check().or_else(|what| wrong(what.into()))?;
+            if let Some(check) = self.check_of(instance)
+                && matches!(check.probe, Probe::Tor { .. })
+            {
+                if publisher.prober.is_none() {
+                    return wrong("a check through Tor needs [publisher.prober]".into());
+                }
+                if self.authorization.is_some() {
+                    return wrong("a service for authorized clients cannot be checked through Tor".into());
+                }
+            }
+        }
+        if publisher.control.is_none() && controls.is_empty() && self.ports.is_empty() {
+            return Err(
+                "no instance has a control port, so publisher.control must name a Tor that carries uploads".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Instance {
+    /// The default of [`poll`](Self::poll), the thesis's own figure.
+    pub const POLL: Duration = Duration::from_secs(30);
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.restart.first().is_some_and(String::is_empty) {
+            return Err("the restart command is empty");
+        }
+        match (&self.control, &self.file) {
+            (None, None) => return Err("needs control or file"),
+            (Some(_), Some(_)) => return Err("control and file exclude each other"),
+            _ => {}
+        }
+        if self.password_file.is_some() && self.cookie_file.is_some() {
+            return Err("password_file and cookie_file exclude each other");
+        }
+        if self.control.is_none() && (self.password_file.is_some() || self.cookie_file.is_some()) {
+            return Err("password_file and cookie_file need control");
+        }
+        if self.control.is_none() && !self.restart.is_empty() {
+            return Err("restart needs control: a file does not tell whether the instance runs");
+        }
+        match self.poll {
+            Some(_) if self.file.is_none() => Err("poll needs file"),
+            Some(poll) if !(POLL.0..=POLL.1).contains(&poll) => Err("poll must lie between 100ms and 1h"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Takes the path of a unix socket from the folder.
+fn from_folder(folder: &Path, endpoint: &mut Endpoint) {
+    if let Endpoint::Unix(path) = endpoint {
+        *path = folder.join(&*path);
+    }
 }
 
 fn some_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
-    endpoint(deserializer).map(Some)
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn socks_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    endpoint_named(&String::deserialize(deserializer)?, "SOCKS endpoint").map_err(de::Error::custom)
+}
+
+/// Reads an endpoint that is no control port.
+fn endpoint_named(text: &str, what: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|error| match error {
+        ControlError::Endpoint { problem, .. } => format!("\"{text}\" is no {what}: {problem}"),
+        other => other.to_string(),
+    })
 }
 
 fn yes() -> bool {
@@ -366,6 +504,10 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             "\"{text}\" is no duration such as \"2s\" or \"500ms\": {error}"
         ))
     })
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PolicyName, D::Error> {
@@ -435,7 +577,10 @@ mod tests {
         let service = &config.services[0];
         assert!(service.quiet);
         assert_eq!(service.stamp, Stamp::Hour);
-        assert_eq!(service.instances[0].control, Endpoint::Unix("/etc/ow/a.sock".into()));
+        assert_eq!(
+            service.instances[0].control,
+            Some(Endpoint::Unix("/etc/ow/a.sock".into()))
+        );
         assert_eq!(service.instances[0].weight, Weight::default());
         assert_eq!(service.passphrase_file, None);
     }
@@ -489,6 +634,22 @@ mod tests {
             (
                 "[[service]]\nkey = \"k\"\nclient_keys = \"c\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\n",
                 "service k: client_keys needs authorization",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\ncheck = { tcp = \"h\" }\n",
+                "line 6, column 9: \"h\" is no address: expected unix:PATH or HOST:PORT",
+            ),
+            (
+                "[publisher.prober]\nsocks = \"9050\"\n",
+                "line 2, column 9: \"9050\" is no SOCKS endpoint",
+            ),
+            (
+                "[publisher.prober]\nsocks = \"h:1\"\n",
+                "publisher.prober: needs control, or publisher.control",
+            ),
+            (
+                "[publisher]\ncontrol = \"h:1\"\n[publisher.prober]\nsocks = \"h:1\"\ncookie_file = \"c\"\n",
+                "publisher.prober: password_file and cookie_file need control",
             ),
             (
                 "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a b\"\ncontrol = \"h:1\"\n",
@@ -600,6 +761,49 @@ mod tests {
     }
 
     #[test]
+    fn instances_have_one_source_and_what_goes_with_it() {
+        let with = |lines: &str| parse(&MINIMAL.replace("control = \"unix:a.sock\"", lines)).map(drop);
+        assert!(with("control = \"h:1\"\ncheck = { tcp = \"h:1\" }").is_ok());
+        for (lines, expected) in [
+            ("", "needs control or file"),
+            ("control = \"h:1\"\nfile = \"f\"", "control and file exclude each other"),
+            ("control = \"h:1\"\npoll = \"1s\"", "poll needs file"),
+            ("file = \"f\"\npoll = \"1ms\"", "poll must lie between 100ms and 1h"),
+            (
+                "file = \"f\"\ncookie_file = \"c\"",
+                "password_file and cookie_file need control",
+            ),
+            ("file = \"f\"\nrestart = [\"r\"]", "restart needs control"),
+            ("control = \"h:1\"\nrestart = [\"\"]", "the restart command is empty"),
+            (
+                "control = \"h:1\"\ncheck = { tor = 80 }",
+                "a check through Tor needs [publisher.prober]",
+            ),
+        ] {
+            let error = with(lines).unwrap_err().to_string();
+            let expected = format!("service k: instance \"a\": {expected}");
+            assert!(error.starts_with(&expected), "{lines:?} gave {error:?}");
+        }
+        let error = with("file = \"f\"").unwrap_err().to_string();
+        assert!(
+            error.starts_with("service k: no instance has a control port"),
+            "{error}"
+        );
+
+        let file =
+            "[publisher]\ncontrol = \"unix:own\"\n[publisher.prober]\nsocks = \"unix:socks\"\n".to_owned() + MINIMAL;
+        let file = file.replace("control = \"unix:a.sock\"", "file = \"a.desc\"\npoll = \"5s\"");
+        let config = parse(&file.replace("\nkey", "\ncheck = { tor = 80 }\nkey")).unwrap();
+        let [service] = &config.services[..] else { panic!() };
+        let [instance] = &service.instances[..] else { panic!() };
+        assert_eq!(instance.file.as_deref(), Some(Path::new("/etc/ow/a.desc")));
+        assert_eq!(instance.poll, Some(Duration::from_secs(5)));
+        assert_eq!(service.check_of(instance).unwrap().to_string(), "port 80 through Tor");
+        let prober = config.publisher.prober.unwrap();
+        assert_eq!(prober.socks, Endpoint::Unix("/etc/ow/socks".into()));
+    }
+
+    #[test]
     fn doubles_are_refused() {
         let second =
             |name, control| format!("{MINIMAL}[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
@@ -607,5 +811,10 @@ mod tests {
         assert!(error.contains("two instances are named \"a\""), "{error}");
         let error = parse(&second("b", "unix:a.sock")).unwrap_err().to_string();
         assert!(error.contains("another instance has the control port"), "{error}");
+        let file = |name| format!("[[service.instance]]\nname = \"{name}\"\nfile = \"f\"\n");
+        let error = parse(&format!("{MINIMAL}{}{}", file("b"), file("c")))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("another instance has the file f"), "{error}");
     }
 }

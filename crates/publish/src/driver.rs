@@ -2,8 +2,9 @@
 //!
 //! [`Publisher::start`] spawns a task for each service, and within it a link to each of its instances. A link connects,
 //! authenticates, subscribes to events, asks for the instance's descriptor at every heartbeat, and connects anew when the
-//! connection breaks. The service's task owns the machine: whatever the links tell becomes an event, whatever the machine asks
-//! for becomes a control command. Nothing is decided here.
+//! connection breaks. An instance without a control port has a watched file instead, and an instance may have checks beside. The
+//! service's task owns the machine: whatever is told there becomes an event, whatever the machine asks for becomes a control
+//! command. Nothing is decided here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,16 +15,24 @@ use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Publisher as PublisherConfig, Service};
+use crate::config::{Config, Instance, Probe, Publisher as PublisherConfig, Service};
 use crate::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
 use crate::{Error, Machine, Report};
 
 mod carrier;
+mod check;
 mod link;
+mod prober;
 mod service;
+mod sides;
+mod watch;
 
+use check::CheckSettings;
 use link::{Access, LinkName, LinkSettings};
+use prober::{Prober, ProberSettings};
 use service::{Order, ServiceTask, Setup};
+use sides::SideSettings;
+use watch::{Folders, WatchSettings};
 
 /// So many reports may wait for their reader; further ones are lost, and logged.
 const REPORTS: usize = 1024;
@@ -54,6 +63,7 @@ impl Reports {
 pub struct Publisher {
     services: BTreeMap<TaskName, Running>,
     reports: mpsc::Sender<ServiceReport>,
+    folders: Folders,
 }
 
 #[derive(Debug)]
@@ -82,6 +92,7 @@ impl Publisher {
         let mut publisher = Self {
             services: BTreeMap::new(),
             reports,
+            folders: Folders::default(),
         };
         for (name, service) in prepared {
             publisher.spawn(name, service);
@@ -135,7 +146,14 @@ impl Publisher {
     fn spawn(&mut self, name: TaskName, prepared: Prepared) {
         let (orders, receiver) = mpsc::channel(4);
         let id = prepared.id();
-        let task = ServiceTask::new(prepared.machine, prepared.setup, receiver, self.reports.clone());
+        let folders = self.folders.clone();
+        let task = ServiceTask::new(
+            prepared.machine,
+            prepared.setup,
+            folders,
+            receiver,
+            self.reports.clone(),
+        );
         let task = tokio::spawn(task.run());
         self.services.insert(name, Running { id, orders, task });
     }
@@ -163,6 +181,7 @@ impl Prepared {
 /// Reads every file that the configuration names, so that a mistake in one changes nothing.
 fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
     let own = own_link(&config.publisher)?;
+    let prober = prober(&config.publisher, own.as_ref())?;
     let mut prepared = BTreeMap::new();
     let mut ids = BTreeMap::new();
     for service in &config.services {
@@ -183,6 +202,7 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
         }
         let setup = Setup {
             links: links(service, &config.publisher, own.as_ref())?,
+            sides: sides(service, id, prober.as_ref()),
             restarts: service
                 .instances
                 .iter()
@@ -271,16 +291,55 @@ fn links(
     own: Option<&LinkSettings>,
 ) -> Result<BTreeMap<LinkName, LinkSettings>, Error> {
     let own = own.map(|own| Ok((LinkName::Own, own.clone())));
-    let instances = service.instances.iter().map(|instance| {
+    let instances = service.instances.iter().filter_map(|instance| {
         let settings = link_settings(
-            &instance.control,
+            instance.control.as_ref()?,
             instance.password_file.as_ref(),
             instance.cookie_file.as_ref(),
             publisher,
-        )?;
-        Ok((LinkName::Instance(instance.name.clone()), settings))
+        );
+        Some(settings.map(|settings| (LinkName::Instance(instance.name.clone()), settings)))
     });
     own.into_iter().chain(instances).collect()
+}
+
+fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>) -> SideSettings {
+    let mut sides = SideSettings::default();
+    for instance in &service.instances {
+        let name = &instance.name;
+        if let Some(file) = instance.file.clone() {
+            let poll = instance.poll.unwrap_or(Instance::POLL);
+            sides.watches.insert(name.clone(), WatchSettings { file, poll });
+        }
+        if let Some(check) = service.check_of(instance).cloned() {
+            let through_tor = matches!(check.probe, Probe::Tor { .. });
+            let settings = CheckSettings {
+                check,
+                service: id,
+                prober: prober.filter(|_| through_tor).cloned(),
+            };
+            sides.checks.insert(name.clone(), settings);
+        }
+    }
+    sides
+}
+
+fn prober(publisher: &PublisherConfig, own: Option<&LinkSettings>) -> Result<Option<Prober>, Error> {
+    let Some(prober) = &publisher.prober else {
+        return Ok(None);
+    };
+    let (control, access) = match (&prober.control, own) {
+        (Some(control), _) => {
+            let access = access(prober.password_file.as_ref(), prober.cookie_file.as_ref())?;
+            (control.clone(), access)
+        }
+        (None, Some(own)) => (own.endpoint.clone(), own.access.clone()),
+        // Refused when the configuration was read.
+        (None, None) => return Ok(None),
+    };
+    let socks = prober.socks.clone();
+    let settings = ProberSettings { socks, control, access };
+    Ok(Some(Prober::new(settings)))
 }
 
 fn link_settings(
@@ -289,6 +348,15 @@ fn link_settings(
     cookie_file: Option<&PathBuf>,
     publisher: &PublisherConfig,
 ) -> Result<LinkSettings, Error> {
+    let access = access(password_file, cookie_file)?;
+    Ok(LinkSettings {
+        endpoint: endpoint.clone(),
+        access,
+        heartbeat: publisher.heartbeat,
+    })
+}
+
+fn access(password_file: Option<&PathBuf>, cookie_file: Option<&PathBuf>) -> Result<Access, Error> {
     let access = match (password_file, cookie_file) {
         (Some(path), _) => Access::PasswordFile(path.clone()),
         (None, Some(path)) => Access::CookieFile(path.clone()),
@@ -296,9 +364,5 @@ fn link_settings(
     };
     // Read again at every connection; a mistake shall show now.
     access.credentials()?;
-    Ok(LinkSettings {
-        endpoint: endpoint.clone(),
-        access,
-        heartbeat: publisher.heartbeat,
-    })
+    Ok(access)
 }

@@ -267,7 +267,7 @@ fn lost(error: &ControlError, within: Duration) -> Down {
 }
 
 /// Whether this version still has v2 onion services: 0.4.5.11 and 0.4.6.1 removed them.
-fn has_v2(version: &str) -> bool {
+pub(super) fn has_v2(version: &str) -> bool {
     let mut numbers = version
         .split(|c: char| !c.is_ascii_digit())
         .map(|number| number.parse::<u32>().unwrap_or(0));

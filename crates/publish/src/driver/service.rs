@@ -1,6 +1,6 @@
 //! The task that owns one service's machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +19,8 @@ use tokio::time::{sleep, timeout};
 use super::ServiceReport;
 use super::carrier::{Addresses, Carriers, reason};
 use super::link::{Link, LinkInput, LinkName, LinkSettings};
+use super::sides::{SideSettings, Sides};
+use super::watch::Folders;
 use crate::{Action, Event, Found, InstanceName, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer};
 
 /// The wall clock may be set while the task sleeps, so it never sleeps for long.
@@ -35,6 +37,7 @@ const INBOX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) links: BTreeMap<LinkName, LinkSettings>,
+    pub(super) sides: SideSettings,
     pub(super) restarts: BTreeMap<InstanceName, Vec<String>>,
     pub(super) settings: Settings,
     /// The address of the service, which with stealth authorization is nobody's descriptor's.
@@ -73,6 +76,7 @@ pub(super) struct ServiceTask {
     started: Instant,
     carriers: Carriers,
     links: BTreeMap<LinkName, AbortHandle>,
+    sides: Sides,
     /// Links and commands under way; dropped, and so ended, with the task.
     tasks: JoinSet<()>,
     orders: mpsc::Receiver<Order>,
@@ -87,16 +91,18 @@ impl ServiceTask {
     pub(super) fn new(
         machine: Machine,
         setup: Setup,
+        folders: Folders,
         orders: mpsc::Receiver<Order>,
         reports: mpsc::Sender<ServiceReport>,
     ) -> Self {
         Self {
             service: machine.service_id(),
-            machine,
             setup,
             started: Instant::now(),
             carriers: Carriers::default(),
             links: BTreeMap::new(),
+            sides: Sides::new(machine.service_id(), folders),
+            machine,
             tasks: JoinSet::new(),
             orders,
             reports,
@@ -110,6 +116,7 @@ impl ServiceTask {
         for (name, settings) in self.setup.links.clone() {
             self.link(name, settings);
         }
+        self.sides.start_all(&self.setup.sides);
         loop {
             self.act();
             let now = self.now();
@@ -121,6 +128,7 @@ impl ServiceTask {
             tokio::select! {
                 Some((name, input)) = self.link_inputs.1.recv() => self.link_input(name, input),
                 Some(done) = self.done.1.recv() => self.command_done(done),
+                event = self.sides.next() => self.handle(event),
                 Some(_) = self.tasks.join_next() => {}
                 order = self.orders.recv() => match order {
                     Some(Order::Reload(setup)) => self.reload(*setup),
@@ -150,6 +158,7 @@ impl ServiceTask {
     fn handle(&mut self, event: Event) {
         let now = self.now();
         tracing::trace!(service = %self.service, ?event, "told");
+        self.sides.observe(&event);
         self.machine.handle(event, now);
     }
 
@@ -243,6 +252,15 @@ impl ServiceTask {
 
     fn reload(&mut self, setup: Setup) {
         let old = std::mem::replace(&mut self.setup, setup);
+        let names: BTreeSet<_> = self
+            .setup
+            .settings
+            .instances
+            .iter()
+            .map(|instance| instance.name.clone())
+            .collect();
+        // Of those that don't, nobody needs to hear more.
+        let stays = |instance: &InstanceName| names.contains(instance);
         for (name, settings) in &old.links {
             if self.setup.links.get(name) != Some(settings) {
                 if let Some(link) = self.links.remove(name) {
@@ -252,7 +270,7 @@ impl ServiceTask {
                     self.handle(event);
                 }
                 if let LinkName::Instance(instance) = name
-                    && self.setup.links.contains_key(name)
+                    && stays(instance)
                 {
                     self.handle(Event::InstanceDown {
                         instance: instance.clone(),
@@ -261,7 +279,11 @@ impl ServiceTask {
                 }
             }
         }
+        for event in self.sides.end_all_but(&self.setup.sides, stays) {
+            self.handle(event);
+        }
         self.handle(Event::Configured(self.setup.settings.clone()));
+        self.sides.start_all(&self.setup.sides);
         for (name, settings) in self.setup.links.clone() {
             if !self.links.contains_key(&name) {
                 self.link(name, settings);
