@@ -46,11 +46,18 @@ impl Backend {
     ///
     /// [`Error::Io`] when there is none.
     pub async fn start(name: impl Into<String>) -> Result<Self, Error> {
+        Self::start_at(name, (Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// Starts the server where another was before, which was dropped: the backend is back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when somebody listens there.
+    pub async fn start_at(name: impl Into<String>, address: SocketAddr) -> Result<Self, Error> {
         let name = name.into();
         let path = Path::new("a port on 127.0.0.1");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .doing("listen on", path)?;
+        let listener = TcpListener::bind(address).await.doing("listen on", path)?;
         let address = listener.local_addr().doing("listen on", path)?;
         let requests = Arc::new(AtomicU64::new(0));
         let server = tokio::spawn(serve(listener, name.clone(), Arc::clone(&requests)));

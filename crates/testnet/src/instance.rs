@@ -31,6 +31,7 @@ pub struct InstanceBuilder<'a> {
     quiet: bool,
     backend: Option<SocketAddr>,
     client_keys: Option<String>,
+    env: Vec<(String, String)>,
     extra: Vec<String>,
 }
 
@@ -43,6 +44,7 @@ impl<'a> InstanceBuilder<'a> {
             quiet: false,
             backend: None,
             client_keys: None,
+            env: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -72,6 +74,12 @@ impl<'a> InstanceBuilder<'a> {
         self
     }
 
+    /// Sets an environment variable of its process, such as `LD_PRELOAD`. [`restart_command`](Instance::restart_command) knows nothing of it.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
     /// Adds a line at the end of its configuration, where options of the onion service may stand.
     pub fn torrc(mut self, line: impl Into<String>) -> Self {
         self.extra.push(line.into());
@@ -95,7 +103,7 @@ impl<'a> InstanceBuilder<'a> {
                 (backend.address(), Some(backend))
             }
         };
-        let tor = Tor::prepare(self.network.home(), &self.name)?;
+        let tor = Tor::prepare(self.network.home(), &self.name)?.with_env(self.env);
         let service = tor.create_folder("service")?;
         tor.write("service/private_key", key.pem())?;
         if let Some(client_keys) = &self.client_keys {

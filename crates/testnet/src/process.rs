@@ -55,6 +55,8 @@ pub(crate) struct Tor {
     name: String,
     folder: PathBuf,
     socket: PathBuf,
+    /// Environment variables that the process gets besides ours.
+    env: Vec<(String, String)>,
     /// The process that was started here and not yet waited for; somebody else may have started a later one.
     child: Mutex<Option<Child>>,
     control: tokio::sync::Mutex<Option<Control>>,
@@ -76,10 +78,17 @@ impl Tor {
             name: name.to_owned(),
             socket: socket_path(&folder, "control")?,
             folder,
+            env: Vec::new(),
             child: Mutex::default(),
             control: tokio::sync::Mutex::default(),
             home: Arc::clone(home),
         })
+    }
+
+    /// Adds environment variables.
+    pub(crate) fn with_env(mut self, env: Vec<(String, String)>) -> Self {
+        self.env.extend(env);
+        self
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -150,6 +159,7 @@ impl Tor {
             .arg("-f")
             .arg(self.folder.join("torrc"))
             .current_dir(&self.folder)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             // An interrupt typed at the terminal is for the program that holds the network.
             .process_group(0)
             .stdin(Stdio::null())
