@@ -1,32 +1,31 @@
 //! `cargo xtask demo`: a service of three instances on a private Tor network, watched while one of them dies.
 
 mod picture;
-mod png;
-mod reading;
-mod screen;
 mod service;
 mod visits;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use console::style;
 use onionweave_publish::Report;
 use onionweave_ring::v2::Replica;
-use onionweave_testnet::{Client, Network, Progress, tor};
-use tokio::signal::unix::{SignalKind, signal};
+use onionweave_testnet::{Client, Network};
 
 use picture::{Picture, Relay, Share, State};
-use reading::{Held, Reader, difference, planned, shares};
-use screen::{Screen, bad, blocks, colored, good};
-use service::{NAMES, Plan, Publishing, Service, Slot};
+use service::{Publishing, Service};
 use visits::{IDENTITY_EVERY, Tally};
+
+use crate::png;
+use crate::screen::{Screen, bad, blocks, colored, good};
+use crate::stage::{self, Held, NAMES, Plan, Reader, Slot, difference, planned, shares};
 
 /// The instance that is killed.
 const VICTIM: usize = 1;
+/// How many seconds the time period must go on: its last hour has directories of the next one too.
+const PERIOD_LEFT: u64 = 3600 + 900;
 /// How long the publisher may take to mend the ring, and an instance to come back; it takes one and twelve seconds.
 const MENDED_WITHIN: Duration = Duration::from_secs(15);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
@@ -57,22 +56,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if std::env::var_os(tor::VARIABLE).is_none() {
-        crate::setup::ensure_packages(&tor::missing_packages())?;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        // What is dropped half-way ends its processes.
-        tokio::select! {
-            result = story(args) => result,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that ran has ended"),
-            _ = terminate.recv() => bail!("terminated; everything that ran has ended"),
-        }
-    });
-    // A tor that is just being built is not waited for.
-    runtime.shutdown_background();
-    result
+    stage::play(story(args))
 }
 
 async fn story(args: &Args) -> anyhow::Result<()> {
@@ -84,8 +68,8 @@ async fn story(args: &Args) -> anyhow::Result<()> {
     );
 
     screen.heading("1  A private Tor network");
-    let network = start_network(&screen).await?;
-    let (key, id, period) = service::draw_key(&network)?;
+    let network = stage::start_network(&screen, Network::builder()).await?;
+    let (key, id, period) = stage::draw_key(&network, PERIOD_LEFT)?;
     screen.event(&format!(
         "{} {}, a v2 service whose descriptors six different relays are responsible for",
         good("✓"),
@@ -99,7 +83,7 @@ async fn story(args: &Args) -> anyhow::Result<()> {
         let started = |count: usize| wait.set("clients", &format!("{count} of {many}"));
         let service = Service::start(&network, &key).await?;
         let probe = network.probe("probe").await?;
-        let clients = visits::start_clients(&network, many, started).await?;
+        let clients = stage::start_clients(&network, many, None, started).await?;
         (service, clients, probe)
     };
     let config = service.write_config(network.folder(), &key)?;
@@ -110,7 +94,7 @@ async fn story(args: &Args) -> anyhow::Result<()> {
         clients.len()
     ));
     let publishing = Publishing::start(&config, &screen)?;
-    let mut reader = Reader::new(probe, id, service::slots(&network, &id, period));
+    let mut reader = Reader::new(probe, id, stage::slots(&network, &id, period));
     let demo = Demo {
         screen: &screen,
         network: &network,
@@ -167,57 +151,6 @@ async fn story(args: &Args) -> anyhow::Result<()> {
     figures.show(&screen, &files)
 }
 
-/// Finds or builds tor, and starts the network.
-async fn start_network(screen: &Screen) -> anyhow::Result<Network> {
-    let wait = Arc::new(screen.wait("looking for tor", ""));
-    let (step, show) = (Arc::clone(&wait), screen.clone());
-    let tor = tokio::task::spawn_blocking(move || tor::binary_with(|progress| show_build(&step, progress))).await??;
-    show.event(&format!(
-        "{} tor {} at {}",
-        good("✓"),
-        tor.version(),
-        tor.path().display()
-    ));
-    let step = Arc::clone(&wait);
-    let network = Network::builder()
-        .tor(tor)
-        .on_progress(move |progress| show_start(&step, progress))
-        .start()
-        .await?;
-    drop(wait);
-    screen.event(&format!(
-        "{} {} authorities and {} more relays on 127.0.0.1, all of them directories of onion services",
-        good("✓"),
-        network.authorities().len(),
-        network.relays().len()
-    ));
-    Ok(network)
-}
-
-fn show_build(wait: &screen::Wait, progress: tor::Progress) {
-    match progress {
-        tor::Progress::Waiting => wait.set("another process builds tor", ""),
-        tor::Progress::Fetching => wait.set("fetching the source of tor", ""),
-        tor::Progress::Configuring => wait.set("building tor, this once: configure", ""),
-        tor::Progress::Compiling { done, total } => {
-            wait.set("building tor, this once: compiling", &format!("file {done} of {total}"));
-        }
-        _ => {}
-    }
-}
-
-fn show_start(wait: &screen::Wait, progress: Progress) {
-    match progress {
-        Progress::Tor(progress) => show_build(wait, progress),
-        Progress::Started { relays } => wait.set(&format!("the authorities' first vote on {relays} relays"), ""),
-        Progress::Consensus { listed, relays } => {
-            wait.set("a consensus that names every relay", &format!("({listed} of {relays})"));
-        }
-        Progress::Circuits { ready, relays } => wait.set("a circuit at every relay", &format!("({ready} of {relays})")),
-        _ => {}
-    }
-}
-
 /// What the parts of the story work with.
 struct Demo<'a> {
     screen: &'a Screen,
@@ -265,7 +198,9 @@ impl Demo<'_> {
         }
         self.screen
             .heading("3  What the six directories hold, read back by a Tor of its own");
-        let (plan, held) = reader.read_settled(self.service, || self.publishing.plan()).await?;
+        let (plan, held) = reader
+            .read_settled(&self.service.instances, || self.publishing.plan())
+            .await?;
         let found = Found { plan, held };
         figures.proved = self.show_directories(reader.slots(), &found);
         figures.directories = reader.slots().len();
@@ -343,7 +278,7 @@ impl Demo<'_> {
             bail!("there is no instance {name}");
         };
         // It may have moved its introduction points meanwhile.
-        reader.learn(self.service).await?;
+        reader.learn(&self.service.instances).await?;
         let process = instance.pid().map_or_else(String::new, |pid| format!(" {pid}"));
         self.screen
             .event(&format!("{} (instance {name})", bad(&format!("kill -9{process}"))));
@@ -455,7 +390,9 @@ impl Demo<'_> {
             figures.broken("the killed instance did not come back");
             return Ok(());
         };
-        let (plan, held) = reader.read_settled(self.service, || self.publishing.plan()).await?;
+        let (plan, held) = reader
+            .read_settled(&self.service.instances, || self.publishing.plan())
+            .await?;
         let slots = reader.slots();
         let proved = slots
             .iter()

@@ -3,7 +3,11 @@
 
 mod bench;
 mod demo;
+mod png;
+mod screen;
 mod setup;
+mod stage;
+mod svg;
 mod test;
 mod workspace;
 

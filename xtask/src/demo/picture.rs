@@ -5,12 +5,11 @@
 //! out. Everything here is a pure function of its arguments.
 
 mod label;
-mod svg;
 
 use std::f64::consts::TAU;
 
+use crate::svg::{Font, INK, MARK, Svg, at};
 use label::{Area, GREY, Label, Line, Mark, PALE, RADIUS, settle, style};
-use svg::{Font, INK, MARK, Svg, at};
 
 /// The picture's width, in units that the PNG has two pixels for. Its height depends on where labels stand.
 const WIDTH: f64 = 1600.0;

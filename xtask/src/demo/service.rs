@@ -1,90 +1,21 @@
 //! The service: its key, its instances, and the publisher that spreads it over them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use onionweave_publish::config::Config;
-use onionweave_publish::{InstanceName, Publisher, Report, Reports, SlotId};
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_publish::{Publisher, Report, Reports};
 use onionweave_testnet::{Backend, Instance, Network, ServiceKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::screen::Screen;
-
-/// The instances' names.
-pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
-
-/// How long before its end a time period must not be used: the last hour has directories of the next one too.
-const PERIOD_LEFT: u64 = 3600 + 900;
-/// Keys that are drawn at most. About every second fits.
-const DRAWS: usize = 100;
-
-/// One of the six places that shall hold a descriptor.
-pub(crate) struct Slot {
-    pub(crate) id: SlotId,
-    pub(crate) descriptor_id: DescriptorId,
-    /// 1 for the first directory after the descriptor ID, and so on.
-    pub(crate) rank: usize,
-    /// Which relay of the network it is.
-    pub(crate) relay: usize,
-    /// The how manieth relay on the ring that is, counted from 1.
-    pub(crate) place: usize,
-}
-
-/// Draws a key whose six directories are six relays, and whose time period does not end soon.
-///
-/// On the public network, with thousands of directories, that holds for nearly every key at nearly every time.
-pub(crate) fn draw_key(network: &Network) -> anyhow::Result<(ServiceKey, ServiceId, TimePeriod)> {
-    for draw in 1.. {
-        let key = ServiceKey::generate()?;
-        let service: ServiceId = key.service_id().parse()?;
-        let now = UnixTime::from(SystemTime::now());
-        let period = TimePeriod::at(&service, now);
-        let slots = slots(network, &service, period);
-        let mut relays: Vec<_> = slots.iter().map(|slot| slot.relay).collect();
-        relays.sort_unstable();
-        relays.dedup();
-        let fits = relays.len() == slots.len() && period.seconds_left(&service, now) > PERIOD_LEFT;
-        if fits || draw >= DRAWS {
-            return Ok((key, service, period));
-        }
-    }
-    unreachable!("the last draw is always taken")
-}
-
-/// The places that hold the service's descriptors, in the order of replicas and of the ring.
-pub(crate) fn slots(network: &Network, service: &ServiceId, period: TimePeriod) -> Vec<Slot> {
-    let relays = network.directories();
-    let ring = HashRing::new(relays.iter().map(|relay| Fingerprint::from(relay.fingerprint())));
-    let mut slots = Vec::new();
-    for replica in Replica::ALL {
-        let descriptor_id = DescriptorId::of(service, period, replica);
-        for (before, directory) in descriptor_id.responsible(&ring).enumerate() {
-            let relay = relays
-                .iter()
-                .position(|relay| relay.fingerprint() == *directory.as_bytes());
-            let place = ring.iter().position(|fingerprint| fingerprint == directory);
-            slots.push(Slot {
-                id: SlotId::new(period, replica, directory),
-                descriptor_id,
-                rank: before + 1,
-                relay: relay.unwrap_or_default(),
-                place: place.unwrap_or_default() + 1,
-            });
-        }
-    }
-    slots
-}
+use crate::screen::Screen;
+use crate::stage::{NAMES, Plan, quoted, write_secret};
 
 /// The instances, each with a web server of its own that answers with the instance's name.
 pub(crate) struct Service {
@@ -109,12 +40,7 @@ impl Service {
 
     /// Writes the publisher's configuration, and the key that it names.
     pub(crate) fn write_config(&self, folder: &Path, key: &ServiceKey) -> anyhow::Result<PathBuf> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(folder.join("private_key"))?;
-        file.write_all(key.pem().as_bytes())?;
+        write_secret(&folder.join("private_key"), key.pem())?;
         let mut text = String::from("[publisher]\nheartbeat = \"2s\"\n\n[[service]]\nkey = \"private_key\"\n");
         for instance in &self.instances {
             let restart: Vec<_> = instance.restart_command().iter().map(|word| quoted(word)).collect();
@@ -129,20 +55,12 @@ impl Service {
     }
 }
 
-/// A string as TOML writes it.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 /// A report, and when it came.
 #[derive(Clone)]
 pub(crate) struct Said {
     pub(crate) at: Instant,
     pub(crate) report: Report,
 }
-
-/// What the plan gives each slot: how many introduction points of which instance.
-pub(crate) type Plan = BTreeMap<SlotId, BTreeMap<InstanceName, u32>>;
 
 /// The running publisher and all that it said.
 pub(crate) struct Publishing {
@@ -239,14 +157,4 @@ fn words(report: &Report) -> String {
         let _ = write!(text, "; {} did not answer", round.missing.len());
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_quoted_as_toml_reads_them() {
-        assert_eq!(quoted(r#"unix:/a "b"\c"#), r#""unix:/a \"b\"\\c""#);
-    }
 }

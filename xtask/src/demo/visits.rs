@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
-use onionweave_testnet::{Client, Network, SERVICE_PORT};
+use onionweave_testnet::{Client, SERVICE_PORT};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use tokio::time::sleep;
 
-use super::service::NAMES;
+use crate::stage::{AT_ONCE, NAMES};
 
-/// So many clients build circuits at once: each is a process, and a small machine has two cores.
-const AT_ONCE: usize = 3;
 /// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`).
 pub(crate) const IDENTITY_EVERY: Duration = Duration::from_secs(10);
 
@@ -64,22 +62,6 @@ impl Tally {
         let distribution = ChiSquared::new(cells.len().checked_sub(1)? as f64).ok()?;
         (total > 0.0).then(|| (statistic, distribution.sf(statistic)))
     }
-}
-
-/// Starts clients, a few at a time.
-pub(crate) async fn start_clients(
-    network: &Network,
-    count: usize,
-    started: impl Fn(usize),
-) -> anyhow::Result<Vec<Client>> {
-    let starting = (1..=count).map(|i| network.client(format!("client{i}")).start());
-    let mut starting = stream::iter(starting).buffer_unordered(AT_ONCE);
-    let mut clients = Vec::new();
-    while let Some(client) = starting.next().await {
-        clients.push(client?);
-        started(clients.len());
-    }
-    Ok(clients)
 }
 
 /// Lets the clients make `count` visits in all, each with a fresh identity; `seen` is told of every one.

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::svg::{Anchor, Font, INK, MARK, Shape, Svg, at};
+use crate::svg::{Anchor, Font, INK, MARK, Shape, Svg, at};
 
 /// The ring's radius.
 pub(super) const RADIUS: f64 = 225.0;

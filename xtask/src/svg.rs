@@ -3,13 +3,13 @@
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
-pub(super) const INK: &str = "#1b1f24";
+pub(crate) const INK: &str = "#1b1f24";
 
 /// Half the size of a shape.
-pub(super) const MARK: f64 = 14.0;
+pub(crate) const MARK: f64 = 14.0;
 
 #[derive(Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Circle,
     Square,
     Diamond,
@@ -17,7 +17,7 @@ pub(super) enum Shape {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Font {
+pub(crate) struct Font {
     size: f64,
     bold: bool,
     fill: &'static str,
@@ -25,14 +25,14 @@ pub(super) struct Font {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 impl Font {
-    pub(super) fn new(size: f64) -> Self {
+    pub(crate) fn new(size: f64) -> Self {
         Self {
             size,
             bold: false,
@@ -41,28 +41,28 @@ impl Font {
         }
     }
 
-    pub(super) fn bold(self) -> Self {
+    pub(crate) fn bold(self) -> Self {
         Self { bold: true, ..self }
     }
 
-    pub(super) fn fill(self, fill: &'static str) -> Self {
+    pub(crate) fn fill(self, fill: &'static str) -> Self {
         Self { fill, ..self }
     }
 
-    pub(super) fn middle(self) -> Self {
+    pub(crate) fn middle(self) -> Self {
         self.anchor(Anchor::Middle)
     }
 
-    pub(super) fn end(self) -> Self {
+    pub(crate) fn end(self) -> Self {
         self.anchor(Anchor::End)
     }
 
-    pub(super) fn anchor(self, anchor: Anchor) -> Self {
+    pub(crate) fn anchor(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
 
     /// About how wide Noto Sans sets a text; rather too much than too little.
-    pub(super) fn width(self, text: &str) -> f64 {
+    pub(crate) fn width(self, text: &str) -> f64 {
         let ems: f64 = text
             .chars()
             .map(|c| match c {
@@ -76,16 +76,16 @@ impl Font {
     }
 
     /// How high a line is.
-    pub(super) fn height(self) -> f64 {
+    pub(crate) fn height(self) -> f64 {
         self.size * 1.25
     }
 }
 
 /// An SVG document being written. Writing to a `String` cannot fail.
-pub(super) struct Svg(String);
+pub(crate) struct Svg(String);
 
 impl Svg {
-    pub(super) fn new((width, height): (f64, f64), title: &str, description: &str) -> Self {
+    pub(crate) fn new((width, height): (f64, f64), title: &str, description: &str) -> Self {
         let (title, description) = (escaped(title), escaped(description));
         Self(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
@@ -95,20 +95,20 @@ impl Svg {
         ))
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push_str("</svg>\n");
         self.0
     }
 
-    pub(super) fn open(&mut self, title: &str) {
+    pub(crate) fn open(&mut self, title: &str) {
         let _ = writeln!(self.0, "<g><title>{}</title>", escaped(title));
     }
 
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.0.push_str("</g>\n");
     }
 
-    pub(super) fn text(&mut self, (x, y): (f64, f64), font: Font, text: &str) {
+    pub(crate) fn text(&mut self, (x, y): (f64, f64), font: Font, text: &str) {
         let anchor = match font.anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -122,11 +122,11 @@ impl Svg {
         );
     }
 
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: &str, width: f64) {
+    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: &str, width: f64) {
         self.path(&[from, to], stroke, width);
     }
 
-    pub(super) fn path(&mut self, points: &[(f64, f64)], stroke: &str, width: f64) {
+    pub(crate) fn path(&mut self, points: &[(f64, f64)], stroke: &str, width: f64) {
         let points = joined(points);
         let _ = writeln!(
             self.0,
@@ -134,14 +134,14 @@ impl Svg {
         );
     }
 
-    pub(super) fn circle(&mut self, (x, y): (f64, f64), radius: f64, fill: &str, stroke: &str, width: f64) {
+    pub(crate) fn circle(&mut self, (x, y): (f64, f64), radius: f64, fill: &str, stroke: &str, width: f64) {
         let _ = writeln!(
             self.0,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>"
         );
     }
 
-    pub(super) fn diamond(&mut self, (x, y): (f64, f64), half: f64, fill: &str, stroke: &str, width: f64) {
+    pub(crate) fn diamond(&mut self, (x, y): (f64, f64), half: f64, fill: &str, stroke: &str, width: f64) {
         let points = joined(&[(x, y - half), (x + half, y), (x, y + half), (x - half, y)]);
         let _ = writeln!(
             self.0,
@@ -149,7 +149,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn shape(&mut self, shape: Shape, (x, y): (f64, f64), fill: &str, opacity: f64) {
+    pub(crate) fn shape(&mut self, shape: Shape, (x, y): (f64, f64), fill: &str, opacity: f64) {
         let polygon = |points: &[(f64, f64)]| {
             let points = joined(points);
             format!("<polygon points=\"{points}\" stroke=\"{fill}\" stroke-width=\"3\" stroke-linejoin=\"round\"")
@@ -177,7 +177,7 @@ impl Svg {
         let _ = writeln!(self.0, "{shape} fill=\"{fill}\" opacity=\"{opacity}\"/>");
     }
 
-    pub(super) fn arc(&mut self, center: (f64, f64), radius: f64, from: f64, span: f64, stroke: &str, width: f64) {
+    pub(crate) fn arc(&mut self, center: (f64, f64), radius: f64, from: f64, span: f64, stroke: &str, width: f64) {
         let ((x, y), (to_x, to_y)) = (at(center, radius, from), at(center, radius, from + span));
         let large = u8::from(span > 0.5);
         let _ = writeln!(
@@ -188,7 +188,7 @@ impl Svg {
     }
 
     /// An arrow head on a circle, pointing clockwise.
-    pub(super) fn chevron(&mut self, center: (f64, f64), radius: f64, turn: f64) {
+    pub(crate) fn chevron(&mut self, center: (f64, f64), radius: f64, turn: f64) {
         let back = turn - 0.006;
         let points = [
             at(center, radius + 4.5, back),
@@ -198,7 +198,7 @@ impl Svg {
         self.path(&points, "#9aa2ae", 2.0);
     }
 
-    pub(super) fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
+    pub(crate) fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
         let _ = writeln!(
             self.0,
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"3\" fill=\"{fill}\"/>"
@@ -216,7 +216,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// The point at `radius` in the direction of `turn`, which goes clockwise from the top.
-pub(super) fn at(center: (f64, f64), radius: f64, turn: f64) -> (f64, f64) {
+pub(crate) fn at(center: (f64, f64), radius: f64, turn: f64) -> (f64, f64) {
     let angle = turn * TAU;
     (center.0 + radius * angle.sin(), center.1 - radius * angle.cos())
 }

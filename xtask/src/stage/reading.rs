@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
 use onionweave_ring::v2::ServiceId;
-use onionweave_testnet::{Holding, Place, Probe};
+use onionweave_testnet::{Holding, Instance, Place, Probe};
 
-use super::service::{NAMES, Plan, Service, Slot};
+use super::{NAMES, Plan, Slot};
 
 /// How long a directory may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -67,8 +67,8 @@ impl Reader {
     }
 
     /// Asks every instance for its own descriptor (`GETINFO hs/service/desc/id/…`), which says whose introduction points are whose.
-    pub(crate) async fn learn(&mut self, service: &Service) -> anyhow::Result<()> {
-        for (i, instance) in service.instances.iter().enumerate() {
+    pub(crate) async fn learn(&mut self, instances: &[Instance]) -> anyhow::Result<()> {
+        for (i, instance) in instances.iter().enumerate() {
             let descriptor = verified(instance.wait_for_descriptor().await?.as_bytes())?;
             for point in descriptor.introduction_points()? {
                 self.owners.insert(point, i);
@@ -88,12 +88,12 @@ impl Reader {
     /// Reads until every directory holds what the newest plan gives it, or until that has taken too long.
     pub(crate) async fn read_settled(
         &mut self,
-        service: &Service,
+        instances: &[Instance],
         plan: impl Fn() -> Plan,
     ) -> anyhow::Result<(Plan, Vec<Held>)> {
         let start = Instant::now();
         loop {
-            self.learn(service).await?;
+            self.learn(instances).await?;
             let held = self.read().await?;
             let plan = plan();
             let settled = self
@@ -206,7 +206,8 @@ fn place(slot: &Slot) -> Place {
     (slot.descriptor_id.to_string(), *slot.id.directory.as_bytes())
 }
 
-fn verified(text: &[u8]) -> anyhow::Result<Descriptor> {
+/// A descriptor that is genuine.
+pub(crate) fn verified(text: &[u8]) -> anyhow::Result<Descriptor> {
     Ok(UnverifiedDescriptor::parse(text)?.verify()?)
 }
 
