@@ -170,20 +170,23 @@ struct Machine {
 
 impl Machine {
     fn look() -> anyhow::Result<Self> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
-        let processor = cpuinfo
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.trim_end() == "model name");
         Ok(Self {
-            processor: processor
-                .map_or("an unknown processor", |(_, model)| model.trim())
-                .to_owned(),
+            processor: processor()?,
             cores: available_parallelism()?.get(),
             compiler: compiler()?,
             openssl: first_words(&mut Command::new("openssl"), "version", 2)?,
         })
     }
+}
+
+/// What the processor calls itself.
+pub(crate) fn processor() -> anyhow::Result<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
+    let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let model = fields.find(|(name, _)| name.trim_end() == "model name");
+    Ok(model
+        .map_or("an unknown processor", |(_, model)| model.trim())
+        .to_owned())
 }
 
 /// The compiler that builds what is measured, such as `rustc 1.95.0`.

@@ -1,8 +1,9 @@
-//! The commands of the README: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
+//! The commands of the README: `cargo xtask demo`, `test`, `bench` and `faults`.
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
 mod demo;
+mod faults;
 mod png;
 mod screen;
 mod setup;
@@ -27,6 +28,7 @@ struct Args {
 enum Command {
     Bench(bench::Args),
     Demo(demo::Args),
+    Faults(faults::Args),
     Test(test::Args),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match result {

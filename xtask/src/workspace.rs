@@ -70,25 +70,8 @@ impl Workspace {
 
     /// Runs a command that builds and has `--message-format=json`; the tests and benches that it built, in order.
     pub(crate) fn build(&self, build: &mut Command) -> anyhow::Result<Vec<Program>> {
-        #[derive(Deserialize)]
-        struct Artifact {
-            manifest_path: PathBuf,
-            target: Target,
-            executable: Option<PathBuf>,
-        }
-        let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        ensure!(
-            output.status.success(),
-            "`{}` ended with {}",
-            setup::words(build),
-            output.status
-        );
         let mut programs = Vec::new();
-        for line in output.stdout.split(|byte| *byte == b'\n') {
-            // Cargo has other messages too, of other forms.
-            let Ok(artifact) = serde_json::from_slice::<Artifact>(line) else {
-                continue;
-            };
+        for artifact in artifacts(build)? {
             let package = self
                 .packages
                 .iter()
@@ -108,4 +91,44 @@ impl Workspace {
         programs.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
         Ok(programs)
     }
+
+    /// Builds an example of the project, for speed, and says where it is.
+    pub(crate) fn build_example(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let mut build = self.cargo();
+        build.args([
+            "build",
+            "--locked",
+            "--release",
+            "--message-format=json",
+            "--example",
+            name,
+        ]);
+        artifacts(&mut build)?
+            .into_iter()
+            .filter(|artifact| artifact.target.kind == ["example"] && artifact.target.name == name)
+            .find_map(|artifact| artifact.executable)
+            .with_context(|| format!("Cargo built no example {name}"))
+    }
+}
+
+/// Something that Cargo built.
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+/// Runs a command that builds and has `--message-format=json`.
+fn artifacts(build: &mut Command) -> anyhow::Result<Vec<Artifact>> {
+    let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    ensure!(
+        output.status.success(),
+        "`{}` ended with {}",
+        setup::words(build),
+        output.status
+    );
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    // Cargo has other messages too, of other forms.
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }

@@ -1,0 +1,286 @@
+//! `cargo xtask faults`: everything that can be broken on a private Tor network is broken, while new clients visit the service.
+
+mod census;
+mod fault;
+mod fleet;
+mod forwarder;
+mod picture;
+mod publisher;
+mod record;
+mod report;
+mod timing;
+mod visitors;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use clap::ValueEnum as _;
+use console::style;
+use onionweave_testnet::Network;
+use tokio::time::sleep;
+
+use census::Census;
+use fault::Fault;
+use fleet::Fleet;
+use publisher::Said;
+use record::Episode;
+use visitors::Visitors;
+
+use crate::screen::{Screen, bad, good};
+use crate::stage::{self, Reader};
+use crate::workspace::Workspace;
+
+/// How long visits go on before a fault, until it is undone, and after that.
+const BEFORE: Duration = Duration::from_secs(6);
+const UNDONE_AFTER: Duration = Duration::from_secs(15);
+const AFTER: Duration = Duration::from_secs(21);
+/// A client needs ten seconds for a fresh identity, and some for a visit; a hung instance holds a few for two minutes.
+const CLIENTS: usize = 26;
+
+/// Break everything that can break, and see what new clients notice of it.
+///
+/// Starts fifteen relays, three instances with one key, the publisher as a process with an uploading Tor of its own, and
+/// clients, all of them real tor processes on 127.0.0.1. For each fault, clients with fresh identities make two requests a second
+/// before it, while it lasts and after it is undone. Counts the requests that reached an instance, measures the longest time in
+/// which none did, explains each that did not by what the client's Tor read and said, and repeats the faults that have aims.
+///
+/// Takes about 25 minutes. Writes docs/faults.md and its picture when all faults were done. The environment variable ONIONWEAVE_TOR
+/// names another tor, ONIONWEAVE_KEEP keeps the network's folder.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these faults, and no repetitions unless `--rounds` asks for them.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Fault>,
+
+    /// List the faults and do nothing.
+    #[arg(long)]
+    list: bool,
+
+    /// Where the report goes; the picture goes beside it. By default docs/faults.md, or with --only nowhere.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// How often the faults that have aims are repeated; by default 9 times, or with --only not at all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=100))]
+    rounds: Option<u16>,
+}
+
+/// Tells the time in seconds since the command began.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    start: SystemTime,
+}
+
+impl Clock {
+    pub(crate) fn starting(start: SystemTime) -> Self {
+        Self { start }
+    }
+
+    pub(crate) fn now(&self) -> f64 {
+        self.of(SystemTime::now())
+    }
+
+    pub(crate) fn of(&self, time: SystemTime) -> f64 {
+        match time.duration_since(self.start) {
+            Ok(after) => after.as_secs_f64(),
+            Err(before) => -before.duration().as_secs_f64(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.list {
+        for fault in Fault::ALL {
+            if let Some(value) = fault.to_possible_value() {
+                let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+                println!("{:<20} {help}", value.get_name());
+            }
+        }
+        return Ok(());
+    }
+    let workspace = Workspace::read()?;
+    eprintln!("building the publisher");
+    let program = workspace.build_example("publisher")?;
+    let faults = if args.only.is_empty() { Fault::ALL } else { &args.only };
+    let libfaketime = faults
+        .contains(&Fault::ClockAhead)
+        .then(fleet::libfaketime)
+        .transpose()?;
+    let out = match (&args.out, args.only.is_empty()) {
+        (Some(out), _) => Some(out.clone()),
+        (None, true) => Some(workspace.root.join("docs").join("faults.md")),
+        (None, false) => None,
+    };
+    let rounds = args.rounds.unwrap_or(if args.only.is_empty() { 9 } else { 0 });
+    stage::play(story(faults, rounds, program, libfaketime.as_deref(), out.as_deref()))
+}
+
+async fn story(
+    faults: &[Fault],
+    rounds: u16,
+    program: PathBuf,
+    libfaketime: Option<&Path>,
+    out: Option<&Path>,
+) -> anyhow::Result<()> {
+    let screen = Screen::new();
+    let clock = Clock::starting(SystemTime::now());
+    screen.line(
+        &style("Onionweave: what new clients notice of every fault")
+            .bold()
+            .to_string(),
+    );
+    screen.heading("A private Tor network, a service on three instances, and its publisher");
+    let network = stage::start_network(&screen, Network::builder().relays(fleet::RELAYS)).await?;
+    let load = report::Load::now();
+    let (fleet, mut reader, visitors) = {
+        let wait = screen.wait("three instances, the publisher and its Tor", "");
+        let fleet = Fleet::start(network, program, libfaketime, &clock).await?;
+        let mut reader = fleet.reader().await?;
+        wait.set("clients", "");
+        let aside = fleet.aside();
+        let clients = stage::start_clients(&fleet.network, CLIENTS, Some(&aside), |_| {}).await?;
+        let visitors = Visitors::new(clients, fleet.key.onion(), clock.clone()).await?;
+        wait.set("all directories to hold the mix", "");
+        fleet
+            .settled(&mut reader, &clock)
+            .await?
+            .context("the publisher did not bring all instances onto the ring")?;
+        (fleet, reader, visitors)
+    };
+    let census = Census::start(&fleet.instances, &clock);
+    let mut suite = Suite {
+        screen: &screen,
+        clock: &clock,
+        fleet,
+        visitors,
+        census,
+    };
+
+    screen.heading("Faults");
+    let mut episodes = Vec::new();
+    for &fault in faults {
+        let episode = suite.episode(fault, &mut reader).await?;
+        report::show_episode(&screen, &episode);
+        episodes.push(episode);
+    }
+    let timings = if rounds == 0 {
+        Vec::new()
+    } else {
+        screen.heading("Repeated");
+        timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, rounds).await?
+    };
+    let report = report::Report {
+        conditions: report::Conditions::new(&suite.fleet.network, load, CLIENTS),
+        episodes,
+        timings,
+    };
+    report.show(&screen);
+    if let Some(out) = out {
+        report.write(out)?;
+        screen.event(&format!("{} {}", good("✓"), out.display()));
+    }
+    Ok(())
+}
+
+/// What runs while faults happen.
+struct Suite<'a> {
+    screen: &'a Screen,
+    clock: &'a Clock,
+    fleet: Fleet,
+    visitors: Visitors,
+    census: Census,
+}
+
+impl Suite<'_> {
+    /// Lets a fault happen while clients visit the service.
+    async fn episode(&mut self, fault: Fault, reader: &mut Reader) -> anyhow::Result<Episode> {
+        let wait = self.screen.wait(fault.title(), "");
+        let from = self.clock.now();
+        let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
+        let script = script(fault, &mut self.fleet, self.clock);
+        let visits = self.visitors.visit(BEFORE + UNDONE_AFTER + AFTER, progress);
+        let (done, (visits, skipped)) = tokio::join!(script, visits);
+        let (hit, undone) = done?;
+        wait.set("everything to be as before", "");
+        let settled = self.fleet.settled(reader, self.clock).await?;
+        let said = self.fleet.publisher.said()?;
+        let network = &self.fleet.network;
+        let mut episode = Episode {
+            title: fault.title().to_owned(),
+            from,
+            until: from + (BEFORE + UNDONE_AFTER + AFTER).as_secs_f64(),
+            hit,
+            undone,
+            settled: settled.map(|at| at - hit),
+            ailments: fault.ailment(hit, undone).into_iter().collect(),
+            visits: visits
+                .into_iter()
+                .map(|visit| visit.understood(network, &self.census))
+                .collect(),
+            skipped,
+            ..Episode::default()
+        };
+        episode.visits.sort_by(|a, b| a.at.total_cmp(&b.at));
+        hear(&mut episode, fault, &said);
+        if settled.is_none() {
+            self.screen
+                .event(&bad("not every directory holds the mix of all instances again"));
+        }
+        Ok(episode)
+    }
+}
+
+/// Does and undoes a fault; returns when.
+async fn script(fault: Fault, fleet: &mut Fleet, clock: &Clock) -> anyhow::Result<(f64, Option<f64>)> {
+    sleep(BEFORE).await;
+    let hit = clock.now();
+    fault.hit(fleet).await?;
+    if fault.undoes_itself() {
+        return Ok((hit, Some(clock.now())));
+    }
+    sleep(UNDONE_AFTER).await;
+    let undone = clock.now();
+    fault.undo(fleet).await?;
+    Ok((hit, Some(undone)))
+}
+
+/// Finds in the publisher's log what it did about a fault.
+fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
+    let (hit, undone) = (episode.hit, episode.undone.unwrap_or(episode.hit));
+    let first = |since: f64, meant: &dyn Fn(&Said) -> bool| {
+        said.iter()
+            .find(|said| said.at >= since && meant(said))
+            .map(|said| said.at)
+    };
+    if let Some(instance) = fault.instance() {
+        let (left, joined) = (format!("{instance} left"), format!("{instance} joined"));
+        episode.clean = first(hit, &|said| said.is_proved(&left)).map(|at| at - hit);
+        let offered = first(undone, &|said| said.is_offer_of(instance));
+        episode.regained = offered.and_then(|offered| Some(first(offered, &|said| said.is_proved(&joined))? - offered));
+    }
+    if fault == Fault::PublisherKilled
+        && let Some(at) = first(undone, &|said| said.is_proved("started"))
+    {
+        episode.notes.push(format!(
+            "Started again, it had proved every directory after {:.2} s.",
+            at - undone
+        ));
+    }
+    if episode.skipped > 0 {
+        let note = format!(
+            "{} requests were due while every client was busy with an earlier one, and were not made.",
+            episode.skipped
+        );
+        episode.notes.push(note);
+    }
+    episode.notes.push(match episode.settled {
+        Some(settled) => format!(
+            "An independent Tor found every directory as before the fault {settled:.1} s after it, when it looked."
+        ),
+        None => "An independent Tor did not find every directory as before the fault.".to_owned(),
+    });
+    let shown = said.iter().filter(|said| said.at >= hit && said.at <= episode.until);
+    let lines = shown.map(|said| format!("{:+.2} s {}", said.at - hit, said.text));
+    episode.said = lines.collect();
+}

@@ -1,0 +1,494 @@
+//! What was recorded while a fault lasted, and what follows from it: rates, gaps, and why a visit was in vain.
+//!
+//! No IO and no clock. All times are seconds since the command began.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// How long Tor may take between two looks at what an instance offers, in seconds: a point seen this shortly before is offered still.
+const OFFERED_LATELY: f64 = 1.5;
+
+/// An answer that takes longer, in seconds, is explained as a miss is.
+pub(crate) const SLOW: f64 = 10.0;
+
+/// One fault, and everything that was seen of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Episode {
+    /// The fault in words.
+    pub(crate) title: String,
+    /// When the first visit was due, and when the last one had been.
+    pub(crate) from: f64,
+    pub(crate) until: f64,
+    /// When the fault was done.
+    pub(crate) hit: f64,
+    /// When its cause was undone, as an operator would.
+    pub(crate) undone: Option<f64>,
+    /// When the publisher had proved that no directory hands out what is broken, counted from the hit.
+    pub(crate) clean: Option<f64>,
+    /// When what was broken had its slots again, counted from when it offered introduction points again.
+    pub(crate) regained: Option<f64>,
+    /// Whether a reading by an independent Tor found every directory as it should be, and when, counted from the hit.
+    pub(crate) settled: Option<f64>,
+    /// What was wrong with instances, and when.
+    pub(crate) ailments: Vec<Ailment>,
+    pub(crate) visits: Vec<Visit>,
+    /// Visits that were due while every client was busy with an earlier one.
+    pub(crate) skipped: usize,
+    /// What the publisher logged since the hit.
+    pub(crate) said: Vec<String>,
+    /// What else a reader should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Something that keeps an instance from serving.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ailment {
+    pub(crate) instance: String,
+    /// In words that follow the instance's name: "was killed".
+    pub(crate) what: String,
+    pub(crate) from: f64,
+    pub(crate) until: Option<f64>,
+}
+
+/// One request of a client with a fresh identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    pub(crate) client: String,
+    pub(crate) at: f64,
+    pub(crate) took: f64,
+    /// The instance that answered, or what the client's Tor said instead.
+    pub(crate) answer: Result<String, String>,
+    /// What the client's Tor told meanwhile, in order.
+    pub(crate) seen: Vec<(f64, Sight)>,
+}
+
+/// Something that a client's Tor told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sight {
+    /// It read a descriptor from a directory.
+    Read { directory: String, points: Vec<Point> },
+    /// A directory did not give it one.
+    Refused { directory: String, why: String },
+    /// A circuit to an introduction point.
+    Introduction {
+        circuit: String,
+        relay: String,
+        state: String,
+    },
+    /// A circuit to its rendezvous point.
+    Rendezvous {
+        circuit: String,
+        relay: String,
+        state: String,
+    },
+    /// A circuit to a directory.
+    ToDirectory {
+        circuit: String,
+        relay: String,
+        state: String,
+    },
+    /// The stream's way.
+    Stream { state: String, why: Option<String> },
+}
+
+/// An introduction point that a descriptor named.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) relay: String,
+    /// Which instance was ever seen to offer it, and when last.
+    pub(crate) owner: Option<(String, f64)>,
+}
+
+/// How many visits there were, and how many reached an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) tried: usize,
+    pub(crate) reached: usize,
+}
+
+impl Rate {
+    pub(crate) fn of<'a>(visits: impl IntoIterator<Item = &'a Visit>) -> Self {
+        visits.into_iter().fold(Self::default(), |rate, visit| Self {
+            tried: rate.tried + 1,
+            reached: rate.reached + usize::from(visit.answer.is_ok()),
+        })
+    }
+
+    /// From 0 to 1; of nothing, 1.
+    pub(crate) fn part(self) -> f64 {
+        if self.tried == 0 {
+            1.0
+        } else {
+            self.reached as f64 / self.tried as f64
+        }
+    }
+}
+
+impl std::ops::Add for Rate {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            tried: self.tried + other.tried,
+            reached: self.reached + other.reached,
+        }
+    }
+}
+
+impl Episode {
+    pub(crate) fn rate(&self) -> Rate {
+        Rate::of(&self.visits)
+    }
+
+    /// Those that began while the fault was there.
+    pub(crate) fn rate_meanwhile(&self) -> Rate {
+        let end = self.undone.unwrap_or(self.until);
+        Rate::of(
+            self.visits
+                .iter()
+                .filter(|visit| visit.at >= self.hit && visit.at < end),
+        )
+    }
+
+    /// The longest time during which every new client was in vain: from the first such client's request to the next one's that was not.
+    pub(crate) fn longest_gap(&self) -> f64 {
+        let mut visits: Vec<_> = self.visits.iter().collect();
+        visits.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let (mut since, mut longest) = (None, 0.0_f64);
+        for visit in visits {
+            if visit.answer.is_err() {
+                since.get_or_insert(visit.at);
+            } else if let Some(since) = since.take() {
+                longest = longest.max(visit.at - since);
+            }
+        }
+        // None came through any more.
+        since.map_or(longest, |since| longest.max(self.until - since))
+    }
+
+    /// The median and the maximum of how long answered visits took; `None` without any.
+    pub(crate) fn times(&self) -> Option<(f64, f64)> {
+        let mut times: Vec<_> = self
+            .visits
+            .iter()
+            .filter(|visit| visit.answer.is_ok())
+            .map(|visit| visit.took)
+            .collect();
+        median_and_maximum(&mut times)
+    }
+
+    /// Those that an instance answered only after a long time.
+    pub(crate) fn slow(&self) -> impl Iterator<Item = &Visit> {
+        self.visits
+            .iter()
+            .filter(|visit| visit.answer.is_ok() && visit.took > SLOW)
+    }
+
+    pub(crate) fn misses(&self) -> impl Iterator<Item = &Visit> {
+        self.visits.iter().filter(|visit| visit.answer.is_err())
+    }
+
+    /// Why a visit was in vain.
+    pub(crate) fn explain(&self, visit: &Visit) -> Explanation {
+        let mut blamed = BTreeMap::new();
+        let (mut read, mut sound) = (0, 0);
+        for (at, sight) in &visit.seen {
+            if let Sight::Read { points, .. } = sight {
+                read += 1;
+                let end = visit.at + visit.took;
+                let ails = points.iter().map(|point| self.ails(point, *at, end));
+                let ails: Vec<_> = ails.collect();
+                sound += usize::from(ails.iter().any(Option::is_none));
+                for what in ails.into_iter().flatten() {
+                    *blamed.entry(what).or_insert(0) += 1;
+                }
+            }
+        }
+        let refused = visit
+            .seen
+            .iter()
+            .any(|(_, sight)| matches!(sight, Sight::Refused { .. }));
+        let blamed: Vec<_> = blamed.into_keys().collect();
+        let cause = match (read, sound, refused) {
+            (0, _, true) => Cause::NoDescriptor,
+            (1.., 0, _) => Cause::OnlyBroken(blamed.join("; ")),
+            (1.., _, _) if !blamed.is_empty() => Cause::AlsoBroken(blamed.join("; ")),
+            _ => Cause::Unknown,
+        };
+        Explanation {
+            cause,
+            evidence: self.evidence(visit),
+        }
+    }
+
+    /// What is wrong with an introduction point in a text that was read `at` a time, for a client that waited until `end`.
+    fn ails(&self, point: &Point, at: f64, end: f64) -> Option<String> {
+        let Some((owner, offered)) = &point.owner else {
+            return Some("a point that no instance was ever seen to offer".to_owned());
+        };
+        let ailment = self.ailments.iter().find(|ailment| {
+            ailment.instance == *owner && ailment.from <= end && ailment.until.is_none_or(|until| at < until)
+        });
+        if let Some(ailment) = ailment {
+            let before = at - ailment.from;
+            return Some(if before >= 0.0 {
+                format!("{owner}, which {} {before:.1} s before the text was read", ailment.what)
+            } else {
+                format!(
+                    "{owner}, which {} {:.1} s after the text was read",
+                    ailment.what, -before
+                )
+            });
+        }
+        (at - offered > OFFERED_LATELY)
+            .then(|| format!("{owner}, which had not offered them for {:.1} s", at - offered))
+    }
+
+    /// What the client's Tor told, in a line.
+    fn evidence(&self, visit: &Visit) -> String {
+        let mut text = String::new();
+        let mut ends: BTreeMap<&str, &str> = BTreeMap::new();
+        // Of each circuit, only the last that was heard of it.
+        for (_, sight) in &visit.seen {
+            if let Sight::Introduction { circuit, state, .. }
+            | Sight::Rendezvous { circuit, state, .. }
+            | Sight::ToDirectory { circuit, state, .. } = sight
+            {
+                ends.insert(circuit, state);
+            }
+        }
+        for (at, sight) in &visit.seen {
+            let after = at - visit.at;
+            let line = match sight {
+                Sight::Read { directory, points } => format!("{directory} gave a text naming {}", named(points)),
+                Sight::Refused { directory, why } => format!("{directory}: {why}"),
+                Sight::Introduction { circuit, relay, state }
+                    if ends.get(circuit.as_str()) == Some(&state.as_str()) =>
+                {
+                    format!("introduction at {relay}: {state}")
+                }
+                Sight::Rendezvous { circuit, relay, state } if ends.get(circuit.as_str()) == Some(&state.as_str()) => {
+                    format!("rendezvous at {relay}: {state}")
+                }
+                Sight::ToDirectory { circuit, relay, state } if ends.get(circuit.as_str()) == Some(&state.as_str()) => {
+                    format!("circuit to {relay}: {state}")
+                }
+                Sight::Stream { state, why: Some(why) } => format!("stream {state} ({why})"),
+                _ => continue,
+            };
+            let _ = write!(text, "{}+{after:.1} s {line}", if text.is_empty() { "" } else { "; " });
+        }
+        text
+    }
+}
+
+/// Why a visit was in vain.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Explanation {
+    pub(crate) cause: Cause,
+    /// What the client's Tor told.
+    pub(crate) evidence: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cause {
+    /// Every text that it read named nothing but what was broken.
+    OnlyBroken(String),
+    /// It read texts that named something broken, and others.
+    AlsoBroken(String),
+    /// No directory gave it a text.
+    NoDescriptor,
+    /// What was recorded does not explain it.
+    Unknown,
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OnlyBroken(what) => write!(f, "it read only points of {what}"),
+            Self::AlsoBroken(what) => write!(f, "it read points of {what}, and sound ones too"),
+            Self::NoDescriptor => f.write_str("no directory gave it a text"),
+            Self::Unknown => f.write_str("**not explained**"),
+        }
+    }
+}
+
+/// Points in words: "3 points of b (relay4, relay5, relay9)".
+fn named(points: &[Point]) -> String {
+    let mut by_owner: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for point in points {
+        let owner = point.owner.as_ref().map_or("nobody", |(owner, _)| owner);
+        by_owner.entry(owner).or_default().push(&point.relay);
+    }
+    let words = by_owner
+        .iter()
+        .map(|(owner, relays)| format!("{} of {owner} ({})", relays.len(), relays.join(", ")));
+    words.collect::<Vec<_>>().join(" and ")
+}
+
+/// Of no numbers there is neither.
+pub(crate) fn median_and_maximum(numbers: &mut [f64]) -> Option<(f64, f64)> {
+    numbers.sort_by(f64::total_cmp);
+    let (lower, upper) = (
+        numbers.get(numbers.len().checked_sub(1)? / 2)?,
+        numbers.get(numbers.len() / 2)?,
+    );
+    Some(((lower + upper) / 2.0, *numbers.last()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(at: f64, answered: bool) -> Visit {
+        Visit {
+            client: "client1".to_owned(),
+            at,
+            took: 0.5,
+            answer: if answered {
+                Ok("a".to_owned())
+            } else {
+                Err("host unreachable".to_owned())
+            },
+            seen: Vec::new(),
+        }
+    }
+
+    fn point(relay: &str, owner: &str, offered: f64) -> Point {
+        Point {
+            relay: relay.to_owned(),
+            owner: Some((owner.to_owned(), offered)),
+        }
+    }
+
+    fn read(directory: &str, points: Vec<Point>) -> Sight {
+        Sight::Read {
+            directory: directory.to_owned(),
+            points,
+        }
+    }
+
+    fn episode(visits: Vec<Visit>) -> Episode {
+        Episode {
+            hit: 10.0,
+            undone: Some(20.0),
+            until: 30.0,
+            ailments: vec![Ailment {
+                instance: "b".to_owned(),
+                what: "was killed".to_owned(),
+                from: 10.0,
+                until: Some(22.0),
+            }],
+            visits,
+            ..Episode::default()
+        }
+    }
+
+    #[test]
+    fn gap_goes_from_the_first_miss_to_the_next_success() {
+        for (answers, gap) in [
+            (&[true, true, true][..], 0.0),
+            (&[true, false, true], 1.0),
+            (&[false, false, true, false, true], 2.0),
+            // Misses among successes are no gap of all.
+            (&[true, false, true, false, true], 1.0),
+        ] {
+            let visits = answers
+                .iter()
+                .zip(0..)
+                .map(|(&answered, at)| visit(f64::from(at), answered));
+            assert_eq!(episode(visits.collect()).longest_gap(), gap, "{answers:?}");
+        }
+        // Visits end in another order than they begin in.
+        let late_first = vec![visit(12.0, true), visit(11.0, false)];
+        assert_eq!(episode(late_first).longest_gap(), 1.0);
+        let to_the_end = vec![visit(9.0, true), visit(11.0, false)];
+        assert_eq!(episode(to_the_end).longest_gap(), 19.0);
+    }
+
+    #[test]
+    fn rates_count_all_and_those_meanwhile() {
+        let visits = [(9.0, true), (10.0, false), (19.9, true), (20.0, false)];
+        let episode = episode(visits.into_iter().map(|(at, answered)| visit(at, answered)).collect());
+        assert_eq!(episode.rate(), Rate { tried: 4, reached: 2 });
+        assert_eq!(episode.rate_meanwhile(), Rate { tried: 2, reached: 1 });
+        assert_eq!(Rate::default().part(), 1.0);
+    }
+
+    #[test]
+    fn miss_is_explained_by_what_was_read() {
+        let refused = Sight::Refused {
+            directory: "relay1".to_owned(),
+            why: "NOT_FOUND".to_owned(),
+        };
+        let dead = read("relay2", vec![point("relay4", "b", 10.0), point("relay5", "b", 10.0)]);
+        let alive = read("relay3", vec![point("relay6", "a", 30.0)]);
+        let left = read("relay3", vec![point("relay6", "a", 5.0)]);
+        let mixed = read("relay3", vec![point("relay6", "a", 30.0), point("relay4", "b", 10.0)]);
+        let broken = "b, which was killed 1.0 s before the text was read".to_owned();
+        for (seen, cause) in [
+            (vec![], Cause::Unknown),
+            (vec![alive.clone()], Cause::Unknown),
+            (vec![refused.clone()], Cause::NoDescriptor),
+            (vec![dead.clone()], Cause::OnlyBroken(broken.clone())),
+            (vec![dead.clone(), refused.clone()], Cause::OnlyBroken(broken.clone())),
+            (vec![dead, alive], Cause::AlsoBroken(broken.clone())),
+            (vec![mixed], Cause::AlsoBroken(broken)),
+            (
+                vec![left],
+                Cause::OnlyBroken("a, which had not offered them for 6.0 s".to_owned()),
+            ),
+        ] {
+            let visit = Visit {
+                seen: seen.into_iter().map(|sight| (11.0, sight)).collect(),
+                ..visit(10.5, false)
+            };
+            assert_eq!(episode(vec![]).explain(&visit).cause, cause, "{:?}", visit.seen);
+        }
+    }
+
+    #[test]
+    fn text_that_was_read_before_the_fault_is_blamed_too() {
+        let dead = read("relay2", vec![point("relay4", "b", 9.9)]);
+        let visit = Visit {
+            seen: vec![(9.8, dead)],
+            ..visit(9.7, false)
+        };
+        let Cause::OnlyBroken(what) = episode(vec![]).explain(&visit).cause else {
+            panic!("it is explained");
+        };
+        assert_eq!(what, "b, which was killed 0.2 s after the text was read");
+    }
+
+    #[test]
+    fn evidence_tells_each_circuit_once() {
+        let introduction = |state: &str| Sight::Introduction {
+            circuit: "7".to_owned(),
+            relay: "relay4".to_owned(),
+            state: state.to_owned(),
+        };
+        let visit = Visit {
+            seen: vec![
+                (
+                    1.2,
+                    read("relay2", vec![point("relay4", "b", 0.0), point("relay5", "b", 0.0)]),
+                ),
+                (1.3, introduction("BUILT")),
+                (1.5, introduction("HSCI_INTRO_SENT")),
+            ],
+            ..visit(1.0, false)
+        };
+        let evidence = episode(vec![]).explain(&visit).evidence;
+        assert_eq!(
+            evidence,
+            "+0.2 s relay2 gave a text naming 2 of b (relay4, relay5); +0.5 s introduction at relay4: HSCI_INTRO_SENT"
+        );
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median_and_maximum(&mut []), None);
+        assert_eq!(median_and_maximum(&mut [3.0, 1.0, 2.0]), Some((2.0, 3.0)));
+        assert_eq!(median_and_maximum(&mut [4.0, 1.0, 2.0, 3.0]), Some((2.5, 4.0)));
+    }
+}
