@@ -619,6 +619,24 @@ fn clock_steps_do_no_harm() {
     }
 }
 
+/// Our clock says nothing about which introduction points work.
+#[test]
+fn instances_are_believed_though_our_clock_is_off() {
+    let points = |network: &Network| -> BTreeSet<_> {
+        let texts = network.machine().wanted();
+        texts
+            .flat_map(|(_, text)| text.introduction_points().unwrap())
+            .collect()
+    };
+    for step in [-36 * 3600, 100 * 3600] {
+        let mut network = settled(39, 1);
+        let before = points(&network);
+        network.step_clock(step);
+        network.rotate("a");
+        assert!(before.is_disjoint(&points(&network)), "old points are still handed out");
+    }
+}
+
 /// Directories drop what is dated more than a day ahead, so nothing is lost if the time goes back from there; and all would be if it did not.
 #[test]
 fn clock_that_was_days_ahead_is_forgotten_once_it_is_right() {
