@@ -298,9 +298,7 @@ impl Network {
     /// Lets an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
     pub fn publish(&mut self, name: &str) {
         let name = InstanceName::from(name);
-        let now = self.now.wall();
-        let service = self.key.service_id();
-        let period = TimePeriod::at(&service, now);
+        let period = TimePeriod::at(&self.key.service_id(), self.directory_clock());
         let ring = self.ring();
         for replica in Replica::ALL {
             let Some(text) = self.instance_text(&name, period, replica) else {
@@ -436,6 +434,7 @@ impl Network {
         self.faults.get(directory).copied().unwrap_or_default()
     }
 
+    /// The time by the clocks of directories and instances.
     fn directory_clock(&self) -> UnixTime {
         let wall = self.now.wall().as_secs().saturating_add_signed(-self.publisher_ahead);
         UnixTime::from_secs(wall)
@@ -542,14 +541,13 @@ impl Network {
     }
 
     fn offer(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        let period = TimePeriod::at(&self.key.service_id(), self.now.wall());
+        let period = TimePeriod::at(&self.key.service_id(), self.directory_clock());
         self.offer_for(name, points, period);
     }
 
     /// The descriptor that an instance builds by itself: its points, the present hour.
     fn instance_text(&self, name: &InstanceName, period: TimePeriod, replica: Replica) -> Option<Vec<u8>> {
         let instance = self.instances.get(name).filter(|instance| instance.up)?;
-        // Its clock is as good as the directories'.
         let time = self.directory_clock().start_of_hour();
         let text = self
             .draft(instance.points.clone())
