@@ -27,7 +27,7 @@ pub use self::backoff::Backoff;
 pub use self::connection::Connection;
 pub use self::endpoint::Endpoint;
 pub use self::events::Events;
-pub use self::supervisor::{Supervisor, SupervisorOptions};
+pub use self::supervisor::{Attempt, Attempts, Supervisor, SupervisorOptions};
 pub use self::tracked::Answers;
 
 mod backoff;

@@ -33,7 +33,9 @@ mod words;
 
 pub use self::auth::{Credentials, Password};
 #[cfg(feature = "tokio")]
-pub use self::client::{Answers, Backoff, Connection, Endpoint, Events, Options, Supervisor, SupervisorOptions};
+pub use self::client::{
+    Answers, Attempt, Attempts, Backoff, Connection, Endpoint, Events, Options, Supervisor, SupervisorOptions,
+};
 pub use self::codec::{Decoder, Limits, RawEvent, Reply};
 pub use self::command::{
     AddOnion, CircuitUse, ClientAuth, Command, EventKind, ExtendCircuit, HsFetch, OnionKey, OnionKeyAlgorithm,

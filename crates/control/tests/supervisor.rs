@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use onionweave_control::{
-    CloseReason, Credentials, Endpoint, Error, Event, EventKind, Events, Gap, Options, Password, Supervisor,
+    Attempt, CloseReason, Credentials, Endpoint, Error, Event, EventKind, Events, Gap, Options, Password, Supervisor,
     SupervisorOptions,
 };
 use tokio::sync::Notify;
@@ -351,4 +351,40 @@ async fn dropping_the_last_handle_closes() {
     tokio::time::timeout(LONG, closed.notified()).await.unwrap();
     assert!(matches!(connection.closed().await, CloseReason::Local));
     assert_eq!(tokio::time::timeout(LONG, events.recv()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_attempt_can_be_followed() {
+    let seen = Arc::new(Notify::new());
+    let go_on = Arc::clone(&seen);
+    let endpoint = listen_always(move |number, mut tor: FakeTor| {
+        let go_on = Arc::clone(&go_on);
+        async move {
+            tor.let_in().await;
+            tor.introduce(1, 100, "BW").await;
+            if number == 0 {
+                go_on.notified().await;
+            } else {
+                tor.fall_silent().await;
+            }
+        }
+    })
+    .await;
+    let (tor, _events) = start(&endpoint);
+    let mut attempts = tor.attempts();
+    let mut next = async || tokio::time::timeout(LONG, attempts.next()).await.unwrap();
+    assert!(matches!(next().await, Some(Attempt::Connected(_))));
+    seen.notify_one();
+    let Some(Attempt::Failed(error)) = next().await else {
+        panic!("the connection was lost");
+    };
+    assert!(matches!(error, Error::Closed(CloseReason::Eof)), "{error}");
+    assert!(matches!(next().await, Some(Attempt::Connected(_))));
+
+    // Whoever comes later learns how things stand, and then nothing for as long as nothing changes.
+    let mut late = tor.attempts();
+    assert!(matches!(late.next().await, Some(Attempt::Connected(_))));
+    assert!(tokio::time::timeout(SHORT, late.next()).await.is_err());
+    drop(tor);
+    assert!(tokio::time::timeout(LONG, late.next()).await.unwrap().is_none());
 }

@@ -203,6 +203,13 @@ impl Supervisor {
         self.state.borrow().failure.clone()
     }
 
+    /// Follows what becomes of the attempts to connect, beginning with the last one.
+    pub fn attempts(&self) -> Attempts {
+        let mut state = self.state.clone();
+        state.mark_changed();
+        Attempts { state }
+    }
+
     /// Events that were asked for and that the Tor of the moment does not know.
     pub fn refused(&self) -> Vec<EventKind> {
         self.state.borrow().refused.clone()
@@ -243,6 +250,54 @@ impl Supervisor {
     /// Makes the next attempt at once, if there is no connection.
     pub async fn retry(&self) {
         let _ = self.orders.send(Order::Retry).await;
+    }
+}
+
+/// What became of an attempt to connect.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Attempt {
+    /// The connection stands, and the events are asked for.
+    Connected(Connection),
+    /// It failed for this reason, or a connection that stood ended for it.
+    Failed(Error),
+}
+
+/// What becomes of a [`Supervisor`]'s attempts, one after the other.
+///
+/// ```no_run
+/// use onionweave_control::{Attempt, Supervisor};
+///
+/// # async fn example(tor: Supervisor) {
+/// let mut attempts = tor.attempts();
+/// while let Some(attempt) = attempts.next().await {
+///     match attempt {
+///         Attempt::Connected(_) => println!("connected"),
+///         Attempt::Failed(error) => println!("{error}; trying again"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Attempts {
+    state: watch::Receiver<State>,
+}
+
+impl Attempts {
+    /// The next that has not been seen; where several have passed meanwhile, the last. `None` once the supervisor is gone.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Attempt> {
+        loop {
+            self.state.changed().await.ok()?;
+            let state = self.state.borrow_and_update();
+            match (&state.connection, &state.failure) {
+                (Some(connection), _) => return Some(Attempt::Connected(connection.clone())),
+                (None, Some(failure)) => return Some(Attempt::Failed(failure.clone())),
+                (None, None) => {}
+            }
+        }
     }
 }
 

@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use onionweave_control::{
-    Connection, Credentials, Endpoint, Error as ControlError, Event, EventKind, Events, HsDescAction, Options,
+    Attempt, CloseReason, Connection, Credentials, Endpoint, Error as ControlError, Event, EventKind, Events,
+    HsDescAction, Options, Supervisor, SupervisorOptions,
 };
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
+use zeroize::Zeroizing;
 
 use crate::key::read_secret;
 use crate::{Down, Error, InstanceName};
 
-/// The pause before a broken connection is made anew. A Tor that was restarted opens its control port after about 0.13 s.
-const RECONNECT_AFTER: Duration = Duration::from_millis(250);
+/// The pauses before a broken connection is made anew. A Tor that was restarted opens its control port after about 0.13 s.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// Tor announces the descriptors of a service one by one, in the same moment. One reading answers them all.
 const ONE_REBUILDING: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,14 @@ pub(super) enum Access {
 }
 
 impl Access {
+    /// What stands in the password file, if there is one and it can be read.
+    fn password(&self) -> Option<Zeroizing<String>> {
+        match self {
+            Self::PasswordFile(path) => read_secret(path).ok(),
+            _ => None,
+        }
+    }
+
     pub(super) fn credentials(&self) -> Result<Credentials, Error> {
         match self {
             Self::Offered => Ok(Credentials::auto()),
@@ -94,6 +105,7 @@ pub(super) enum LinkInput {
 /// Keeps the link to one Tor, until the receiver is gone.
 pub(super) struct Link {
     pub(super) name: LinkName,
+    /// The address under which this Tor knows the service.
     pub(super) service: ServiceId,
     pub(super) settings: LinkSettings,
     pub(super) to: mpsc::Sender<(LinkName, LinkInput)>,
@@ -104,63 +116,78 @@ struct Unheard;
 
 impl Link {
     pub(super) async fn run(self) {
-        let mut told: Option<Down> = None;
-        loop {
-            let why = match self.connect().await {
-                Ok((connection, events)) => {
+        // It ends when nobody hears it any more, and for no other reason.
+        let _ = self.keep().await;
+    }
+
+    async fn keep(&self) -> Result<(), Unheard> {
+        let access = &self.settings.access;
+        let mut password = access.password();
+        let credentials = access.credentials();
+        let mut told = None;
+        if let Err(why) = &credentials {
+            self.tell_news(&mut told, Down::Refused(why.to_string())).await?;
+        }
+        let credentials = credentials.unwrap_or_else(|_| Credentials::null());
+        let (tor, mut events) = Supervisor::start(self.settings.endpoint.clone(), [credentials], self.options());
+        // Without a connection it only takes note of them, and what a Tor refuses shows when it is asked for its version.
+        let _ = tor.set_events(&[EventKind::HsDesc, EventKind::NewConsensus]).await;
+        let mut attempts = tor.attempts();
+        let mut stood_before = false;
+        // The supervisor lives as long as its handle.
+        while let Some(attempt) = attempts.next().await {
+            match attempt {
+                Attempt::Connected(connection) => {
+                    if std::mem::replace(&mut stood_before, true) {
+                        skip_to_gap(&mut events);
+                    }
+                    let why = self.serve(&connection, &mut events).await?;
                     told = None;
-                    match self.serve(connection, events).await {
-                        Ok(why) => why,
-                        Err(Unheard) => return,
+                    self.tell_news(&mut told, why).await?;
+                }
+                Attempt::Failed(error) => {
+                    self.tell_news(&mut told, unreachable(&error)).await?;
+                    // A new password is tried at once. Cookie files are read anew at every attempt.
+                    let written = access.password();
+                    if written != password {
+                        password = written;
+                        match access.credentials() {
+                            Ok(changed) => tor.set_credentials([changed]).await,
+                            Err(why) => self.tell_news(&mut told, Down::Refused(why.to_string())).await?,
+                        }
                     }
                 }
-                Err(why) => why,
-            };
-            let same_kind = told
-                .as_ref()
-                .is_some_and(|told| std::mem::discriminant(told) == std::mem::discriminant(&why));
-            if !same_kind {
-                told = Some(why.clone());
-                if self.tell(LinkInput::Down(why)).await.is_err() {
-                    return;
-                }
+                _ => {}
             }
-            sleep(RECONNECT_AFTER).await;
         }
+        Ok(())
     }
 
-    async fn connect(&self) -> Result<(Connection, Events), Down> {
+    fn options(&self) -> SupervisorOptions {
         // Each question gets half the heartbeat and is asked every half, so that whatever hangs is noticed within one.
-        let within = self.settings.heartbeat / 2;
-        let options = Options::default()
+        let connection = Options::default()
             .connect_deadline(self.settings.heartbeat)
-            .command_deadline(within);
-        let credentials = self
-            .settings
-            .access
-            .credentials()
-            .map_err(|error| Down::Refused(error.to_string()))?;
-        let (connection, events) = Connection::connect(&self.settings.endpoint, &credentials, &options)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let version = connection
-            .get_info("version")
-            .await
-            .map_err(|error| lost(&error, within))?;
-        if !has_v2(&version) {
-            return Err(Down::Refused(format!(
-                "Tor {version} has no v2 onion services; 0.4.5.10 was the last that had them"
-            )));
-        }
-        connection
-            .set_events(&[EventKind::HsDesc, EventKind::NewConsensus])
-            .await
-            .map_err(|error| lost(&error, within))?;
-        Ok((connection, events))
+            .command_deadline(self.settings.heartbeat / 2);
+        SupervisorOptions::default()
+            .connection(connection)
+            .delays(FIRST_DELAY, LONGEST_DELAY)
+            // The link asks questions of its own.
+            .heartbeat(None)
+            .seed(rand::random())
     }
 
-    /// Serves a connection until it breaks.
-    async fn serve(&self, connection: Connection, mut events: Events) -> Result<Down, Unheard> {
+    /// Serves a connection until it breaks, and tells why it did.
+    async fn serve(&self, connection: &Connection, events: &mut Events) -> Result<Down, Unheard> {
+        match connection.get_info("version").await {
+            Ok(version) if has_v2(&version) => {}
+            Ok(version) => {
+                let why = format!("Tor {version} has no v2 onion services; 0.4.5.10 was the last that had them");
+                self.tell(LinkInput::Down(Down::Refused(why))).await?;
+                // Another version may be started in its place.
+                return Ok(self.end(connection).await);
+            }
+            Err(error) => return Ok(lost(&error, self.settings.heartbeat / 2)),
+        }
         self.tell(LinkInput::Up(connection.clone())).await?;
         let mut last_rebuilt: Option<Instant> = None;
         let mut heart = interval(self.settings.heartbeat / 2);
@@ -168,10 +195,8 @@ impl Link {
         loop {
             let rebuilt = tokio::select! {
                 biased;
-                event = events.recv() => {
-                    let Some(event) = event else {
-                        return Ok(self.end(&connection).await);
-                    };
+                // Its task is the supervisor's, which this link keeps.
+                Some(event) = events.recv() => {
                     // Tor tells that it built descriptors and that it uploads them in one breath. All of it is passed on before
                     // the descriptor is asked for, so that nothing is uploaded just to be overwritten.
                     let mut built = self.take(event).await?;
@@ -187,9 +212,10 @@ impl Link {
                     }
                     first
                 },
+                why = self.end(connection) => return Ok(why),
                 _ = heart.tick() => false,
             };
-            if let Err(why) = self.ask(&connection, rebuilt).await? {
+            if let Err(why) = self.ask(connection, rebuilt).await? {
                 return Ok(why);
             }
         }
@@ -238,11 +264,33 @@ impl Link {
     }
 
     async fn end(&self, connection: &Connection) -> Down {
-        Down::Lost(connection.closed().await.to_string())
+        match connection.closed().await {
+            CloseReason::Deadline { after, .. } => Down::Silent(after),
+            reason => Down::Lost(reason.to_string()),
+        }
+    }
+
+    /// Tells that the link is down, if the kind of reason was not `told` yet.
+    async fn tell_news(&self, told: &mut Option<Down>, why: Down) -> Result<(), Unheard> {
+        let kind = std::mem::discriminant(&why);
+        if told.as_ref().map(std::mem::discriminant) != Some(kind) {
+            *told = Some(why.clone());
+            self.tell(LinkInput::Down(why)).await?;
+        }
+        Ok(())
     }
 
     async fn tell(&self, input: LinkInput) -> Result<(), Unheard> {
         self.to.send((self.name.clone(), input)).await.map_err(|_| Unheard)
+    }
+}
+
+/// Passes over what was said on the connection before.
+fn skip_to_gap(events: &mut Events) {
+    while let Some(event) = events.try_recv() {
+        if matches!(event, Event::Gap(_)) {
+            return;
+        }
     }
 }
 
