@@ -370,7 +370,9 @@ async fn every_attempt_can_be_followed() {
         }
     })
     .await;
-    let (tor, _events) = start(&endpoint);
+    // Long enough that the failure is seen before the next connection stands.
+    let patient = options().delays(2 * SHORT, 2 * SHORT);
+    let (tor, _events) = Supervisor::start(endpoint.clone(), [Credentials::auto()], patient);
     let mut attempts = tor.attempts();
     let mut next = async || tokio::time::timeout(LONG, attempts.next()).await.unwrap();
     assert!(matches!(next().await, Some(Attempt::Connected(_))));
