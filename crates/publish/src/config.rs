@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onionweave_assign::{PolicyName, Weight};
 use onionweave_control::{Endpoint, Error as ControlError};
-use onionweave_ring::v2::AuthorizationKind;
+use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{Error, InstanceName, InstanceSettings, Settings, Source, Stamp};
@@ -26,8 +27,13 @@ const FASTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// A heartbeat slower than this would not be one: clients of a hung instance wait a minute or two.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// How often a descriptor's file may be looked at at most, and at least.
-const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// How often a descriptor may be looked for at most: in a file, and at the directories.
+const FASTEST_FILE_POLL: Duration = Duration::from_millis(100);
+const FASTEST_DIRECTORY_POLL: Duration = Duration::from_secs(1);
+/// And at least.
+const SLOWEST_POLL: Duration = Duration::from_secs(3600);
+/// A descriptor is dated with the full hour, and after three days no directory takes it (`rendcache.c:672`).
+const STALE: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::from_secs(72 * 3600);
 
 /// The publisher's configuration.
 ///
@@ -188,9 +194,17 @@ pub struct Instance {
     pub control: Option<Endpoint>,
     /// The file into which its descriptor is written, where its control port is out of reach.
     pub file: Option<PathBuf>,
-    /// How often that file is looked at even if nothing says that it changed. Default: thirty seconds.
+    /// The address of its own key, if that is not the service's. With neither `control` nor `file`, its descriptor is read from the
+    /// directories.
+    #[serde(default, deserialize_with = "some_address")]
+    pub address: Option<ServiceId>,
+    /// How often the directories are read, or that file is looked at even if nothing says that it changed. Default: thirty seconds.
     #[serde(default, deserialize_with = "some_duration")]
     pub poll: Option<Duration>,
+    /// How long after its date a descriptor from a file or from directories is believed, if no newer one comes. Default: two hours and a
+    /// quarter, since Tor dates descriptors with the full hour, and makes a new one each hour.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub stale: Option<Duration>,
     /// The file that holds the control port's password, on one line.
     pub password_file: Option<PathBuf>,
     /// The cookie file, if Tor's own word on it does not hold here (another host, a container).
@@ -338,20 +352,7 @@ impl Config {
 impl Service {
     /// What the machine is told of this service.
     pub fn settings(&self, publisher: &Publisher) -> Settings {
-        let instances = self
-            .instances
-            .iter()
-            .map(|instance| InstanceSettings {
-                name: instance.name.clone(),
-                weight: instance.weight,
-                restart: !instance.restart.is_empty(),
-                source: match &instance.file {
-                    Some(_) => Source::File,
-                    None => Source::Control,
-                },
-                ..InstanceSettings::new(instance.name.clone())
-            })
-            .collect();
+        let instances = self.instances.iter().map(Instance::settings).collect();
         Settings {
             serving: self.serving,
             quiet: self.quiet,
@@ -402,6 +403,7 @@ impl Service {
         let mut names = BTreeSet::new();
         let mut controls = BTreeSet::new();
         let mut files = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
         for instance in &self.instances {
             let name = &instance.name;
             if !names.insert(name) {
@@ -417,6 +419,11 @@ impl Service {
                 && !files.insert(file)
             {
                 return wrong(format!("another instance has the file {}", file.display()));
+            }
+            if let Some(address) = &instance.address
+                && !addresses.insert(address)
+            {
+                return wrong(format!("another instance has the address {address}"));
             }
             instance.check().or_else(|what| wrong(what.into()))?;
             if let Some(check) = self.check_of(instance)
@@ -443,13 +450,36 @@ impl Instance {
     /// The default of [`poll`](Self::poll), the thesis's own figure.
     pub const POLL: Duration = Duration::from_secs(30);
 
+    /// Whether its descriptor is read from the directories.
+    pub fn reads_directories(&self) -> bool {
+        self.control.is_none() && self.file.is_none()
+    }
+
+    fn settings(&self) -> InstanceSettings {
+        let defaults = InstanceSettings::new(self.name.clone());
+        InstanceSettings {
+            weight: self.weight,
+            restart: !self.restart.is_empty(),
+            address: self.address,
+            source: match (&self.control, &self.file) {
+                (Some(_), _) => Source::Control,
+                (None, Some(_)) => Source::File,
+                (None, None) => Source::Directories {
+                    every: self.poll.unwrap_or(Self::POLL),
+                },
+            },
+            stale_after: self.stale.unwrap_or(defaults.stale_after),
+            ..defaults
+        }
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         if self.restart.first().is_some_and(String::is_empty) {
             return Err("the restart command is empty");
         }
-        match (&self.control, &self.file) {
-            (None, None) => return Err("needs control or file"),
-            (Some(_), Some(_)) => return Err("control and file exclude each other"),
+        match (&self.control, &self.file, &self.address) {
+            (None, None, None) => return Err("needs control, file, or an address of its own"),
+            (Some(_), Some(_), _) => return Err("control and file exclude each other"),
             _ => {}
         }
         if self.password_file.is_some() && self.cookie_file.is_some() {
@@ -459,11 +489,22 @@ impl Instance {
             return Err("password_file and cookie_file need control");
         }
         if self.control.is_none() && !self.restart.is_empty() {
-            return Err("restart needs control: a file does not tell whether the instance runs");
+            return Err("restart needs control: nothing else tells whether the instance runs");
         }
-        match self.poll {
-            Some(_) if self.file.is_none() => Err("poll needs file"),
-            Some(poll) if !(POLL.0..=POLL.1).contains(&poll) => Err("poll must lie between 100ms and 1h"),
+        if self.control.is_some() && (self.poll.is_some() || self.stale.is_some()) {
+            return Err("poll and stale are for what is known without a control port");
+        }
+        let fastest = match self.file {
+            Some(_) => FASTEST_FILE_POLL,
+            None => FASTEST_DIRECTORY_POLL,
+        };
+        match (self.poll, self.stale) {
+            (Some(poll), _) if poll < fastest => Err(match self.file {
+                Some(_) => "poll of a file must be 100ms or more",
+                None => "poll of directories must be 1s or more: each takes a circuit to each of them",
+            }),
+            (Some(poll), _) if poll > SLOWEST_POLL => Err("poll must be 1h or less"),
+            (_, Some(stale)) if !STALE.contains(&stale) => Err("stale must lie between 1h and 72h"),
             _ => Ok(()),
         }
     }
@@ -474,6 +515,11 @@ fn from_folder(folder: &Path, endpoint: &mut Endpoint) {
     if let Endpoint::Unix(path) = endpoint {
         *path = folder.join(&*path);
     }
+}
+
+fn some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServiceId>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(de::Error::custom)
 }
 
 fn some_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
@@ -571,6 +617,82 @@ mod tests {
     const MINIMAL: &str = "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"unix:a.sock\"\n";
 
     #[test]
+    fn source_is_what_the_keys_say() {
+        let text = |keys: &str| {
+            format!(
+                "[publisher]\ncontrol = \"h:1\"\n[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\n{}\n",
+                keys.replace("; ", "\n")
+            )
+        };
+        let directories = |seconds| Source::Directories {
+            every: Duration::from_secs(seconds),
+        };
+        for (keys, source) in [
+            ("control = \"h:2\"", Source::Control),
+            (
+                "control = \"h:2\"; address = \"abcdefghijklmnop.onion\"",
+                Source::Control,
+            ),
+            ("file = \"f\"; stale = \"3h\"", Source::File),
+            ("file = \"f\"; address = \"abcdefghijklmnop\"", Source::File),
+            ("address = \"abcdefghijklmnop\"", directories(30)),
+            ("address = \"abcdefghijklmnop\"; poll = \"5m\"", directories(300)),
+        ] {
+            let config = parse(&text(keys)).unwrap();
+            let settings = config.services[0].settings(&config.publisher);
+            assert_eq!(settings.instances[0].source, source, "{keys}");
+            assert_eq!(
+                settings.instances[0].address.is_some(),
+                keys.contains("address"),
+                "{keys}"
+            );
+            let hours = if keys.contains("stale") { 3.0 } else { 2.25 };
+            assert_eq!(
+                settings.instances[0].stale_after.as_secs_f64(),
+                hours * 3600.0,
+                "{keys}"
+            );
+        }
+        for (keys, expected) in [
+            ("weight = 1", "needs control, file, or an address of its own"),
+            ("control = \"h:2\"; file = \"f\"", "control and file exclude each other"),
+            (
+                "control = \"h:2\"; poll = \"1m\"",
+                "poll and stale are for what is known without",
+            ),
+            (
+                "control = \"h:2\"; stale = \"2h\"",
+                "poll and stale are for what is known without",
+            ),
+            ("file = \"f\"; poll = \"1ms\"", "poll of a file must be 100ms or more"),
+            ("file = \"f\"; poll = \"2h\"", "poll must be 1h or less"),
+            (
+                "address = \"abcdefghijklmnop\"; poll = \"100ms\"",
+                "poll of directories must be 1s or more",
+            ),
+            ("file = \"f\"; stale = \"59m\"", "stale must lie between 1h and 72h"),
+            (
+                "address = \"abcdefghijklmnop\"; stale = \"73h\"",
+                "stale must lie between 1h and 72h",
+            ),
+            (
+                "address = \"abcdefghijklmnop\"; restart = [\"r\"]",
+                "restart needs control",
+            ),
+        ] {
+            let error = parse(&text(keys)).unwrap_err().to_string();
+            let expected = format!("service k: instance \"a\": {expected}");
+            assert!(error.starts_with(&expected), "{keys} gave {error:?}");
+        }
+        let two = "address = \"abcdefghijklmnop\"; [[service.instance]]; name = \"b\"; address = \"abcdefghijklmnop\"";
+        let error = parse(&text(two)).unwrap_err().to_string();
+        assert!(
+            error.contains("another instance has the address abcdefghijklmnop"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn minimal_file_has_defaults() {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(config.publisher.heartbeat, Duration::from_secs(2));
@@ -650,6 +772,10 @@ mod tests {
             (
                 "[publisher]\ncontrol = \"h:1\"\n[publisher.prober]\nsocks = \"h:1\"\ncookie_file = \"c\"\n",
                 "publisher.prober: password_file and cookie_file need control",
+            ),
+            (
+                "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\naddress = \"facebook\"\n",
+                "line 5, column 11:",
             ),
             (
                 "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a b\"\ncontrol = \"h:1\"\n",
@@ -761,19 +887,14 @@ mod tests {
     }
 
     #[test]
-    fn instances_have_one_source_and_what_goes_with_it() {
+    fn instances_have_what_goes_with_their_source() {
         let with = |lines: &str| parse(&MINIMAL.replace("control = \"unix:a.sock\"", lines)).map(drop);
         assert!(with("control = \"h:1\"\ncheck = { tcp = \"h:1\" }").is_ok());
         for (lines, expected) in [
-            ("", "needs control or file"),
-            ("control = \"h:1\"\nfile = \"f\"", "control and file exclude each other"),
-            ("control = \"h:1\"\npoll = \"1s\"", "poll needs file"),
-            ("file = \"f\"\npoll = \"1ms\"", "poll must lie between 100ms and 1h"),
             (
                 "file = \"f\"\ncookie_file = \"c\"",
                 "password_file and cookie_file need control",
             ),
-            ("file = \"f\"\nrestart = [\"r\"]", "restart needs control"),
             ("control = \"h:1\"\nrestart = [\"\"]", "the restart command is empty"),
             (
                 "control = \"h:1\"\ncheck = { tor = 80 }",

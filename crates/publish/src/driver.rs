@@ -190,6 +190,18 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
             None => load_service_key(&service.key)?,
         };
         let id = key.service_id();
+        let misread = |instance: &&Instance| instance.reads_directories() && instance.address == Some(id);
+        if let Some(instance) = service.instances.iter().find(misread) {
+            return Err(Error::Config {
+                at: None,
+                what: format!(
+                    "service {}: instance \"{}\": {id} is the service's own address, where the directories hold what the publisher \
+                     writes; without a control port or a file, an instance needs a key of its own",
+                    service.key.display(),
+                    instance.name
+                ),
+            });
+        }
         if let Some(other) = ids.insert(id, &service.key) {
             return Err(Error::Config {
                 at: None,

@@ -342,9 +342,14 @@ impl ServiceTask {
     }
 
     fn link(&mut self, name: LinkName, settings: LinkSettings) {
+        let mut instances = self.setup.settings.instances.iter();
+        let instance = match &name {
+            LinkName::Instance(name) => instances.find(|instance| instance.name == *name),
+            LinkName::Own => None,
+        };
         let link = Link {
+            service: instance.and_then(|instance| instance.address).unwrap_or(self.service),
             name: name.clone(),
-            service: self.service,
             settings,
             to: self.link_inputs.0.clone(),
         };

@@ -11,6 +11,7 @@ use onionweave_publish::{Cause, Down, Report};
 use onionweave_testnet::{Holding, Network};
 
 mod authorization;
+mod directories;
 mod harness;
 
 use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
