@@ -29,6 +29,7 @@ pub mod reply;
 pub mod session;
 mod text;
 pub mod track;
+mod version;
 mod words;
 
 pub use self::auth::{Credentials, Password};
@@ -57,3 +58,4 @@ pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
 pub use self::session::Session;
 pub use self::text::Arguments;
 pub use self::track::{FetchOutcome, HsPost, PostOutcome};
+pub use self::version::{TorVersion, TorVersionError};

@@ -14,6 +14,7 @@ use onionweave_control::{Endpoint, Error as ControlError};
 use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::pool::Place;
 use crate::{Error, InstanceName, InstanceSettings, Settings, Source, Stamp};
 
 mod check;
@@ -346,6 +347,25 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl Instance {
+    /// The instance in a place of the pool: one like all others, in a folder of its own.
+    pub(crate) fn of_pool(state: &Path, place: Place) -> Self {
+        Self {
+            name: place.instance(),
+            control: Some(Endpoint::Unix(Pool::socket(state, place.number()))),
+            file: None,
+            address: None,
+            poll: None,
+            stale: None,
+            password_file: None,
+            cookie_file: Some(Pool::folder(state, place.number()).join("cookie")),
+            weight: Weight::default(),
+            restart: Vec::new(),
+            check: None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use onionweave_control::Endpoint;
-use onionweave_desc::v2::{Authorization, ClientKey, ClientName, ServiceKey};
+use onionweave_desc::v2::{Authorization, ClientKey, ClientKeys, ClientName, ServiceKey};
 use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -22,16 +22,22 @@ use crate::{Error, Machine, Report};
 mod carrier;
 mod check;
 mod link;
+mod pool;
 mod prober;
 mod service;
 mod sides;
+mod state;
 mod watch;
+
+pub use pool::PoolMember;
 
 use check::CheckSettings;
 use link::{Access, LinkName, LinkSettings};
+use pool::{Hosted, HostedServices, PoolSetup, RunningPool};
 use prober::{Prober, ProberSettings};
 use service::{Order, ServiceTask, Setup};
 use sides::SideSettings;
+use state::{State, check_private};
 use watch::{Folders, WatchSettings};
 
 /// So many reports may wait for their reader; further ones are lost, and logged.
@@ -58,10 +64,13 @@ impl Reports {
     }
 }
 
-/// A running publisher. Dropping it stops it; what the directories hold stays there.
+/// A running publisher. Dropping it stops it; what the directories hold stays there. The instances of its pool end with it, unless they are to
+/// be kept.
 #[derive(Debug)]
 pub struct Publisher {
     services: BTreeMap<TaskName, Running>,
+    pool: Option<RunningPool>,
+    state: Option<State>,
     reports: mpsc::Sender<ServiceReport>,
     folders: Folders,
 }
@@ -84,17 +93,20 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the key and password files of the configuration; then nothing was started. Instances that cannot
-    /// be reached are no error: they are reported, and used when they come.
+    /// Whatever is wrong with the key and password files of the configuration, with the folder of its state or with the pool's tor; then nothing
+    /// was started. Instances that cannot be reached are no error: they are reported, and used when they come.
     pub fn start(config: &Config) -> Result<(Self, Reports), Error> {
         let (reports, receiver) = mpsc::channel(REPORTS);
-        let prepared = prepare(config)?;
+        let state = config.publisher.state.as_deref().map(State::open).transpose()?;
+        let prepared = prepare(config, state.as_ref())?;
         let mut publisher = Self {
             services: BTreeMap::new(),
+            pool: prepared.pool.map(RunningPool::start),
+            state,
             reports,
             folders: Folders::default(),
         };
-        for (name, service) in prepared {
+        for (name, service) in prepared.services {
             publisher.spawn(name, service);
         }
         Ok((publisher, Reports(receiver)))
@@ -106,7 +118,8 @@ impl Publisher {
     ///
     /// As for [`start`](Self::start).
     pub fn check(config: &Config) -> Result<(), Error> {
-        prepare(config).map(drop)
+        config.publisher.state.as_deref().map_or(Ok(()), check_private)?;
+        prepare(config, None).map(drop)
     }
 
     /// Takes on another configuration: services and instances come, go and change without touching the rest.
@@ -115,24 +128,39 @@ impl Publisher {
     ///
     /// As for [`start`](Self::start); then nothing was changed.
     pub async fn reload(&mut self, config: &Config) -> Result<(), Error> {
-        let mut prepared = prepare(config)?;
+        if config.publisher.state.as_deref() != self.state.as_ref().map(State::path) {
+            return Err(Error::Config {
+                at: None,
+                what: "publisher: state cannot change while the publisher runs: start it anew".into(),
+            });
+        }
+        let Prepared { mut services, pool } = prepare(config, self.state.as_ref())?;
+        match (&self.pool, pool) {
+            (Some(running), setup) => running.reload(setup).await,
+            (None, setup) => self.pool = setup.map(RunningPool::start),
+        }
         // A key file whose key changed is another service.
         self.services
-            .retain(|name, running| prepared.get(name).is_some_and(|service| service.id() == running.id));
+            .retain(|name, running| services.get(name).is_some_and(|service| service.id() == running.id));
         for (name, running) in &self.services {
-            if let Some(service) = prepared.remove(name) {
+            if let Some(service) = services.remove(name) {
                 // Only a task that died does not take its order, and it has said why.
                 let _ = running.orders.send(Order::Reload(Box::new(service.setup))).await;
             }
         }
-        for (name, service) in prepared {
+        for (name, service) in services {
             self.spawn(name, service);
         }
         Ok(())
     }
 
+    /// How the instances of the publisher's own pool stand; none without a pool.
+    pub fn pool(&self) -> Vec<PoolMember> {
+        self.pool.as_ref().map(RunningPool::members).unwrap_or_default()
+    }
+
     /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun. The directories keep what
-    /// they have.
+    /// they have. Then the instances of the pool end, unless they are to be kept.
     pub async fn stop(mut self) {
         for running in std::mem::take(&mut self.services).into_values() {
             let (done, stopped) = oneshot::channel();
@@ -141,9 +169,12 @@ impl Publisher {
                 let _ = stopped.await;
             }
         }
+        if let Some(pool) = self.pool.take() {
+            pool.stop().await;
+        }
     }
 
-    fn spawn(&mut self, name: TaskName, prepared: Prepared) {
+    fn spawn(&mut self, name: TaskName, prepared: PreparedService) {
         let (orders, receiver) = mpsc::channel(4);
         let id = prepared.id();
         let folders = self.folders.clone();
@@ -166,29 +197,38 @@ struct TaskName {
     client: Option<ClientName>,
 }
 
-/// A service whose files were all read.
+/// A configuration whose files were all read.
 struct Prepared {
+    services: BTreeMap<TaskName, PreparedService>,
+    pool: Option<PoolSetup>,
+}
+
+/// A service whose files were all read.
+struct PreparedService {
     machine: Machine,
     setup: Setup,
 }
 
-impl Prepared {
+impl PreparedService {
     fn id(&self) -> ServiceId {
         self.machine.service_id()
     }
 }
 
-/// Reads every file that the configuration names, so that a mistake in one changes nothing.
-fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
+/// Reads every file that the configuration names, so that a mistake in one changes nothing. Without a `state`, seeds are not kept.
+fn prepare(config: &Config, state: Option<&State>) -> Result<Prepared, Error> {
+    let config = &pool::with_pool(config);
     let own = own_link(&config.publisher)?;
     let prober = prober(&config.publisher, own.as_ref())?;
-    let mut prepared = BTreeMap::new();
-    let mut ids = BTreeMap::new();
-    for service in &config.services {
-        let key = match &service.passphrase_file {
-            Some(passphrase) => load_service_key_with_passphrase(&service.key, passphrase)?,
-            None => load_service_key(&service.key)?,
-        };
+    let keys = keys(&config.services)?;
+    let unseeded = keys
+        .iter()
+        .filter(|(_, service)| service.seed.is_none())
+        .map(|(key, _)| key.service_id());
+    let seeds = state.map(|state| state.seeds(unseeded)).unwrap_or_default();
+    let mut services = BTreeMap::new();
+    let mut hosted = HostedServices::new();
+    for (key, service) in keys {
         let id = key.service_id();
         let misread = |instance: &&Instance| instance.reads_directories() && instance.address == Some(id);
         if let Some(instance) = service.instances.iter().find(misread) {
@@ -199,16 +239,6 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
                      writes; without a control port or a file, an instance needs a key of its own",
                     service.key.display(),
                     instance.name
-                ),
-            });
-        }
-        if let Some(other) = ids.insert(id, &service.key) {
-            return Err(Error::Config {
-                at: None,
-                what: format!(
-                    "{} and {} hold the key of the same service",
-                    other.display(),
-                    service.key.display()
                 ),
             });
         }
@@ -224,8 +254,15 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
             settings: service.settings(&config.publisher),
             service: id,
         };
-        let seed = service.seed.unwrap_or_else(rand::random);
-        for audience in audiences(service, key)? {
+        let seed = service
+            .seed
+            .or_else(|| seeds.get(&id).copied())
+            .unwrap_or_else(rand::random);
+        let clients = service.client_keys.as_deref().map(load_client_keys).transpose()?;
+        if !service.ports.is_empty() {
+            hosted.insert(id, Hosted::new(key.clone(), &service.ports, clients.as_ref()));
+        }
+        for audience in audiences(service, key, clients.as_ref())? {
             let mut setup = setup.clone();
             setup.settings.authorization = audience.authorization;
             let machine = Machine::new(audience.key, service.policy.policy(), setup.settings.clone(), seed);
@@ -233,10 +270,35 @@ fn prepare(config: &Config) -> Result<BTreeMap<TaskName, Prepared>, Error> {
                 key: service.key.clone(),
                 client: audience.client,
             };
-            prepared.insert(name, Prepared { machine, setup });
+            services.insert(name, PreparedService { machine, setup });
         }
     }
-    Ok(prepared)
+    let pool = PoolSetup::new(config, hosted)?;
+    Ok(Prepared { services, pool })
+}
+
+/// The key of each service, and no key twice.
+fn keys(services: &[Service]) -> Result<Vec<(ServiceKey, &Service)>, Error> {
+    let mut keys = Vec::new();
+    let mut ids = BTreeMap::new();
+    for service in services {
+        let key = match &service.passphrase_file {
+            Some(passphrase) => load_service_key_with_passphrase(&service.key, passphrase)?,
+            None => load_service_key(&service.key)?,
+        };
+        if let Some(other) = ids.insert(key.service_id(), &service.key) {
+            return Err(Error::Config {
+                at: None,
+                what: format!(
+                    "{} and {} hold the key of the same service",
+                    other.display(),
+                    service.key.display()
+                ),
+            });
+        }
+        keys.push((key, service));
+    }
+    Ok(keys)
 }
 
 /// Who reads the descriptors that one machine publishes, and the key that signs them.
@@ -248,16 +310,15 @@ struct Audience {
 }
 
 /// The audiences of a service: everybody, the authorized clients together, or each of them alone.
-fn audiences(service: &Service, key: ServiceKey) -> Result<Vec<Audience>, Error> {
+fn audiences(service: &Service, key: ServiceKey, clients: Option<&ClientKeys>) -> Result<Vec<Audience>, Error> {
     let audience = |key, authorization| Audience {
         client: None,
         key,
         authorization,
     };
-    let (Some(kind), Some(path)) = (service.authorization, &service.client_keys) else {
+    let (Some(kind), Some(path), Some(clients)) = (service.authorization, &service.client_keys, clients) else {
         return Ok(vec![audience(key, None)]);
     };
-    let clients = load_client_keys(path)?;
     let wrong = |what: String| Error::Config {
         at: None,
         what: format!("{}: {what}", path.display()),

@@ -33,6 +33,12 @@ pub enum Error {
         /// Who could read or change it.
         why: String,
     },
+    /// Another publisher uses the same folder.
+    #[error("{}: another publisher is running with this state folder", path.display())]
+    InUse {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// A key file does not hold a key that can be used.
     #[error("{}: {source}", path.display())]
     Key {

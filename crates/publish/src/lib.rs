@@ -15,7 +15,7 @@ pub mod pool;
 mod report;
 
 #[cfg(feature = "tokio")]
-pub use driver::{Publisher, Reports, ServiceReport};
+pub use driver::{PoolMember, Publisher, Reports, ServiceReport};
 pub use error::Error;
 pub use event::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, SlotId, Source, Stamp, Ticket, UploadAnswer,

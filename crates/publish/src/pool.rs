@@ -2,7 +2,7 @@
 //!
 //! The model is Apache's pre-forking: processes are started ahead of need and wait, warm, until they are needed; a master looks after
 //! their number and does nothing else. Here a warm process is a Tor whose introduction points stand. Which of them serve and which
-//! are spares is not decided here but where the slots are given (`Settings::serving`): so a spare takes over
+//! are spares is not decided here but where the slots are given ([`Settings::serving`](crate::Settings::serving)): so a spare takes over
 //! in the moment in which an instance is seen dead, and the pool only fills the place again.
 //!
 //! [`Pool`] does no IO and reads no clock: events and the time go in, actions come out.

@@ -296,6 +296,11 @@ impl Network {
         self.home.tor()
     }
 
+    /// The lines of a configuration with which a process of this role that is started elsewhere becomes part of the network.
+    pub fn torrc_lines(&self, role: Role) -> Vec<String> {
+        self.torrc(role).finish().lines().map(str::to_owned).collect()
+    }
+
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
     }

@@ -11,15 +11,17 @@ mod build;
 mod packages;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 
 use crate::error::{Error, IoContext};
 
 pub use build::{Progress, cache_folder};
+pub use onionweave_control::TorVersion as Version;
 pub use packages::missing_packages;
+
+/// The version that is built here, the last but one with v2 onion services.
+pub const BUILT: Version = Version::new([0, 4, 5, 9]);
 
 /// The environment variable that names the tor binary to use instead of building one.
 pub const VARIABLE: &str = "ONIONWEAVE_TOR";
@@ -88,48 +90,6 @@ impl TorBinary {
     }
 }
 
-/// Tor's version: four numbers, of which a status such as `-alpha` is no part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version([u16; 4]);
-
-impl Version {
-    /// The version that is built here, the last but one with v2 onion services.
-    pub const BUILT: Self = Self([0, 4, 5, 9]);
-
-    /// Whether this Tor serves v2 onion services.
-    ///
-    /// They were switched off in 0.3.5.17 and 0.4.5.11 and removed in 0.4.6.1 (Tor's ChangeLog).
-    pub fn has_v2(self) -> bool {
-        let disabled_in_its_series = self >= Self([0, 3, 5, 17]) && self < Self([0, 3, 6, 0]);
-        !disabled_in_its_series && self < Self([0, 4, 5, 11])
-    }
-}
-
-impl FromStr for Version {
-    type Err = Unfit;
-
-    fn from_str(text: &str) -> Result<Self, Unfit> {
-        let unreadable = || Unfit::Version { found: text.to_owned() };
-        let numbers = text.split(['-', ' ']).next().unwrap_or_default().trim_end_matches('.');
-        let mut version = [0; 4];
-        let mut parts = numbers.split('.');
-        for number in &mut version {
-            *number = parts.next().and_then(|part| part.parse().ok()).ok_or_else(unreadable)?;
-        }
-        if parts.next().is_some() {
-            return Err(unreadable());
-        }
-        Ok(Self(version))
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d] = self.0;
-        write!(f, "{a}.{b}.{c}.{d}")
-    }
-}
-
 /// Why a tor binary cannot run private networks with v2 onion services.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -168,14 +128,16 @@ pub enum Unfit {
 fn inspect(path: &Path) -> Result<Version, Unfit> {
     let answer = ask(path, "--version")?;
     let version: Version = match answer.lines().next().and_then(|line| line.strip_prefix("Tor version ")) {
-        Some(version) => version.parse()?,
+        Some(version) => version.parse().map_err(|_| Unfit::Version {
+            found: version.to_owned(),
+        })?,
         None => {
             return Err(Unfit::Version {
                 found: answer.lines().next().unwrap_or_default().to_owned(),
             });
         }
     };
-    if !version.has_v2() {
+    if !version.has_v2_onion_services() {
         return Err(Unfit::NoV2 { version });
     }
     let modules = ask(path, "--list-modules")?;

@@ -219,14 +219,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) async fn start(network: &Network, fleet: &Fleet) -> Self {
+        Self::of(network, fleet.id).await
+    }
+
+    pub(crate) async fn of(network: &Network, id: ServiceId) -> Self {
         let probe = network.probe("probe").await.unwrap();
         let relays = probe.connection().get_info("ns/all").await.unwrap();
         let ring = RelayList::from_ns_all(&relays).unwrap().hash_ring();
-        Self {
-            probe,
-            id: fleet.id,
-            ring,
-        }
+        Self { probe, id, ring }
     }
 
     pub(crate) fn slots(&self) -> Vec<SlotId> {

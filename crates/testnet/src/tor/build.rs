@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha1::{Digest, Sha1};
 use tracing::info;
 
-use super::{TorBinary, Version, missing_packages, program};
+use super::{BUILT, TorBinary, missing_packages, program};
 use crate::error::{Error, IoContext};
 
 /// The package whose folder `tor-src` is built.
@@ -61,7 +61,7 @@ pub enum Progress {
 /// The tor in the cache, which is built first if it is not there or does not run any more.
 pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorBinary, Error> {
     let cache = cache_folder()?;
-    let name = format!("tor-{}-{}", Version::BUILT, recipe_hash());
+    let name = format!("tor-{}-{}", BUILT, recipe_hash());
     let installed = cache.join(&name);
     let binary = installed.join("tor");
     // A cached tor may have lost its libraries, for example when its cache outlived a system upgrade.
@@ -161,7 +161,7 @@ fn source_folder() -> Result<PathBuf, Error> {
         return Err(source_error(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| source_error(error.to_string()))?;
-    let version = format!("+{}", Version::BUILT);
+    let version = format!("+{}", BUILT);
     metadata
         .packages
         .into_iter()
