@@ -102,6 +102,8 @@ pub(crate) struct Extra<'a> {
     pub(crate) service: &'a str,
     /// Whether instances have their restart commands.
     pub(crate) restart: bool,
+    /// The lines of an instance, if not just that of its control port.
+    pub(crate) instance: Option<&'a dyn Fn(&Instance) -> String>,
     /// Whole further tables.
     pub(crate) tables: &'a str,
 }
@@ -194,15 +196,17 @@ pub(crate) fn config(fleet: &Fleet, names: &[&str], extra: Extra<'_>, folder: &t
         publisher,
         service,
         restart,
+        instance: lines,
         tables,
     } = extra;
     let mut text = format!("[publisher]\n{publisher}\n[[service]]\nkey = \"private_key\"\n{service}\n");
     for name in names {
         let instance = fleet.instance(name);
-        text += &format!(
-            "[[service.instance]]\nname = \"{name}\"\ncontrol = \"{}\"\n",
-            instance.control()
-        );
+        text += &format!("[[service.instance]]\nname = \"{name}\"\n");
+        text += &match lines {
+            Some(lines) => lines(instance),
+            None => format!("control = \"{}\"\n", instance.control()),
+        };
         if restart {
             text += &format!("restart = {:?}\n", instance.restart_command());
         }

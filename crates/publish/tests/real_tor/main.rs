@@ -13,6 +13,7 @@ use onionweave_testnet::{Holding, Network};
 mod authorization;
 mod directories;
 mod harness;
+mod health;
 mod pool;
 
 use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
