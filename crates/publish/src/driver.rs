@@ -381,8 +381,12 @@ fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>) -> SideSetti
     for instance in &service.instances {
         let name = &instance.name;
         if let Some(file) = instance.file.clone() {
-            let poll = instance.poll.unwrap_or(Instance::POLL);
-            sides.watches.insert(name.clone(), WatchSettings { file, poll });
+            let settings = WatchSettings {
+                file,
+                poll: instance.poll.unwrap_or(Instance::POLL),
+                address: instance.address,
+            };
+            sides.watches.insert(name.clone(), settings);
         }
         if let Some(check) = service.check_of(instance).cloned() {
             let through_tor = matches!(check.probe, Probe::Tor { .. });

@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use onionweave_assign as assign;
-use onionweave_desc::v2::{Descriptor, ServiceKey};
+use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey};
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
@@ -258,6 +258,11 @@ impl Machine {
     /// The plan of each time period that is published.
     pub fn plans(&self) -> &BTreeMap<TimePeriod, assign::Plan<InstanceName, SlotId>> {
         &self.plans
+    }
+
+    /// The introduction points that an instance offers, as far as they may be believed; none from one that is unknown or down.
+    pub fn introduction_points(&self, instance: &InstanceName) -> &[IntroductionPoint] {
+        self.instances.get(instance).map_or(&[], |instance| &instance.points)
     }
 
     /// Whether every slot was proved to hold what it shall, and there is at least one.

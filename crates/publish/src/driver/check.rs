@@ -103,11 +103,14 @@ impl Checker {
     ) -> Option<Outcome> {
         // The configuration sees to it that there is one.
         let prober = self.settings.prober.as_ref()?;
-        let (offer, ring) = {
+        let (points, ring) = {
             let knowledge = self.knowledge.borrow();
-            (knowledge.offers.get(&self.instance)?.clone(), knowledge.ring.clone()?)
+            (knowledge.points.get(&self.instance)?.clone(), knowledge.ring.clone()?)
         };
-        let prepared = async { Ok((prober.open(door.take(), &offer, &ring).await?, prober.socks().await?)) };
+        if points.is_empty() {
+            return None;
+        }
+        let prepared = async { Ok((prober.open(door.take(), &points, &ring).await?, prober.socks().await?)) };
         let (opened, socks) = match prepared.await {
             Ok(prepared) => prepared,
             Err(why) => return Some(Outcome::Unknown(why)),

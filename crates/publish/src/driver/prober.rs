@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{Connection, Endpoint, FetchOutcome, HsFetch, HsPost, Options, PostOutcome};
-use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use tokio::sync::Mutex;
@@ -76,7 +76,7 @@ impl fmt::Debug for Prober {
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     address: ServiceId,
-    points: Vec<IntroductionPoint>,
+    points: Arc<[IntroductionPoint]>,
     since: Instant,
 }
 
@@ -89,26 +89,30 @@ impl Prober {
         }))
     }
 
-    /// A door to the instance that offers this descriptor: the old one if it still leads there, else a new one.
+    /// A door to the instance that has these points: the old one if it still leads there, else a new one.
     ///
     /// # Errors
     ///
     /// Whatever keeps it from being made. None of it is the instance's fault.
-    pub(super) async fn open(&self, old: Option<Door>, offer: &[u8], ring: &HashRing) -> Result<Door, String> {
-        let points = points_of(offer)?;
+    pub(super) async fn open(
+        &self,
+        old: Option<Door>,
+        points: &Arc<[IntroductionPoint]>,
+        ring: &HashRing,
+    ) -> Result<Door, String> {
         match old {
-            Some(door) if door.points == points && door.since.elapsed() < DOOR_LIFETIME => return Ok(door),
+            Some(door) if door.points == *points && door.since.elapsed() < DOOR_LIFETIME => return Ok(door),
             _ => {}
         }
         let connection = self.connection().await?;
-        let new = NewDoor::make(points.clone()).await?;
+        let new = NewDoor::make(points.to_vec()).await?;
         let mut last = String::from("no directory stands on the ring");
         for directory in new.id.responsible(ring) {
             match new.hang(&connection, directory).await {
                 Ok(()) => {
                     return Ok(Door {
                         address: new.address,
-                        points,
+                        points: Arc::clone(points),
                         since: Instant::now(),
                     });
                 }
@@ -170,15 +174,6 @@ impl Prober {
         }
         Ok(kept.insert(connection).clone())
     }
-}
-
-/// The points of a descriptor, in an order of their own.
-fn points_of(offer: &[u8]) -> Result<Vec<IntroductionPoint>, String> {
-    let descriptor = UnverifiedDescriptor::parse(offer).and_then(UnverifiedDescriptor::verify);
-    let points = descriptor.and_then(|descriptor| descriptor.introduction_points());
-    let mut points = points.map_err(|error| format!("its descriptor cannot be used: {error}"))?;
-    points.sort_unstable();
-    Ok(points)
 }
 
 /// A door that hangs nowhere yet.

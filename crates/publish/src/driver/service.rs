@@ -160,6 +160,7 @@ impl ServiceTask {
         tracing::trace!(service = %self.service, ?event, "told");
         self.sides.observe(&event);
         self.machine.handle(event, now);
+        self.sides.learn(|instance| self.machine.introduction_points(instance));
     }
 
     // What comes in.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use onionweave_desc::v2::IntroductionPoint;
 use onionweave_ring::HashRing;
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::{mpsc, watch};
@@ -27,8 +28,8 @@ pub(super) struct SideSettings {
 pub(super) struct Knowledge {
     /// The directories.
     pub(super) ring: Option<HashRing>,
-    /// The descriptor that each instance offers, unverified.
-    pub(super) offers: BTreeMap<InstanceName, Arc<[u8]>>,
+    /// The introduction points that each instance offers, verified; nothing for one that offers none.
+    pub(super) points: BTreeMap<InstanceName, Arc<[IntroductionPoint]>>,
 }
 
 /// The receiver is gone: nobody wants to hear more.
@@ -120,20 +121,6 @@ impl Sides {
                 self.knowledge
                     .send_modify(|knowledge| knowledge.ring = Some(ring.clone()));
             }
-            Event::InstanceOffers { instance, text, .. } => {
-                // At every heartbeat, and mostly the same.
-                self.knowledge.send_if_modified(|knowledge| {
-                    let news = knowledge.offers.get(instance).is_none_or(|known| **known != **text);
-                    if news {
-                        knowledge.offers.insert(instance.clone(), Arc::from(text.as_slice()));
-                    }
-                    news
-                });
-            }
-            Event::InstanceOffersNothing { instance } | Event::InstanceDown { instance, .. } => {
-                self.knowledge
-                    .send_if_modified(|knowledge| knowledge.offers.remove(instance).is_some());
-            }
             Event::InstanceUnfit { instance, .. } => {
                 self.unfit.insert(instance.clone());
             }
@@ -141,6 +128,25 @@ impl Sides {
                 self.unfit.remove(instance);
             }
             _ => {}
+        }
+    }
+
+    /// Takes note of the points that the machine believes in, for the checks that need them.
+    pub(super) fn learn<'a>(&mut self, points_of: impl Fn(&InstanceName) -> &'a [IntroductionPoint]) {
+        for (instance, side) in &self.checks {
+            if side.settings.prober.is_none() {
+                continue;
+            }
+            // After every event, and mostly the same.
+            let points = points_of(instance);
+            self.knowledge.send_if_modified(|knowledge| {
+                let known = knowledge.points.get(instance).map_or(&[][..], |points| points);
+                if known == points {
+                    return false;
+                }
+                knowledge.points.insert(instance.clone(), Arc::from(points));
+                true
+            });
         }
     }
 
@@ -152,7 +158,7 @@ impl Sides {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         self.knowledge.send_if_modified(|knowledge| {
-            knowledge.offers.retain(|instance, _| instance_stays(instance));
+            knowledge.points.retain(|instance, _| instance_stays(instance));
             false
         });
         self.watches.retain(|instance, side| {

@@ -38,12 +38,14 @@ const LONGEST_FILE: u64 = 8 * 20 * 1024;
 pub(super) struct WatchSettings {
     pub(super) file: PathBuf,
     pub(super) poll: Duration,
+    /// The instance's own address; `None` for that of the machine.
+    pub(super) address: Option<ServiceId>,
 }
 
 /// Watches one file, until the receiver is gone.
 pub(super) struct Watch {
     pub(super) instance: InstanceName,
-    /// Whose descriptors count.
+    /// Whose descriptors count, unless the instance has an address of its own.
     pub(super) service: ServiceId,
     pub(super) settings: WatchSettings,
     pub(super) folders: Folders,
@@ -109,7 +111,7 @@ impl Watch {
     async fn read(&self) -> (Found, bool) {
         let path = self.settings.file.clone();
         match spawn_blocking(move || read_file(&path)).await {
-            Ok(Ok(bytes)) => pick(bytes, &self.service),
+            Ok(Ok(bytes)) => pick(bytes, &self.settings.address.unwrap_or(self.service)),
             Ok(Err(why)) => (Found::Unreadable(why), true),
             // The runtime is going down.
             Err(error) => (Found::Unreadable(error.to_string()), true),

@@ -106,6 +106,7 @@ impl Watched {
             settings: WatchSettings {
                 file: file.clone(),
                 poll,
+                address: None,
             },
             folders: Folders::default(),
             tell,
