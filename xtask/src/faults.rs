@@ -11,7 +11,7 @@ mod report;
 mod timing;
 mod visitors;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -32,11 +32,34 @@ use crate::stage::{self, Reader};
 use crate::workspace::Workspace;
 
 /// How long visits go on before a fault, until it is undone, and after that.
-const BEFORE: Duration = Duration::from_secs(6);
-const UNDONE_AFTER: Duration = Duration::from_secs(15);
-const AFTER: Duration = Duration::from_secs(21);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    before: Duration,
+    undone_after: Duration,
+    after: Duration,
+}
+
+impl Window {
+    const FULL: Self = Self {
+        before: Duration::from_secs(6),
+        undone_after: Duration::from_secs(15),
+        after: Duration::from_secs(21),
+    };
+    const BRIEF: Self = Self {
+        before: Duration::from_secs(1),
+        undone_after: Duration::from_secs(4),
+        after: Duration::from_secs(3),
+    };
+
+    fn whole(self) -> Duration {
+        self.before + self.undone_after + self.after
+    }
+}
+
 /// A client needs ten seconds for a fresh identity, and some for a visit; a hung instance holds a few for two minutes.
 const CLIENTS: usize = 26;
+/// Where that is not to be a measurement.
+const FEW_CLIENTS: usize = 8;
 
 /// Break everything that can break, and see what new clients notice of it.
 ///
@@ -57,13 +80,29 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 
-    /// Where the report goes; the picture goes beside it. By default docs/faults.md, or with --only nowhere.
+    /// Where the report goes; the picture goes beside it. By default docs/faults.md, or with --only or --brief nowhere.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// How often the faults that have aims are repeated; by default 9 times, or with --only not at all.
+    /// How often the faults that have aims are repeated; by default 9 times, or with --only or --brief not at all.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=100))]
     rounds: Option<u16>,
+
+    /// A few seconds and clients for each fault: to try whether everything runs, not to measure.
+    #[arg(long)]
+    brief: bool,
+}
+
+/// What is to be done.
+struct Plan<'a> {
+    faults: &'a [Fault],
+    rounds: u16,
+    window: Window,
+    clients: usize,
+    /// The publisher.
+    program: PathBuf,
+    libfaketime: Option<PathBuf>,
+    out: Option<PathBuf>,
 }
 
 /// Tells the time in seconds since the command began.
@@ -91,7 +130,7 @@ impl Clock {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
-        for fault in Fault::ALL {
+        for fault in Fault::all() {
             if let Some(value) = fault.to_possible_value() {
                 let help = value.get_help().map(ToString::to_string).unwrap_or_default();
                 println!("{:<20} {help}", value.get_name());
@@ -101,28 +140,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let workspace = Workspace::read()?;
     eprintln!("building the publisher");
-    let program = workspace.build_example("publisher")?;
-    let faults = if args.only.is_empty() { Fault::ALL } else { &args.only };
-    let libfaketime = faults
-        .contains(&Fault::ClockAhead)
-        .then(fleet::libfaketime)
-        .transpose()?;
-    let out = match (&args.out, args.only.is_empty()) {
-        (Some(out), _) => Some(out.clone()),
-        (None, true) => Some(workspace.root.join("docs").join("faults.md")),
-        (None, false) => None,
-    };
-    let rounds = args.rounds.unwrap_or(if args.only.is_empty() { 9 } else { 0 });
-    stage::play(story(faults, rounds, program, libfaketime.as_deref(), out.as_deref()))
+    let program = workspace.build_example("publisher", !args.brief)?;
+    let all = args.only.is_empty();
+    let faults = if all { Fault::all() } else { &args.only };
+    let libfaketime = faults.contains(&Fault::ClockAhead).then(fleet::libfaketime);
+    let measured = all && !args.brief;
+    let out = measured.then(|| workspace.root.join("docs").join("faults.md"));
+    stage::play(story(Plan {
+        faults,
+        rounds: args.rounds.unwrap_or(if measured { 9 } else { 0 }),
+        window: if args.brief { Window::BRIEF } else { Window::FULL },
+        clients: if args.brief { FEW_CLIENTS } else { CLIENTS },
+        program,
+        libfaketime: libfaketime.transpose()?,
+        out: args.out.clone().or(out),
+    }))
 }
 
-async fn story(
-    faults: &[Fault],
-    rounds: u16,
-    program: PathBuf,
-    libfaketime: Option<&Path>,
-    out: Option<&Path>,
-) -> anyhow::Result<()> {
+async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     let screen = Screen::new();
     let clock = Clock::starting(SystemTime::now());
     screen.line(
@@ -135,11 +170,11 @@ async fn story(
     let load = report::Load::now();
     let (fleet, mut reader, visitors) = {
         let wait = screen.wait("three instances, the publisher and its Tor", "");
-        let fleet = Fleet::start(network, program, libfaketime, &clock).await?;
+        let fleet = Fleet::start(network, plan.program, plan.libfaketime.as_deref(), &clock).await?;
         let mut reader = fleet.reader().await?;
         wait.set("clients", "");
         let aside = fleet.aside();
-        let clients = stage::start_clients(&fleet.network, CLIENTS, Some(&aside), |_| {}).await?;
+        let clients = stage::start_clients(&fleet.network, plan.clients, Some(&aside), |_| {}).await?;
         let visitors = Visitors::new(clients, fleet.key.onion(), clock.clone()).await?;
         wait.set("all directories to hold the mix", "");
         fleet
@@ -152,6 +187,7 @@ async fn story(
     let mut suite = Suite {
         screen: &screen,
         clock: &clock,
+        window: plan.window,
         fleet,
         visitors,
         census,
@@ -159,25 +195,25 @@ async fn story(
 
     screen.heading("Faults");
     let mut episodes = Vec::new();
-    for &fault in faults {
+    for &fault in plan.faults {
         let episode = suite.episode(fault, &mut reader).await?;
         report::show_episode(&screen, &episode);
         episodes.push(episode);
     }
-    let timings = if rounds == 0 {
+    let timings = if plan.rounds == 0 {
         Vec::new()
     } else {
         screen.heading("Repeated");
-        timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, rounds).await?
+        timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, plan.rounds).await?
     };
     let report = report::Report {
-        conditions: report::Conditions::new(&suite.fleet.network, load, CLIENTS),
+        conditions: report::Conditions::new(&suite.fleet.network, load, plan.clients, plan.window),
         episodes,
         timings,
     };
     report.show(&screen);
-    if let Some(out) = out {
-        report.write(out)?;
+    if let Some(out) = plan.out {
+        report.write(&out)?;
         screen.event(&format!("{} {}", good("✓"), out.display()));
     }
     Ok(())
@@ -187,6 +223,7 @@ async fn story(
 struct Suite<'a> {
     screen: &'a Screen,
     clock: &'a Clock,
+    window: Window,
     fleet: Fleet,
     visitors: Visitors,
     census: Census,
@@ -198,8 +235,8 @@ impl Suite<'_> {
         let wait = self.screen.wait(fault.title(), "");
         let from = self.clock.now();
         let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
-        let script = script(fault, &mut self.fleet, self.clock);
-        let visits = self.visitors.visit(BEFORE + UNDONE_AFTER + AFTER, progress);
+        let script = script(fault, self.window, &mut self.fleet, self.clock);
+        let visits = self.visitors.visit(self.window.whole(), progress);
         let (done, (visits, skipped)) = tokio::join!(script, visits);
         let (hit, undone) = done?;
         wait.set("everything to be as before", "");
@@ -209,11 +246,11 @@ impl Suite<'_> {
         let mut episode = Episode {
             title: fault.title().to_owned(),
             from,
-            until: from + (BEFORE + UNDONE_AFTER + AFTER).as_secs_f64(),
+            until: from + self.window.whole().as_secs_f64(),
             hit,
             undone,
             settled: settled.map(|at| at - hit),
-            ailments: fault.ailment(hit, undone).into_iter().collect(),
+            ailments: fault.ailments(hit, undone),
             visits: visits
                 .into_iter()
                 .map(|visit| visit.understood(network, &self.census))
@@ -232,14 +269,14 @@ impl Suite<'_> {
 }
 
 /// Does and undoes a fault; returns when.
-async fn script(fault: Fault, fleet: &mut Fleet, clock: &Clock) -> anyhow::Result<(f64, Option<f64>)> {
-    sleep(BEFORE).await;
+async fn script(fault: Fault, window: Window, fleet: &mut Fleet, clock: &Clock) -> anyhow::Result<(f64, Option<f64>)> {
+    sleep(window.before).await;
     let hit = clock.now();
     fault.hit(fleet).await?;
     if fault.undoes_itself() {
         return Ok((hit, Some(clock.now())));
     }
-    sleep(UNDONE_AFTER).await;
+    sleep(window.undone_after).await;
     let undone = clock.now();
     fault.undo(fleet).await?;
     Ok((hit, Some(undone)))
@@ -253,12 +290,25 @@ fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
             .find(|said| said.at >= since && meant(said))
             .map(|said| said.at)
     };
-    if let Some(instance) = fault.instance() {
-        let (left, joined) = (format!("{instance} left"), format!("{instance} joined"));
-        episode.clean = first(hit, &|said| said.is_proved(&left)).map(|at| at - hit);
-        let offered = first(undone, &|said| said.is_offer_of(instance));
-        episode.regained = offered.and_then(|offered| Some(first(offered, &|said| said.is_proved(&joined))? - offered));
-    }
+    // Of several instances, the last counts.
+    let last = |times: Vec<Option<f64>>| {
+        let times: Option<Vec<f64>> = times.into_iter().collect();
+        times?.into_iter().reduce(f64::max)
+    };
+    let (leave, join) = match fault {
+        Fault::BackendGone => ("is unfit", "is fit again"),
+        _ => ("left", "joined"),
+    };
+    let left = |name| first(hit, &|said| said.is_proved(&format!("{name} {leave}")));
+    episode.clean = last(fault.names().map(left).collect()).map(|at| at - hit);
+    let regained = |name| {
+        let offered = match fault {
+            Fault::BackendGone => undone,
+            _ => first(undone, &|said| said.is_offer_of(name))?,
+        };
+        Some(first(offered, &|said| said.is_proved(&format!("{name} {join}")))? - offered)
+    };
+    episode.regained = last(fault.names().map(regained).collect());
     if fault == Fault::PublisherKilled
         && let Some(at) = first(undone, &|said| said.is_proved("started"))
     {

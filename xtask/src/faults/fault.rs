@@ -24,10 +24,14 @@ pub(crate) enum Fault {
     BackendGone,
     /// The Tor that carries the publisher's uploads is killed, and started again 15 s later
     UploaderKilled,
+    /// The Tor that carries the uploads is killed together with an instance, and both are started again 15 s later
+    UploaderAndInstanceKilled,
     /// One directory is killed, and started again, empty, 15 s later
     DirectoryKilled,
     /// All three directories of a replica are killed, and started again, empty, 15 s later
     ReplicaKilled,
+    /// Two of three instances and five of six directories are killed, and started again 15 s later
+    AllButOneKilled,
     /// The publisher is killed (SIGKILL), and started again 15 s later
     PublisherKilled,
     /// An instance gets another control password, and its connections are cut; the publisher's file is corrected 15 s later
@@ -38,20 +42,9 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(crate) const ALL: &[Self] = Self::VARIANTS;
-
-    const VARIANTS: &'static [Self] = &[
-        Self::InstanceKilled,
-        Self::InstanceStopped,
-        Self::InstanceRestarted,
-        Self::BackendGone,
-        Self::UploaderKilled,
-        Self::DirectoryKilled,
-        Self::ReplicaKilled,
-        Self::PublisherKilled,
-        Self::PasswordChanged,
-        Self::ClockAhead,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -60,8 +53,10 @@ impl Fault {
             Self::InstanceRestarted => "instance restarted",
             Self::BackendGone => "its backend gone",
             Self::UploaderKilled => "uploading Tor killed",
+            Self::UploaderAndInstanceKilled => "uploading Tor and an instance killed",
             Self::DirectoryKilled => "a directory killed",
             Self::ReplicaKilled => "a replica's directories killed",
+            Self::AllButOneKilled => "all but one instance and directory killed",
             Self::PublisherKilled => "publisher killed",
             Self::PasswordChanged => "control password changed",
             Self::ClockAhead => "clock an hour ahead",
@@ -76,8 +71,20 @@ impl Fault {
             Self::InstanceRestarted => fleet.instance(VICTIM)?.restart().await?,
             Self::BackendGone => fleet.end_backend(VICTIM),
             Self::UploaderKilled => fleet.uploader.kill()?,
+            Self::UploaderAndInstanceKilled => {
+                fleet.uploader.kill()?;
+                fleet.instance(VICTIM)?.kill()?;
+            }
             Self::DirectoryKilled | Self::ReplicaKilled => {
-                for directory in fleet.directories(0).into_iter().take(self.directories()) {
+                for directory in fleet.directories().into_iter().take(self.directories()) {
+                    directory.kill()?;
+                }
+            }
+            Self::AllButOneKilled => {
+                for instance in self.instances() {
+                    fleet.instance(*instance)?.kill()?;
+                }
+                for directory in fleet.directories().into_iter().take(self.directories()) {
                     directory.kill()?;
                 }
             }
@@ -96,9 +103,16 @@ impl Fault {
             Self::InstanceRestarted => {}
             Self::BackendGone => fleet.start_backend(VICTIM).await?,
             Self::UploaderKilled => fleet.uploader.restart().await?,
-            Self::DirectoryKilled | Self::ReplicaKilled => {
-                for directory in fleet.directories(0).into_iter().take(self.directories()) {
+            Self::UploaderAndInstanceKilled => {
+                fleet.uploader.restart().await?;
+                fleet.instance(VICTIM)?.restart().await?;
+            }
+            Self::DirectoryKilled | Self::ReplicaKilled | Self::AllButOneKilled => {
+                for directory in fleet.directories().into_iter().take(self.directories()) {
                     directory.restart().await?;
+                }
+                for instance in self.instances() {
+                    fleet.instance(*instance)?.restart().await?;
                 }
             }
             Self::PublisherKilled => fleet.publisher.start_again()?,
@@ -113,19 +127,29 @@ impl Fault {
         match self {
             Self::DirectoryKilled => 1,
             Self::ReplicaKilled => 3,
+            Self::AllButOneKilled => 5,
             _ => 0,
         }
     }
 
-    /// The instance that it happens to.
-    pub(crate) fn instance(self) -> Option<&'static str> {
-        let place = match self {
-            Self::InstanceKilled | Self::InstanceStopped | Self::InstanceRestarted | Self::BackendGone => VICTIM,
-            Self::PasswordChanged => PASSWORD,
-            Self::ClockAhead => CLOCK,
-            Self::UploaderKilled | Self::DirectoryKilled | Self::ReplicaKilled | Self::PublisherKilled => return None,
-        };
-        NAMES.get(place).copied()
+    /// The instances that it happens to, by their places.
+    fn instances(self) -> &'static [usize] {
+        match self {
+            Self::InstanceKilled
+            | Self::InstanceStopped
+            | Self::InstanceRestarted
+            | Self::BackendGone
+            | Self::UploaderAndInstanceKilled => &[VICTIM],
+            Self::PasswordChanged => &[PASSWORD],
+            Self::ClockAhead => &[CLOCK],
+            Self::AllButOneKilled => &[VICTIM, PASSWORD],
+            Self::UploaderKilled | Self::DirectoryKilled | Self::ReplicaKilled | Self::PublisherKilled => &[],
+        }
+    }
+
+    /// Their names.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.instances().iter().filter_map(|&place| NAMES.get(place).copied())
     }
 
     /// Whether it is undone by its own nature.
@@ -133,21 +157,26 @@ impl Fault {
         self == Self::InstanceRestarted
     }
 
-    /// What is wrong with an instance meanwhile.
-    pub(crate) fn ailment(self, hit: f64, undone: Option<f64>) -> Option<Ailment> {
+    /// What is wrong with instances meanwhile.
+    pub(crate) fn ailments(self, hit: f64, undone: Option<f64>) -> Vec<Ailment> {
         let what = match self {
-            Self::InstanceKilled => "was killed",
+            Self::InstanceKilled | Self::UploaderAndInstanceKilled | Self::AllButOneKilled => "was killed",
             Self::InstanceStopped => "was stopped",
             Self::InstanceRestarted => "was killed and started again",
             Self::BackendGone => "lost its backend",
             Self::ClockAhead => "had its clock set an hour ahead",
-            _ => return None,
+            Self::PasswordChanged
+            | Self::UploaderKilled
+            | Self::DirectoryKilled
+            | Self::ReplicaKilled
+            | Self::PublisherKilled => return Vec::new(),
         };
-        Some(Ailment {
-            instance: self.instance()?.to_owned(),
+        let ailment = |name: &str| Ailment {
+            instance: name.to_owned(),
             what: what.to_owned(),
             from: hit,
             until: undone,
-        })
+        };
+        self.names().map(ailment).collect()
     }
 }

@@ -29,6 +29,8 @@ pub(crate) const RELAYS: usize = 12;
 pub(crate) const CLOCK: usize = 0;
 pub(crate) const VICTIM: usize = 1;
 pub(crate) const PASSWORD: usize = 2;
+/// How often backends are checked, and after how many failures an instance is unfit.
+pub(crate) const CHECK: &str = "every = \"1s\", fall = 2";
 /// How long it may take until everything is as before a fault: a directory that comes back empty is noticed by the next audit.
 const SETTLED_WITHIN: Duration = Duration::from_secs(100);
 /// From one reading of the ring to the next.
@@ -100,7 +102,7 @@ impl Fleet {
             bail!("{} is no unix socket", cut.control());
         };
         let forwarder = Forwarder::start(folder.join("forwarded"), control)?;
-        let config = write_config(&folder, &key, &uploader, &instances, &forwarder)?;
+        let config = write_config(&folder, &key, &uploader, &instances, &backends, &forwarder)?;
         let publisher = Publisher::start(program, config, clock.clone())?;
         Ok(Self {
             publisher,
@@ -133,11 +135,10 @@ impl Fleet {
         Ok(Reader::new(self.network.probe("probe").await?, id, slots))
     }
 
-    /// The relays that are directories of a replica, counted from 0.
-    pub(crate) fn directories(&self, replica: usize) -> Vec<&Relay> {
-        let its = self.slots.iter().skip(3 * replica).take(3);
-        its.filter_map(|slot| self.network.directories().get(slot.relay))
-            .collect()
+    /// The relays that are the service's directories, those of the first replica first.
+    pub(crate) fn directories(&self) -> Vec<&Relay> {
+        let relays = self.network.directories();
+        self.slots.iter().filter_map(|slot| relays.get(slot.relay)).collect()
     }
 
     pub(crate) fn instance(&self, place: usize) -> anyhow::Result<&Instance> {
@@ -259,6 +260,7 @@ fn write_config(
     key: &ServiceKey,
     uploader: &Client,
     instances: &[Instance],
+    backends: &[Backend],
     forwarder: &Forwarder,
 ) -> anyhow::Result<PathBuf> {
     write_secret(&folder.join("private_key"), key.pem())?;
@@ -266,7 +268,7 @@ fn write_config(
         "[publisher]\ncontrol = {}\n\n[[service]]\nkey = \"private_key\"\n",
         quoted(&uploader.control().to_string())
     );
-    for (i, instance) in instances.iter().enumerate() {
+    for (i, (instance, backend)) in instances.iter().zip(backends).enumerate() {
         writeln!(text, "\n[[service.instance]]\nname = {}", quoted(instance.name()))?;
         if i == PASSWORD {
             let socket = format!("unix:{}", forwarder.path().display());
@@ -274,6 +276,7 @@ fn write_config(
         } else {
             writeln!(text, "control = {}", quoted(&instance.control().to_string()))?;
         }
+        writeln!(text, "check = {{ http = \"http://{}/\", {CHECK} }}", backend.address())?;
     }
     let path = folder.join("publisher.toml");
     fs::write(&path, text).with_context(|| path.display().to_string())?;

@@ -11,7 +11,7 @@ use onionweave_testnet::Network;
 use super::picture;
 use super::record::{Episode, Rate, SLOW, Visit};
 use super::timing::Timing;
-use super::{AFTER, BEFORE, UNDONE_AFTER, visitors};
+use super::{Window, fleet, visitors};
 use crate::bench;
 use crate::screen::{Screen, bad, good};
 
@@ -33,7 +33,7 @@ impl Load {
 pub(crate) struct Conditions(Vec<String>);
 
 impl Conditions {
-    pub(crate) fn new(network: &Network, before: Load, clients: usize) -> Self {
+    pub(crate) fn new(network: &Network, before: Load, clients: usize, window: Window) -> Self {
         let processor = bench::processor().unwrap_or_else(|_| "an unknown processor".to_owned());
         let cores = available_parallelism().map_or(1, usize::from);
         Self(vec![
@@ -45,19 +45,18 @@ impl Conditions {
                 network.authorities().len(),
                 network.relays().len()
             ),
-            "Three quiet instances *a*, *b*, *c* with one key; the policy `mixed`, which gives each directory the points of one instance; the \
+            format!("Three quiet instances *a*, *b*, *c* with one key; the policy `mixed`, which gives each directory the points of one instance; the \
              publisher as a process of its own (`examples/publisher.rs`, a release build) with an uploading Tor and otherwise its defaults, \
-             and without restart commands."
-                .to_owned(),
+             and without restart commands. Backends are checked over HTTP (`{}`).", fleet::CHECK),
             format!(
                 "{clients} clients in turn, {:.1} requests a second: from {} s before the fault, which is undone after {} s, until {} s after that. \
                  Each client forgets everything it knew of the service before each request (`SIGNAL NEWNYM`: its descriptors, its failed introduction \
                  points, and which directories it asked, `feature/rend/rendclient.c:57-63`), and each request has circuits of its own. Tor's own \
                  limit of two minutes (`SocksTimeout`) is what makes a request fail that gets no answer.",
                 1.0 / visitors::EVERY.as_secs_f64(),
-                BEFORE.as_secs(),
-                UNDONE_AFTER.as_secs(),
-                AFTER.as_secs(),
+                window.before.as_secs(),
+                window.undone_after.as_secs(),
+                window.after.as_secs(),
             ),
             "In the private network Tor publishes, and thus offers, new introduction points 5 s after they stand instead of 30 s; \
              authorities go on listing dead relays for 45 minutes, as on the public one."
@@ -183,7 +182,7 @@ impl Report {
         text.push_str(
             "\n*Longest gap*: the longest time in which every new client failed, from the first such request to the next that was answered; one request that fails \
              alone makes half a second. *Proved clean*: from the fault to the publisher's proof, by reading back, that no directory hands out what is broken. \
-             *Slots regained*: from the moment in which what was broken offers introduction points again to the proof that its directories hand them out. \
+             *Slots regained*: from the moment in which what was broken offers introduction points again, or its backend is back, to the proof that its directories hand them out. \
              *An answer took*: median and maximum.\n",
         );
         self.write_timings(&mut text);
