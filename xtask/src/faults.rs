@@ -1,6 +1,7 @@
 //! `cargo xtask faults`: everything that can be broken on a private Tor network is broken, while new clients visit the service.
 
 mod census;
+mod disk;
 mod fault;
 mod fleet;
 mod forwarder;
@@ -168,9 +169,10 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     screen.heading("A private Tor network, a service on three instances, and its publisher");
     let network = stage::start_network(&screen, Network::builder().relays(fleet::RELAYS)).await?;
     let load = report::Load::now();
+    let small_disk = plan.faults.contains(&Fault::StateFull);
     let (fleet, mut reader, visitors) = {
         let wait = screen.wait("three instances, the publisher and its Tor", "");
-        let fleet = Fleet::start(network, plan.program, plan.libfaketime.as_deref(), &clock).await?;
+        let fleet = Fleet::start(network, plan.program, plan.libfaketime.as_deref(), small_disk, &clock).await?;
         let mut reader = fleet.reader().await?;
         wait.set("clients", "");
         let aside = fleet.aside();
@@ -241,6 +243,7 @@ impl Suite<'_> {
         let (hit, undone) = done?;
         wait.set("everything to be as before", "");
         let settled = self.fleet.settled(reader, self.clock).await?;
+        fault.clear(&mut self.fleet).await?;
         let said = self.fleet.publisher.said()?;
         let network = &self.fleet.network;
         let mut episode = Episode {
@@ -299,7 +302,11 @@ fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
         Fault::BackendGone => ("is unfit", "is fit again"),
         _ => ("left", "joined"),
     };
-    let left = |name| first(hit, &|said| said.is_proved(&format!("{name} {leave}")));
+    let left = |name| match fault {
+        // It was dead already when the publisher started.
+        Fault::StateFull => first(hit, &|said| said.is_proved("started")),
+        _ => first(hit, &|said| said.is_proved(&format!("{name} {leave}"))),
+    };
     episode.clean = last(fault.names().map(left).collect()).map(|at| at - hit);
     let regained = |name| {
         let offered = match fault {

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     PublisherKilled,
     /// An instance gets another control password, and its connections are cut; the publisher's file is corrected 15 s later
     PasswordChanged,
+    /// The publisher's state folder is emptied and its disk filled; it is killed and started again, an instance is killed, and 15 s later there is room
+    StateFull,
     /// The clock of an instance runs an hour ahead for 15 s
     ClockAhead,
 }
@@ -59,6 +61,7 @@ impl Fault {
             Self::AllButOneKilled => "all but one instance and directory killed",
             Self::PublisherKilled => "publisher killed",
             Self::PasswordChanged => "control password changed",
+            Self::StateFull => "disk full in its state folder",
             Self::ClockAhead => "clock an hour ahead",
         }
     }
@@ -90,6 +93,12 @@ impl Fault {
             }
             Self::PublisherKilled => fleet.publisher.kill()?,
             Self::PasswordChanged => fleet.change_password().await?,
+            Self::StateFull => {
+                fleet.publisher.kill()?;
+                fleet.fill_state()?;
+                fleet.publisher.start_again()?;
+                fleet.instance(VICTIM)?.kill()?;
+            }
             Self::ClockAhead => fleet.set_clock_ahead(AHEAD)?,
         }
         Ok(())
@@ -117,9 +126,21 @@ impl Fault {
             }
             Self::PublisherKilled => fleet.publisher.start_again()?,
             Self::PasswordChanged => fleet.tell_password()?,
+            Self::StateFull => {
+                fleet.empty_state()?;
+                fleet.instance(VICTIM)?.restart().await?;
+            }
             Self::ClockAhead => fleet.set_clock_ahead(Duration::ZERO)?,
         }
         Ok(())
+    }
+
+    /// Leaves everything as it was before, once nobody looks any more.
+    pub(crate) async fn clear(self, fleet: &mut Fleet) -> anyhow::Result<()> {
+        match self {
+            Self::PasswordChanged => fleet.restore_password().await,
+            _ => Ok(()),
+        }
     }
 
     /// How many directories are killed.
@@ -139,7 +160,8 @@ impl Fault {
             | Self::InstanceStopped
             | Self::InstanceRestarted
             | Self::BackendGone
-            | Self::UploaderAndInstanceKilled => &[VICTIM],
+            | Self::UploaderAndInstanceKilled
+            | Self::StateFull => &[VICTIM],
             Self::PasswordChanged => &[PASSWORD],
             Self::ClockAhead => &[CLOCK],
             Self::AllButOneKilled => &[VICTIM, PASSWORD],
@@ -160,7 +182,9 @@ impl Fault {
     /// What is wrong with instances meanwhile.
     pub(crate) fn ailments(self, hit: f64, undone: Option<f64>) -> Vec<Ailment> {
         let what = match self {
-            Self::InstanceKilled | Self::UploaderAndInstanceKilled | Self::AllButOneKilled => "was killed",
+            Self::InstanceKilled | Self::UploaderAndInstanceKilled | Self::AllButOneKilled | Self::StateFull => {
+                "was killed"
+            }
             Self::InstanceStopped => "was stopped",
             Self::InstanceRestarted => "was killed and started again",
             Self::BackendGone => "lost its backend",

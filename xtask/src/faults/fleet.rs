@@ -16,6 +16,7 @@ use onionweave_testnet::{Backend, Client, Instance, Network, Relay, ServiceKey};
 use tokio::time::sleep;
 
 use super::Clock;
+use super::disk::SmallDisk;
 use super::forwarder::Forwarder;
 use super::publisher::Publisher;
 use crate::setup;
@@ -29,6 +30,8 @@ pub(crate) const RELAYS: usize = 12;
 pub(crate) const CLOCK: usize = 0;
 pub(crate) const VICTIM: usize = 1;
 pub(crate) const PASSWORD: usize = 2;
+/// The publisher's state folder, in the folder of its configuration.
+const STATE: &str = "state";
 /// How often backends are checked, and after how many failures an instance is unfit.
 pub(crate) const CHECK: &str = "every = \"1s\", fall = 2";
 /// How long it may take until everything is as before a fault: a directory that comes back empty is noticed by the next audit.
@@ -44,6 +47,7 @@ pub(crate) struct Fleet {
     addresses: Vec<SocketAddr>,
     pub(crate) uploader: Client,
     forwarder: Forwarder,
+    disk: Option<SmallDisk>,
     /// How far the clock of one instance is ahead, as libfaketime reads it; if that is there.
     ahead: Option<PathBuf>,
     password_file: PathBuf,
@@ -58,6 +62,7 @@ impl Fleet {
         network: Network,
         program: PathBuf,
         libfaketime: Option<&Path>,
+        small_disk: bool,
         clock: &Clock,
     ) -> anyhow::Result<Self> {
         let (key, id, period) = stage::draw_key(&network, PERIOD_LEFT)?;
@@ -65,12 +70,12 @@ impl Fleet {
         let folder = network.folder().join("publisher");
         DirBuilder::new().mode(0o700).create(&folder)?;
         let ahead = libfaketime.map(|_| folder.join("ahead"));
-        let (password_file, passwords) = (folder.join("password"), Passwords::first());
-        write_secret(&password_file, passwords.word)?;
+        let (password_file, password) = (folder.join("password"), Password::first());
+        write_secret(&password_file, password.word)?;
 
         let aside = keep_aside(&network, &slots);
         let backends = try_join_all(NAMES.map(Backend::start)).await?;
-        let hash = passwords.hash(&network)?;
+        let hash = password.hash(&network)?;
         let instances = (0..).zip(&backends).map(|(i, backend)| {
             let mut instance = network
                 .instance(backend.name())
@@ -103,9 +108,12 @@ impl Fleet {
         };
         let forwarder = Forwarder::start(folder.join("forwarded"), control)?;
         let config = write_config(&folder, &key, &uploader, &instances, &backends, &forwarder)?;
-        let publisher = Publisher::start(program, config, clock.clone())?;
+        let disk = small_disk.then(|| SmallDisk::start(&folder.join(STATE))).transpose()?;
+        let before = disk.as_ref().map(SmallDisk::enter).unwrap_or_default();
+        let publisher = Publisher::start(before, program, config, clock.clone())?;
         Ok(Self {
             publisher,
+            disk,
             addresses: backends.iter().map(Backend::address).collect(),
             backends: backends.into_iter().map(Some).collect(),
             instances,
@@ -163,16 +171,34 @@ impl Fleet {
 
     /// Gives an instance another password for its control port, and cuts the publisher off.
     pub(crate) async fn change_password(&self) -> anyhow::Result<()> {
-        let hash = Passwords::second().hash(&self.network)?;
+        let hash = Password::second().hash(&self.network)?;
         let (connection, _events) = self.instance(PASSWORD)?.connect().await?;
         connection.set_conf(&[("HashedControlPassword", &hash)]).await?;
         self.forwarder.cut();
         Ok(())
     }
 
+    /// Gives the instance its first password again, which is that of its torrc, and cuts nobody off.
+    pub(crate) async fn restore_password(&self) -> anyhow::Result<()> {
+        let hash = Password::first().hash(&self.network)?;
+        let (connection, _events) = self.instance(PASSWORD)?.connect().await?;
+        connection.set_conf(&[("HashedControlPassword", &hash)]).await?;
+        write_secret(&self.password_file, Password::first().word)
+    }
+
     /// Tells the publisher the other password.
     pub(crate) fn tell_password(&self) -> anyhow::Result<()> {
-        write_secret(&self.password_file, Passwords::second().word)
+        write_secret(&self.password_file, Password::second().word)
+    }
+
+    /// Empties the publisher's state folder and leaves no room in it.
+    pub(crate) fn fill_state(&self) -> anyhow::Result<()> {
+        self.disk.as_ref().context("there is no disk to fill")?.fill()
+    }
+
+    /// Makes room in the publisher's state folder.
+    pub(crate) fn empty_state(&self) -> anyhow::Result<()> {
+        self.disk.as_ref().context("there is no disk to empty")?.empty()
     }
 
     /// Sets an instance's clock ahead.
@@ -229,11 +255,11 @@ fn keep_aside(network: &Network, slots: &[Slot]) -> String {
 }
 
 /// A password of a control port.
-struct Passwords {
+struct Password {
     word: &'static str,
 }
 
-impl Passwords {
+impl Password {
     fn first() -> Self {
         Self { word: "first" }
     }
@@ -265,8 +291,9 @@ fn write_config(
 ) -> anyhow::Result<PathBuf> {
     write_secret(&folder.join("private_key"), key.pem())?;
     let mut text = format!(
-        "[publisher]\ncontrol = {}\n\n[[service]]\nkey = \"private_key\"\n",
-        quoted(&uploader.control().to_string())
+        "[publisher]\ncontrol = {}\nstate = {}\n\n[[service]]\nkey = \"private_key\"\n",
+        quoted(&uploader.control().to_string()),
+        quoted(STATE)
     );
     for (i, (instance, backend)) in instances.iter().zip(backends).enumerate() {
         writeln!(text, "\n[[service.instance]]\nname = {}", quoted(instance.name()))?;

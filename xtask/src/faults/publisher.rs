@@ -1,5 +1,6 @@
 //! The publisher as an operator runs it: the example as a process, and what it logs.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A publisher, which ends when this is dropped.
 pub(crate) struct Publisher {
+    /// What runs the program, and its arguments.
+    before: Vec<String>,
     program: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -32,9 +35,10 @@ pub(crate) struct Said {
 }
 
 impl Publisher {
-    /// Starts the program on a configuration; the log lies beside it.
-    pub(crate) fn start(program: PathBuf, config: PathBuf, clock: Clock) -> anyhow::Result<Self> {
+    /// Starts the program on a configuration; the log lies beside it. What stands `before` it becomes the program, as `nsenter` does.
+    pub(crate) fn start(before: Vec<String>, program: PathBuf, config: PathBuf, clock: Clock) -> anyhow::Result<Self> {
         let mut publisher = Self {
+            before,
             program,
             log: config.with_extension("log"),
             config,
@@ -49,7 +53,9 @@ impl Publisher {
     pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.with_context(|| self.log.display().to_string())?;
-        let process = Command::new(&self.program)
+        let mut words = self.before.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let process = Command::new(words.next().unwrap_or(self.program.as_os_str()))
+            .args(words)
             .arg("--config")
             .arg(&self.config)
             .env_remove("RUST_LOG")
