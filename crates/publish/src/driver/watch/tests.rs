@@ -197,19 +197,30 @@ async fn half_written_file_is_read_again() {
     watched.rename_over(&text);
     assert_eq!(watched.next().await, "up");
     assert_eq!(watched.next().await, "hour 0");
-    // In five parts, which together take less than what a writer is given.
-    let text = descriptor(0, 1);
-    let mut file = File::create(&watched.file).unwrap();
-    for part in text.chunks(text.len() / 5 + 1) {
-        std::io::Write::write_all(&mut file, part).unwrap();
-        sleep(Duration::from_millis(50)).await;
+    // In five parts, which together take less than what a writer is given, unless this machine is very busy: then once more.
+    for hour in 1.. {
+        let text = descriptor(0, hour);
+        let begin = Instant::now();
+        let mut file = File::create(&watched.file).unwrap();
+        for part in text.chunks(text.len() / 5 + 1) {
+            std::io::Write::write_all(&mut file, part).unwrap();
+            sleep(Duration::from_millis(50)).await;
+        }
+        let took = begin.elapsed();
+        let mut told = vec![watched.next().await];
+        while told.last() != Some(&format!("hour {hour}, rebuilt")) {
+            told.push(watched.next().await);
+        }
+        if took < Duration::from_millis(400) {
+            assert_eq!(told.len(), 1, "{told:?} while it was written for {took:?}");
+            break;
+        }
     }
-    assert_eq!(watched.next().await, "hour 1, rebuilt");
     // One that stays so is what the instance offers: the machine reports it.
     fs::write(&watched.file, &text[..700]).unwrap();
     assert_eq!(watched.next().await, "700 bytes");
-    fs::write(&watched.file, descriptor(1, 2)).unwrap();
-    assert_eq!(watched.next().await, "hour 2, rebuilt");
+    fs::write(&watched.file, descriptor(1, 200)).unwrap();
+    assert_eq!(watched.next().await, "hour 200, rebuilt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,9 +315,9 @@ async fn ten_thousand_changes_leave_nothing_behind() {
     watched.rename_over(&texts[2]);
     while watched.next().await != "hour 2, rebuilt" {}
     watched.silent(Duration::from_millis(300)).await;
-    // Ten thousand descriptors would be more than 20 MB.
+    // Ten thousand descriptors would be more than 30 MB.
     let grown = resident().saturating_sub(before);
-    assert!(grown < 10 << 20, "{grown} bytes more after 10 000 changes in {took:?}");
+    assert!(grown < 20 << 20, "{grown} bytes more after 10 000 changes in {took:?}");
 }
 
 /// The resident memory of this process, in bytes.
