@@ -405,6 +405,18 @@ impl Service {
         instance.check.as_ref().or(self.check.as_ref())
     }
 
+    fn check_can_be_made(&self, check: &Check, publisher: &Publisher) -> Result<(), &'static str> {
+        if !matches!(check.probe, Probe::Tor { .. }) {
+            Ok(())
+        } else if publisher.prober.is_none() {
+            Err("a check through Tor needs [publisher.prober]")
+        } else if self.authorization.is_some() {
+            Err("a service for authorized clients cannot be checked through Tor")
+        } else {
+            Ok(())
+        }
+    }
+
     fn check(&self, publisher: &Publisher) -> Result<(), String> {
         if self.instances.is_empty() && self.ports.is_empty() {
             return Err("has no [[service.instance]], nor ports for the instances of a [pool]".into());
@@ -419,6 +431,9 @@ impl Service {
                 return Err("client_keys needs authorization = \"basic\" or \"stealth\"".into());
             }
             _ => {}
+        }
+        if let Some(check) = &self.check {
+            self.check_can_be_made(check, publisher)?;
         }
         let mut names = BTreeSet::new();
         let mut controls = BTreeSet::new();
@@ -446,15 +461,9 @@ impl Service {
                 return wrong(format!("another instance has the address {address}"));
             }
             instance.check().or_else(|what| wrong(what.into()))?;
-            if let Some(check) = self.check_of(instance)
-                && matches!(check.probe, Probe::Tor { .. })
-            {
-                if publisher.prober.is_none() {
-                    return wrong("a check through Tor needs [publisher.prober]".into());
-                }
-                if self.authorization.is_some() {
-                    return wrong("a service for authorized clients cannot be checked through Tor".into());
-                }
+            if let Some(check) = &instance.check {
+                self.check_can_be_made(check, publisher)
+                    .or_else(|what| wrong(what.into()))?;
             }
         }
         if publisher.control.is_none() && controls.is_empty() && self.ports.is_empty() {
@@ -925,6 +934,9 @@ mod tests {
             let expected = format!("service k: instance \"a\": {expected}");
             assert!(error.starts_with(&expected), "{lines:?} gave {error:?}");
         }
+        let service = parse(&MINIMAL.replace("\nkey", "\ncheck = { tor = 80 }\nkey"));
+        let error = service.unwrap_err().to_string();
+        assert_eq!(error, "service k: a check through Tor needs [publisher.prober]");
         let error = with("file = \"f\"").unwrap_err().to_string();
         assert!(
             error.starts_with("service k: no instance has a control port"),
