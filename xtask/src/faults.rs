@@ -6,13 +6,14 @@ mod fault;
 mod fleet;
 mod forwarder;
 mod picture;
+mod pooled;
 mod publisher;
 mod record;
 mod report;
 mod timing;
 mod visitors;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -21,9 +22,10 @@ use console::style;
 use onionweave_testnet::Network;
 use tokio::time::sleep;
 
-use census::Census;
+use census::{Asked, Census};
 use fault::Fault;
 use fleet::Fleet;
+use pooled::Pooled;
 use publisher::Said;
 use record::Episode;
 use visitors::Visitors;
@@ -172,12 +174,19 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     let small_disk = plan.faults.contains(&Fault::StateFull);
     let (fleet, mut reader, visitors) = {
         let wait = screen.wait("three instances, the publisher and its Tor", "");
-        let fleet = Fleet::start(network, plan.program, plan.libfaketime.as_deref(), small_disk, &clock).await?;
+        let fleet = Fleet::start(
+            network,
+            plan.program.clone(),
+            plan.libfaketime.as_deref(),
+            small_disk,
+            &clock,
+        )
+        .await?;
         let mut reader = fleet.reader().await?;
         wait.set("clients", "");
         let aside = fleet.aside();
         let clients = stage::start_clients(&fleet.network, plan.clients, Some(&aside), |_| {}).await?;
-        let visitors = Visitors::new(clients, fleet.key.onion(), clock.clone()).await?;
+        let visitors = Visitors::new(clients, clock.clone()).await?;
         wait.set("all directories to hold the mix", "");
         fleet
             .settled(&mut reader, &clock)
@@ -185,7 +194,7 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
             .context("the publisher did not bring all instances onto the ring")?;
         (fleet, reader, visitors)
     };
-    let census = Census::start(&fleet.instances, &clock);
+    let census = Census::start(fleet.instances.iter().map(Asked::from), fleet.key.service_id(), &clock);
     let mut suite = Suite {
         screen: &screen,
         clock: &clock,
@@ -198,7 +207,10 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     screen.heading("Faults");
     let mut episodes = Vec::new();
     for &fault in plan.faults {
-        let episode = suite.episode(fault, &mut reader).await?;
+        let episode = match fault {
+            Fault::PooledKilled => suite.pooled_episode(&plan.program).await?,
+            fault => suite.episode(fault, &mut reader).await?,
+        };
         report::show_episode(&screen, &episode);
         episodes.push(episode);
     }
@@ -237,8 +249,9 @@ impl Suite<'_> {
         let wait = self.screen.wait(fault.title(), "");
         let from = self.clock.now();
         let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
+        let onion = self.fleet.key.onion();
         let script = script(fault, self.window, &mut self.fleet, self.clock);
-        let visits = self.visitors.visit(self.window.whole(), progress);
+        let visits = self.visitors.visit(&onion, self.window.whole(), progress);
         let (done, (visits, skipped)) = tokio::join!(script, visits);
         let (hit, undone) = done?;
         wait.set("everything to be as before", "");
@@ -267,6 +280,84 @@ impl Suite<'_> {
             self.screen
                 .event(&bad("not every directory holds the mix of all instances again"));
         }
+        Ok(episode)
+    }
+}
+
+impl Suite<'_> {
+    /// Kills an instance that the publisher runs itself, while clients visit that service.
+    async fn pooled_episode(&mut self, program: &Path) -> anyhow::Result<Episode> {
+        let fault = Fault::PooledKilled;
+        let wait = self
+            .screen
+            .wait("a pool of instances that the publisher runs itself", "");
+        let network = &self.fleet.network;
+        let pooled = Pooled::start(network, program, self.clock).await?;
+        let mut reader = pooled.reader(network).await?;
+        let serving = pooled.settled(&mut reader).await?;
+        let victim = serving.first().copied().unwrap_or_default();
+        let name = pooled::name(victim);
+        let census = Census::start(pooled.asked(), pooled.key.service_id(), self.clock);
+
+        let from = self.clock.now();
+        let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
+        let onion = pooled.key.onion();
+        let visits = self.visitors.visit(&onion, self.window.whole(), progress);
+        let script = async {
+            sleep(self.window.before).await;
+            let hit = self.clock.now();
+            pooled.kill(victim).await.map(|()| hit)
+        };
+        let (hit, (visits, skipped)) = tokio::join!(script, visits);
+        let hit = hit?;
+        wait.set("everything to be as before", "");
+        pooled.settled(&mut reader).await?;
+        let settled = self.clock.now();
+        let said = pooled.publisher.said()?;
+        let left = format!("{name} left");
+        let clean = said
+            .iter()
+            .find(|said| said.at >= hit && said.is_proved(&left))
+            .map(|said| said.at - hit);
+        let spare = said
+            .iter()
+            .find(|said| said.at >= hit && said.is_offer_of(&name))
+            .map(|said| said.at - hit);
+        let mut notes = vec![
+            "The publisher ran four instances, of which one was a spare; no separate Tor carried its uploads."
+                .to_owned(),
+        ];
+        if let Some(spare) = spare {
+            notes.push(format!(
+                "The killed instance, started anew by the publisher, was the next spare after {spare:.1} s."
+            ));
+        }
+        let mut episode = Episode {
+            title: fault.title().to_owned(),
+            from,
+            until: from + self.window.whole().as_secs_f64(),
+            hit,
+            undone: None,
+            clean,
+            // The spare's points are proved in the round that proves the dead one's gone.
+            regained: clean,
+            settled: Some(settled - hit),
+            ailments: vec![record::Ailment {
+                instance: name,
+                what: "was killed".to_owned(),
+                from: hit,
+                until: spare.map(|spare| hit + spare),
+            }],
+            visits: visits
+                .into_iter()
+                .map(|visit| visit.understood(network, &census))
+                .collect(),
+            skipped,
+            notes,
+            said: Vec::new(),
+        };
+        episode.visits.sort_by(|a, b| a.at.total_cmp(&b.at));
+        close(&mut episode, &said);
         Ok(episode)
     }
 }
@@ -324,6 +415,12 @@ fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
             at - undone
         ));
     }
+    close(episode, said);
+}
+
+/// Notes what is noted of every fault.
+fn close(episode: &mut Episode, said: &[Said]) {
+    let hit = episode.hit;
     if episode.skipped > 0 {
         let note = format!(
             "{} requests were due while every client was busy with an earlier one, and were not made.",

@@ -29,14 +29,14 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    pub(crate) fn start(instances: &[Instance], clock: &Clock) -> Self {
+    /// Begins to ask the instances of a service.
+    pub(crate) fn start(instances: impl IntoIterator<Item = Asked>, service_id: &str, clock: &Clock) -> Self {
         let known = Known::default();
         let mut asking = JoinSet::new();
-        for instance in instances {
+        for asked in instances {
             let asker = Asker {
-                name: instance.name().to_owned(),
-                control: instance.control(),
-                key: format!("hs/service/desc/id/{}", instance.service_key().service_id()),
+                asked,
+                key: format!("hs/service/desc/id/{service_id}"),
                 clock: clock.clone(),
                 known: Arc::clone(&known),
             };
@@ -55,9 +55,25 @@ impl Census {
     }
 }
 
+/// An instance, and how to ask it.
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    pub(crate) control: Endpoint,
+    pub(crate) credentials: Credentials,
+}
+
+impl From<&Instance> for Asked {
+    fn from(instance: &Instance) -> Self {
+        Self {
+            name: instance.name().to_owned(),
+            control: instance.control(),
+            credentials: Credentials::auto(),
+        }
+    }
+}
+
 struct Asker {
-    name: String,
-    control: Endpoint,
+    asked: Asked,
     key: String,
     clock: Clock,
     known: Known,
@@ -67,8 +83,7 @@ impl Asker {
     async fn run(self) {
         loop {
             let options = Options::default().connect_deadline(WITHIN).command_deadline(WITHIN);
-            let credentials = Credentials::auto();
-            let connected = Connection::connect(&self.control, &credentials, &options);
+            let connected = Connection::connect(&self.asked.control, &self.asked.credentials, &options);
             if let Ok(Ok((connection, _events))) = timeout(WITHIN, connected).await {
                 self.ask(&connection).await;
             }
@@ -84,7 +99,7 @@ impl Asker {
                 let now = self.clock.now();
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 for point in points.unwrap_or_default() {
-                    known.insert(point, (self.name.clone(), now));
+                    known.insert(point, (self.asked.name.clone(), now));
                 }
             }
             sleep(EVERY).await;

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     PasswordChanged,
     /// The publisher's state folder is emptied and its disk filled; it is killed and started again, an instance is killed, and 15 s later there is room
     StateFull,
+    /// Of the instances that the publisher runs itself one is killed, and a spare takes its place
+    PooledKilled,
     /// The clock of an instance runs an hour ahead for 15 s
     ClockAhead,
 }
@@ -62,6 +64,7 @@ impl Fault {
             Self::PublisherKilled => "publisher killed",
             Self::PasswordChanged => "control password changed",
             Self::StateFull => "disk full in its state folder",
+            Self::PooledKilled => "instance of the pool killed",
             Self::ClockAhead => "clock an hour ahead",
         }
     }
@@ -100,6 +103,8 @@ impl Fault {
                 fleet.instance(VICTIM)?.kill()?;
             }
             Self::ClockAhead => fleet.set_clock_ahead(AHEAD)?,
+            // It has a publisher of its own.
+            Self::PooledKilled => {}
         }
         Ok(())
     }
@@ -109,7 +114,7 @@ impl Fault {
         match self {
             Self::InstanceKilled => fleet.instance(VICTIM)?.restart().await?,
             Self::InstanceStopped => fleet.instance(VICTIM)?.cont()?,
-            Self::InstanceRestarted => {}
+            Self::InstanceRestarted | Self::PooledKilled => {}
             Self::BackendGone => fleet.start_backend(VICTIM).await?,
             Self::UploaderKilled => fleet.uploader.restart().await?,
             Self::UploaderAndInstanceKilled => {
@@ -165,7 +170,11 @@ impl Fault {
             Self::PasswordChanged => &[PASSWORD],
             Self::ClockAhead => &[CLOCK],
             Self::AllButOneKilled => &[VICTIM, PASSWORD],
-            Self::UploaderKilled | Self::DirectoryKilled | Self::ReplicaKilled | Self::PublisherKilled => &[],
+            Self::UploaderKilled
+            | Self::DirectoryKilled
+            | Self::ReplicaKilled
+            | Self::PublisherKilled
+            | Self::PooledKilled => &[],
         }
     }
 
@@ -193,7 +202,8 @@ impl Fault {
             | Self::UploaderKilled
             | Self::DirectoryKilled
             | Self::ReplicaKilled
-            | Self::PublisherKilled => return Vec::new(),
+            | Self::PublisherKilled
+            | Self::PooledKilled => return Vec::new(),
         };
         let ailment = |name: &str| Ailment {
             instance: name.to_owned(),

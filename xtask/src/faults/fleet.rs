@@ -23,7 +23,7 @@ use crate::setup;
 use crate::stage::{self, Held, NAMES, Reader, Slot, quoted, write_secret};
 
 /// How many seconds the service's time period must go on: longer than the command runs, the last hour, and the hour that a clock is set ahead.
-const PERIOD_LEFT: u64 = 3 * 3600;
+pub(crate) const PERIOD_LEFT: u64 = 3 * 3600;
 /// Relays besides the authorities. Six relays are directories of the service, and the others carry circuits.
 pub(crate) const RELAYS: usize = 12;
 /// The instance whose clock can be set, the one that most things happen to, and the one with a password and a connection that can be cut.
@@ -127,7 +127,7 @@ impl Fleet {
         })
     }
 
-    /// The line that keeps clients' circuits off the service's directories, as chance does among thousands of relays.
+    /// The line that keeps clients' circuits off the service's directories.
     pub(crate) fn aside(&self) -> String {
         keep_aside(&self.network, &self.slots)
     }
@@ -246,7 +246,8 @@ fn set_ahead(file: &Path, by: Duration) -> anyhow::Result<()> {
     fs::rename(&new, file).with_context(|| file.display().to_string())
 }
 
-fn keep_aside(network: &Network, slots: &[Slot]) -> String {
+/// The line that keeps circuits off the directories of a service, as chance does among thousands of relays.
+pub(crate) fn keep_aside(network: &Network, slots: &[Slot]) -> String {
     let directories = slots.iter().filter_map(|slot| network.directories().get(slot.relay));
     let fingerprints: Vec<_> = directories
         .map(|relay| format!("${}", relay.fingerprint_hex()))

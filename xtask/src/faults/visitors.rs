@@ -25,7 +25,6 @@ const LAST_EVENTS: Duration = Duration::from_millis(50);
 /// Clients that are used in turn. A client takes a fresh identity after each visit, for which Tor wants ten seconds.
 pub(crate) struct Visitors {
     visitors: Vec<Arc<Visitor>>,
-    onion: String,
     clock: Clock,
     /// Those that have a fresh identity, by their place.
     fresh: mpsc::UnboundedReceiver<usize>,
@@ -50,7 +49,7 @@ pub(crate) struct RawVisit {
 }
 
 impl Visitors {
-    pub(crate) async fn new(clients: Vec<Client>, onion: String, clock: Clock) -> anyhow::Result<Self> {
+    pub(crate) async fn new(clients: Vec<Client>, clock: Clock) -> anyhow::Result<Self> {
         let (return_to, fresh) = mpsc::unbounded_channel();
         let mut visitors = Vec::new();
         for (i, client) in clients.into_iter().enumerate() {
@@ -60,16 +59,20 @@ impl Visitors {
         }
         Ok(Self {
             visitors,
-            onion,
             clock,
             fresh,
             return_to,
         })
     }
 
-    /// Makes visits at a steady rate for a while, and waits for the last to end. Returns them, and how many were due when no
+    /// Makes visits to a service at a steady rate for a while, and waits for the last to end. Returns them, and how many were due when no
     /// client was free; `seen` is told how many there are, and how many were in vain.
-    pub(crate) async fn visit(&mut self, window: Duration, seen: impl Fn(usize, usize)) -> (Vec<RawVisit>, usize) {
+    pub(crate) async fn visit(
+        &mut self,
+        onion: &str,
+        window: Duration,
+        seen: impl Fn(usize, usize),
+    ) -> (Vec<RawVisit>, usize) {
         let end = self.clock.now() + window.as_secs_f64();
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -79,7 +82,7 @@ impl Visitors {
             tokio::select! {
                 _ = ticks.tick(), if self.clock.now() < end => match self.fresh.try_recv() {
                     Ok(i) => visiting.extend(self.visitors.get(i).map(|visitor| {
-                        tokio::spawn(visit(i, Arc::clone(visitor), self.onion.clone(), self.clock.clone(), self.return_to.clone()))
+                        tokio::spawn(visit(i, Arc::clone(visitor), onion.to_owned(), self.clock.clone(), self.return_to.clone()))
                     })),
                     Err(_) => skipped += 1,
                 },

@@ -69,10 +69,15 @@ impl Reader {
     /// Asks every instance for its own descriptor (`GETINFO hs/service/desc/id/…`), which says whose introduction points are whose.
     pub(crate) async fn learn(&mut self, instances: &[Instance]) -> anyhow::Result<()> {
         for (i, instance) in instances.iter().enumerate() {
-            let descriptor = verified(instance.wait_for_descriptor().await?.as_bytes())?;
-            for point in descriptor.introduction_points()? {
-                self.owners.insert(point, i);
-            }
+            self.learn_from(i, instance.wait_for_descriptor().await?.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of the descriptor that is an instance's own.
+    pub(crate) fn learn_from(&mut self, instance: usize, descriptor: &[u8]) -> anyhow::Result<()> {
+        for point in verified(descriptor)?.introduction_points()? {
+            self.owners.insert(point, instance);
         }
         Ok(())
     }
