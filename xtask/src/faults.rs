@@ -415,6 +415,10 @@ fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
             at - undone
         ));
     }
+    if fault == Fault::AllButOneKilled {
+        let note = "The publisher calls a round proved when the dead directories, too, had their chances to answer; until then it goes on trying.";
+        episode.notes.push(note.to_owned());
+    }
     close(episode, said);
 }
 
