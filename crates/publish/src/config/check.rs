@@ -7,7 +7,7 @@ use std::time::Duration;
 use onionweave_control::Endpoint;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{endpoint_named, from_folder, some_duration};
+use super::values::{endpoint_named, from_folder, some_duration};
 use crate::health::Steps;
 
 /// How often a backend may be checked at most, and at least.

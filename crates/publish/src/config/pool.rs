@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::duration;
+use super::values::duration;
 
 /// More Tors than this serve nobody: a machine's cores are fewer, and so are the points that a descriptor has room for.
 const MOST_INSTANCES: u16 = 64;
