@@ -5,6 +5,7 @@ mod directories;
 mod instances;
 mod log;
 mod messages;
+mod neighbours;
 mod publisher;
 mod seal;
 mod watch;

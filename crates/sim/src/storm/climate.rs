@@ -1,14 +1,17 @@
 //! What is drawn once for a storm: how large the network is, how it is configured, and how much goes wrong.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use onionweave_publish::{InstanceSettings, Settings, Stamp};
+use onionweave_assign::PolicyName;
+use onionweave_publish::{InstanceSettings, Policy, Settings, Stamp};
 use onionweave_ring::UnixTime;
-use rand::seq::IndexedRandom as _;
 use rand::{Rng, RngExt as _};
 
+use super::neighbours::Neighbours;
+
 /// The instances' names.
-pub(super) const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// What a storm is like.
 #[derive(Clone, Debug)]
@@ -22,12 +25,29 @@ pub(super) struct Climate {
     pub(super) hourly: bool,
     /// Whether publishers post through instances that the other publisher watches.
     pub(super) shared_carriers: bool,
-    /// Which instances publish by themselves.
+    /// Whether instances publish by themselves.
     pub(super) loud: bool,
+    /// Whether texts name several instances.
+    pub(super) neighbours: bool,
     pub(super) settings: Settings,
 }
 
 impl Climate {
+    /// The instances' names.
+    pub(super) fn names(&self) -> &'static [&'static str] {
+        NAMES
+            .split_at_checked(self.instances)
+            .map_or(&NAMES, |(names, _)| names)
+    }
+
+    /// How the publishers match instances and slots.
+    pub(super) fn policy(&self) -> Policy {
+        match self.neighbours {
+            true => Box::new(Neighbours::default()),
+            false => PolicyName::Mixed.policy(),
+        }
+    }
+
     pub(super) fn draw(rng: &mut impl Rng) -> Self {
         let instances = rng.random_range(1..=6);
         let loud = rng.random_bool(0.1);
@@ -43,12 +63,18 @@ impl Climate {
                 .collect(),
         );
         settings.quiet = !loud;
+        if rng.random_bool(0.2) {
+            settings.serving = NonZeroUsize::new(rng.random_range(1..=instances));
+        }
         if rng.random_bool(0.15) {
             settings.stamp = Stamp::Second;
         }
         // An audit a minute is the default; most storms have fewer, which makes days cheap and faults last longer.
-        let minutes = [1, 5, 10, 15, 30, 30, 60, 60, 60, 60, 60, 60];
-        settings.audit_every = Duration::from_secs(60 * minutes.choose(rng).copied().unwrap_or(60));
+        let minutes = match rng.random_bool(0.35) {
+            true => [1, 5, 10, 10, 15, 15, 30, 30][rng.random_range(0..8)],
+            false => 60,
+        };
+        settings.audit_every = Duration::from_secs(60 * minutes);
         settings.answer_within = Duration::from_secs(rng.random_range(5..=30));
         Self {
             start: UnixTime::from_secs(1_795_349_700 + rng.random_range(0..200_000)),
@@ -58,6 +84,7 @@ impl Climate {
             hourly: rng.random_bool(0.25),
             shared_carriers: rng.random_bool(0.5),
             loud,
+            neighbours: rng.random_bool(0.3),
             settings,
         }
     }

@@ -12,6 +12,7 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use super::seal::Seal;
 use crate::Directory;
+use crate::fixtures::PointName;
 
 /// How a directory treats what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +26,26 @@ pub(super) enum Mood {
     Refuses(u32),
 }
 
+/// How long it may take until all is well again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// After something that a publisher is told of, or finds when it is not told.
+    pub(super) seen: Duration,
+    /// After something that a publisher cannot know of before it looks.
+    pub(super) unseen: Duration,
+}
+
 /// A directory, what was last done to it, and who stands in its texts.
 #[derive(Debug)]
 pub(super) struct Place {
     directory: Directory,
-    relays: BTreeMap<DescriptorId, Arc<[Fingerprint]>>,
+    points: BTreeMap<DescriptorId, Arc<[PointName]>>,
     mood: Mood,
     /// Whether the consensus lists it.
     pub(super) listed: bool,
+    /// When something last went wrong here that a publisher is told of, or finds when it is not told.
+    failed: Duration,
+    /// When something last went wrong here that no publisher can know of before it looks.
     disturbed: Duration,
     /// Whether signatures are real.
     real: bool,
@@ -42,9 +55,10 @@ impl Place {
     pub(super) fn new(real: bool) -> Self {
         Self {
             directory: Directory::default(),
-            relays: BTreeMap::new(),
+            points: BTreeMap::new(),
             mood: Mood::Well,
             listed: true,
+            failed: Duration::ZERO,
             disturbed: Duration::ZERO,
             real,
         }
@@ -56,22 +70,28 @@ impl Place {
 
     pub(super) fn set_mood(&mut self, mood: Mood, now: Duration) {
         self.mood = mood;
-        self.disturbed = now;
+        self.failed = now;
     }
 
-    /// Notes that something went wrong here which the publisher cannot know of.
+    /// Notes that something went wrong here which publishers are told of, or find when they are not told.
+    pub(super) fn fail(&mut self, now: Duration) {
+        self.failed = now;
+    }
+
+    /// Notes that something went wrong here which no publisher can know of before it looks.
     pub(super) fn disturb(&mut self, now: Duration) {
         self.disturbed = now;
     }
 
-    /// Since when nothing went wrong here.
-    pub(super) fn quiet_since(&self, now: Duration) -> Duration {
-        if self.mood == Mood::Silent { now } else { self.disturbed }
+    /// From when all must be well here, if nothing else goes wrong.
+    pub(super) fn well_from(&self, patience: Patience, now: Duration) -> Duration {
+        let failed = if self.mood == Mood::Silent { now } else { self.failed };
+        (failed + patience.seen).max(self.disturbed + patience.unseen)
     }
 
     pub(super) fn forget(&mut self, now: Duration) {
         self.directory.forget();
-        self.relays.clear();
+        self.points.clear();
         self.disturbed = now;
     }
 
@@ -81,12 +101,12 @@ impl Place {
             Mood::Silent => None,
             Mood::Drops(n) if *n > 0 => {
                 *n -= 1;
-                self.disturbed = now;
+                self.failed = now;
                 Some(UploadAnswer::Accepted)
             }
             Mood::Refuses(n) if *n > 0 => {
                 *n -= 1;
-                self.disturbed = now;
+                self.failed = now;
                 Some(UploadAnswer::Refused("UPLOAD_REJECTED".into()))
             }
             _ => Some(self.keep(upload, clock)),
@@ -99,7 +119,7 @@ impl Place {
             false => self.directory.upload_with(&Seal, &upload.bytes, clock),
         };
         for descriptor in verdict.stored() {
-            self.relays.insert(descriptor.descriptor_id(), upload.relays.clone());
+            self.points.insert(descriptor.descriptor_id(), upload.points.clone());
         }
         match verdict.is_accepted() {
             true => UploadAnswer::Accepted,
@@ -111,9 +131,9 @@ impl Place {
         self.directory.fetch(id)
     }
 
-    /// The relays that what it holds names.
-    pub(super) fn relays(&self, id: &DescriptorId) -> &[Fingerprint] {
-        self.relays.get(id).map(|relays| &**relays).unwrap_or_default()
+    /// The introduction points that what it holds names.
+    pub(super) fn points(&self, id: &DescriptorId) -> &[PointName] {
+        self.points.get(id).map(|points| &**points).unwrap_or_default()
     }
 }
 
@@ -121,8 +141,8 @@ impl Place {
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) bytes: Arc<[u8]>,
-    /// Where its introduction points are.
-    pub(super) relays: Arc<[Fingerprint]>,
+    /// The introduction points that it names.
+    pub(super) points: Arc<[PointName]>,
 }
 
 /// Those that the consensus lists.

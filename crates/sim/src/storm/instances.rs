@@ -2,8 +2,10 @@
 
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
 use onionweave_publish::InstanceName;
+use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, UnixTime};
+
+use crate::fixtures::{PointName, name};
 
 /// How a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(super) struct Instance {
     pub(super) builds: u32,
     /// How far its clock is ahead, in seconds.
     pub(super) ahead: i64,
+    /// Whether what it stands before can be used.
+    pub(super) fit: bool,
     points: Vec<IntroductionPoint>,
     /// Whether it has points that work, and so a descriptor.
     offers: bool,
@@ -38,6 +42,7 @@ impl Instance {
             life: 0,
             builds: 0,
             ahead: 0,
+            fit: true,
             points: Vec::new(),
             offers: false,
         }
@@ -69,15 +74,15 @@ impl Instance {
         !self.points.is_empty()
     }
 
-    /// Whether clients can reach it at this relay.
-    pub(super) fn is_reached_at(&self, relay: &Fingerprint) -> bool {
+    /// Whether clients can reach it at this point.
+    pub(super) fn is_reached_at(&self, point: &PointName) -> bool {
         let runs = self.state == State::Runs && self.offers;
-        runs && self.points.iter().any(|point| point.identity() == *relay)
+        runs && self.points.iter().any(|own| name(own) == *point)
     }
 
-    /// The relays of its introduction points.
-    pub(super) fn relays(&self) -> Vec<Fingerprint> {
-        self.points.iter().map(IntroductionPoint::identity).collect()
+    /// Its introduction points.
+    pub(super) fn points(&self) -> Vec<PointName> {
+        self.points.iter().map(name).collect()
     }
 
     pub(super) fn clock(&self, now: UnixTime) -> UnixTime {

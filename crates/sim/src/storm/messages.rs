@@ -105,8 +105,8 @@ impl World {
     /// Sends what a machine uploads on its way.
     pub(super) fn upload(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, bytes: Arc<[u8]>) {
         self.tally.uploads += 1;
-        let relays = self.check_upload(publisher, ticket, &slot);
-        let text = Text { bytes, relays };
+        let points = self.check_upload(publisher, ticket, &slot, &bytes);
+        let text = Text { bytes, points };
         let directory = slot.directory;
         let fate = self.fate();
         self.log.note(
@@ -149,10 +149,11 @@ impl World {
                 self.answer_later(reply, Event::UploadAnswered { ticket, answer });
             }
         }
-        let astray = !matches!(fate, Fate::Arrives | Fate::AnsweredTwice);
-        if astray {
-            self.disturb(&directory);
+        if !matches!(fate, Fate::Arrives | Fate::AnsweredTwice | Fate::Twice) {
+            self.fail(&directory);
         }
+        // The publisher gives it up, and something newer may be there when it arrives.
+        let astray = matches!(fate, Fate::Late | Fate::Interrupted { .. });
         let carrier = self.announce(publisher, &slot);
         if arrives {
             let upload = Message::Upload {
@@ -177,6 +178,7 @@ impl World {
     /// Sends a question on its way.
     pub(super) fn audit(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, id: DescriptorId) {
         self.tally.audits += 1;
+        self.check_audit(publisher, &slot);
         let directory = slot.directory;
         let fate = self.fate();
         let mut reply = self.reply(publisher, ticket, 30..150);
@@ -200,10 +202,10 @@ impl World {
             Fate::Interrupted { arrives: true } => Some(Found::Unusable("BAD_DESC".into())),
             Fate::Refused => Some(Found::Failed("QUERY_NO_HSDIR".into())),
         };
-        if fate != Fate::Arrives {
+        if !matches!(fate, Fate::Arrives | Fate::Twice) {
             self.log
                 .note(self.now, format_args!("publisher {publisher} audits {slot}: {fate:?}"));
-            self.disturb(&directory);
+            self.fail(&directory);
         }
         match failed {
             Some(found) => self.answer_later(reply, Event::Audited { ticket, found }),
@@ -213,10 +215,16 @@ impl World {
 
     fn lose(&mut self, directory: &Fingerprint) {
         self.log.note(self.now, format_args!("an audit of {directory} is lost"));
-        self.disturb(directory);
+        self.fail(directory);
     }
 
-    pub(super) fn disturb(&mut self, directory: &Fingerprint) {
+    fn fail(&mut self, directory: &Fingerprint) {
+        if let Some(place) = self.places.get_mut(directory) {
+            place.fail(self.now);
+        }
+    }
+
+    fn disturb(&mut self, directory: &Fingerprint) {
         if let Some(place) = self.places.get_mut(directory) {
             place.disturb(self.now);
         }
@@ -366,7 +374,7 @@ impl World {
             };
             let text = Text {
                 bytes: text.into(),
-                relays: self.instances[instance].relays().into(),
+                points: self.instances[instance].points().into(),
             };
             let id = DescriptorId::of(&service, period, replica);
             for directory in id.responsible(&ring) {

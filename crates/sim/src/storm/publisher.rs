@@ -1,15 +1,17 @@
 //! A publisher: the machine, its clock, and what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_assign::PolicyName;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, Machine, Moment, Settings, SlotId, Ticket};
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
-use super::climate::NAMES;
+use super::climate::Climate;
+use crate::fixtures::PointName;
 
 /// A publisher, with what it takes to judge it.
 #[derive(Debug)]
@@ -32,21 +34,61 @@ pub(super) struct Publisher {
     pub(super) clock_set: Duration,
     /// Since when it has had anything to offer without a break.
     pub(super) offering_since: Option<Duration>,
-    /// Relays that it was told are of no use any more, and when.
-    dead: BTreeMap<Fingerprint, Duration>,
+    /// Introduction points that it was told are of no use any more, and when.
+    dead: BTreeMap<PointName, Duration>,
+    /// Those of instances that are unfit while others are fit, and since when.
+    shunned: BTreeMap<PointName, Duration>,
     /// The time of its texts.
     pub(super) time: Option<UnixTime>,
     /// Uploads that were neither answered nor given up.
     pub(super) in_flight: BTreeMap<Fingerprint, Vec<(Ticket, Duration)>>,
+    /// What its slots shall hold.
+    pub(super) texts: BTreeMap<SlotId, Text>,
+    /// Whose points its texts name.
+    served: BTreeSet<usize>,
+    /// Whether it was told of other points or of another health since its texts were last looked at.
+    news: bool,
+    /// When each slot was last audited.
+    pub(super) audits: BTreeMap<SlotId, Duration>,
     /// Slots of which it said that they hold a text of the future.
     pub(super) dated_ahead: BTreeSet<SlotId>,
     /// What its wall clock makes of the present.
     era: Option<Era>,
     slots: Option<Slots>,
-    /// Since when each slot is demanded.
-    placed: BTreeMap<SlotId, Duration>,
     /// Uploads in the present hour.
     pub(super) hour: (u64, u32),
+}
+
+/// What a slot shall hold.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    pub(super) ending: Ending,
+    pub(super) time: UnixTime,
+    /// The introduction points that it names.
+    pub(super) points: Arc<[PointName]>,
+}
+
+/// The end of a text. The signature there is computed from all that stands before it, so texts with equal ends are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ending([u8; Self::LEN]);
+
+impl Ending {
+    const LEN: usize = 120;
+
+    pub(super) fn of(text: &[u8]) -> Self {
+        let signature = Self::signature(text);
+        Self(signature.last_chunk().copied().unwrap_or([0; Self::LEN]))
+    }
+
+    pub(super) fn is_of(&self, text: &[u8]) -> bool {
+        Self::signature(text).last_chunk() == Some(&self.0)
+    }
+
+    /// What comes before the last line.
+    fn signature(text: &[u8]) -> &[u8] {
+        let text = text.trim_ascii_end();
+        text.strip_suffix(b"-----END SIGNATURE-----").unwrap_or(text)
+    }
 }
 
 /// What the machine was told of one instance.
@@ -59,13 +101,26 @@ pub(super) struct Link {
     pub(super) told: Option<Told>,
     /// Whether it was told that no connection can be made.
     pub(super) told_unreachable: bool,
+    /// Whether it was told that the instance cannot be used.
+    pub(super) unfit: bool,
+}
+
+impl Link {
+    /// The points that the machine was told of.
+    pub(super) fn points(&self) -> impl Iterator<Item = &PointName> {
+        self.told.iter().flat_map(|told| &told.points)
+    }
+
+    fn offers(&self) -> bool {
+        self.points().next().is_some()
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) life: u32,
     pub(super) builds: u32,
-    pub(super) relays: Vec<Fingerprint>,
+    pub(super) points: Vec<PointName>,
 }
 
 /// The hour, and the periods that are published.
@@ -80,19 +135,28 @@ struct Era {
 struct Slots {
     ring: HashRing,
     periods: Vec<TimePeriod>,
-    ids: BTreeMap<SlotId, DescriptorId>,
+    demands: Arc<[Demand]>,
+}
+
+/// A slot that is demanded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand {
+    pub(super) slot: SlotId,
+    pub(super) id: DescriptorId,
+    /// Since when.
+    pub(super) since: Duration,
 }
 
 impl Publisher {
-    /// A publisher that knows nothing yet, in a network of so many instances.
-    pub(super) fn new(key: &ServiceKey, settings: Settings, instances: usize, seed: u64) -> Self {
+    /// A publisher that knows nothing yet.
+    pub(super) fn new(key: &ServiceKey, climate: &Climate, settings: Settings, seed: u64) -> Self {
         let link = |name: &&str| Link {
             watched: settings.instances.iter().any(|instance| &*instance.name == *name),
             ..Link::default()
         };
         Self {
-            links: NAMES.iter().take(instances).map(link).collect(),
-            machine: Machine::new(key.clone(), PolicyName::Mixed.policy(), settings.clone(), seed),
+            links: climate.names().iter().map(link).collect(),
+            machine: Machine::new(key.clone(), climate.policy(), settings.clone(), seed),
             settings,
             life: 0,
             ahead: 0,
@@ -102,26 +166,30 @@ impl Publisher {
             clock_set: Duration::ZERO,
             offering_since: None,
             dead: BTreeMap::new(),
+            shunned: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            served: BTreeSet::new(),
+            news: false,
+            audits: BTreeMap::new(),
             time: None,
             in_flight: BTreeMap::new(),
             dated_ahead: BTreeSet::new(),
             era: None,
             slots: None,
-            placed: BTreeMap::new(),
             hour: (0, 0),
         }
     }
 
     /// Kills it and starts another in its place, which knows nothing.
-    pub(super) fn restart(&mut self, key: &ServiceKey, seed: u64, life: u32, now: Duration) {
+    pub(super) fn restart(&mut self, key: &ServiceKey, climate: &Climate, seed: u64, life: u32, now: Duration) {
         let mut dead = std::mem::take(&mut self.dead);
-        dead.extend(self.alive().map(|&relay| (relay, now)).collect::<Vec<_>>());
+        dead.extend(self.alive().map(|&point| (point, now)).collect::<Vec<_>>());
         *self = Self {
             life,
             ahead: self.ahead,
             stirred: now,
             dead,
-            ..Self::new(key, self.settings.clone(), self.links.len(), seed)
+            ..Self::new(key, climate, self.settings.clone(), seed)
         };
     }
 
@@ -143,28 +211,111 @@ impl Publisher {
         let Some(link) = self.links.get_mut(instance) else {
             return;
         };
-        for relay in link.told.iter().flat_map(|told| &told.relays) {
-            self.dead.insert(*relay, now);
+        for point in link.told.iter().flat_map(|told| &told.points) {
+            self.dead.insert(*point, now);
         }
         link.told = told;
-        for relay in link.told.iter().flat_map(|told| &told.relays) {
-            self.dead.remove(relay);
+        for point in link.told.iter().flat_map(|told| &told.points) {
+            self.dead.remove(point);
         }
         if self.alive().next().is_none() {
             self.offering_since = None;
         } else {
             self.offering_since.get_or_insert(now);
         }
+        self.shun(now);
     }
 
-    fn alive(&self) -> impl Iterator<Item = &Fingerprint> {
-        let told = self.links.iter().filter_map(|link| link.told.as_ref());
-        told.flat_map(|told| &told.relays)
+    /// Notes what was just told about an instance: whether it can be used.
+    pub(super) fn learn_health(&mut self, instance: usize, unfit: bool, now: Duration) {
+        if let Some(link) = self.links.get_mut(instance) {
+            link.unfit = unfit;
+            self.shun(now);
+        }
     }
 
-    /// Since when it has known that a relay is of no use.
-    pub(super) fn dead_since(&self, relay: &Fingerprint) -> Option<Duration> {
-        self.dead.get(relay).copied()
+    /// The unfit are left out while somebody is fit.
+    fn shun(&mut self, now: Duration) {
+        self.news = true;
+        let before = std::mem::take(&mut self.shunned);
+        let offering = self.links.iter().filter(|link| link.offers());
+        let (unfit, fit): (Vec<_>, Vec<_>) = offering.partition(|link| link.unfit);
+        if fit.is_empty() {
+            return;
+        }
+        let points = unfit.into_iter().flat_map(Link::points);
+        self.shunned = points
+            .map(|point| (*point, before.get(point).copied().unwrap_or(now)))
+            .collect();
+    }
+
+    fn alive(&self) -> impl Iterator<Item = &PointName> {
+        self.links.iter().flat_map(Link::points)
+    }
+
+    /// Since when it has known that a point is of no use.
+    pub(super) fn useless_since(&self, point: &PointName) -> Option<Duration> {
+        self.dead.get(point).or_else(|| self.shunned.get(point)).copied()
+    }
+
+    /// The instances that could serve: who offers points and is fit, or, if nobody is, who offers points.
+    fn ready(&self) -> BTreeSet<usize> {
+        let offers = |(_, link): &(usize, &Link)| link.offers();
+        let shunned = |link: &Link| link.points().any(|point| self.shunned.contains_key(point));
+        let links = self.links.iter().enumerate().filter(offers);
+        links
+            .filter(|(_, link)| !shunned(link))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Whether its texts, or what is known of those whom they name, changed since this was last asked.
+    pub(super) fn is_news(&mut self) -> bool {
+        let mut texts = self.texts.iter();
+        let mut same = self.machine.wanted().all(|(slot, descriptor)| {
+            let known = texts.next().filter(|(known, _)| **known == slot);
+            known.is_some_and(|(_, text)| text.ending.is_of(descriptor.text()))
+        });
+        same &= texts.next().is_none();
+        std::mem::take(&mut self.news) || !same
+    }
+
+    /// What is wrong with the choice of those whose points its texts name.
+    pub(super) fn check_roster(&mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let ready = self.ready();
+        let named: BTreeSet<_> = self.texts.values().flat_map(|text| &*text.points).collect();
+        let is_named = |link: &Link| link.points().any(|point| named.contains(point));
+        let served = (0..self.links.len())
+            .filter(|&index| is_named(&self.links[index]))
+            .collect();
+        let before = std::mem::replace(&mut self.served, served);
+        let served = &self.served;
+        let places = self.settings.serving.map_or(usize::MAX, NonZeroUsize::get);
+        if served.len() > places {
+            wrong.push(format!("{} instances serve instead of {places}", served.len()));
+        }
+        // Where relays are shared, one instance's point may leave no room for another's, and where slots are few they take turns.
+        let relays = |index: &usize| self.links[*index].points().map(|(relay, _)| relay);
+        let apart = ready.iter().flat_map(relays).collect::<BTreeSet<_>>().len();
+        let all = ready.iter().flat_map(relays).count();
+        let mut slots = BTreeMap::<_, usize>::new();
+        for slot in self.texts.keys() {
+            *slots.entry(slot.period).or_default() += 1;
+        }
+        if apart < all || slots.values().min().is_none_or(|&slots| slots < ready.len()) {
+            return wrong;
+        }
+        if served.len() < places.min(ready.len()) {
+            wrong.push(format!("{} of {} instances serve", served.len(), ready.len()));
+        }
+        if let Some(index) = before
+            .iter()
+            .find(|&index| ready.contains(index) && !served.contains(index))
+        {
+            wrong.push(format!("instance {index} serves no longer, for no reason"));
+        }
+        wrong
     }
 
     /// Looks at the wall clock: a new hour or period is a reason to work.
@@ -182,39 +333,37 @@ impl Publisher {
         }
     }
 
-    /// The slots that its ring and its clock demand, computed apart from the machine.
-    pub(super) fn slots(&mut self, truth: UnixTime, now: Duration) -> &BTreeMap<SlotId, DescriptorId> {
+    /// The slots that its ring and its clock demand, in order, computed apart from the machine.
+    pub(super) fn demands(&mut self, truth: UnixTime, now: Duration) -> Arc<[Demand]> {
         let service = self.machine.service_id();
         let periods: Vec<_> = v2::published_periods(&service, self.wall(truth)).collect();
-        let known = self
-            .slots
-            .take()
-            .filter(|slots| slots.periods == periods && slots.ring == self.ring);
-        let slots = known.unwrap_or_else(|| {
-            let mut ids = BTreeMap::new();
-            for &period in &periods {
-                for replica in Replica::ALL {
-                    let id = DescriptorId::of(&service, period, replica);
-                    for directory in id.responsible(&self.ring) {
-                        ids.insert(SlotId::new(period, replica, directory), id);
-                    }
-                }
+        let known = self.slots.as_ref();
+        if let Some(slots) = known.filter(|slots| slots.periods == periods && slots.ring == self.ring) {
+            return slots.demands.clone();
+        }
+        let before: BTreeMap<_, _> = known
+            .iter()
+            .flat_map(|slots| &*slots.demands)
+            .map(|demand| (demand.slot, demand.since))
+            .collect();
+        let mut demands = Vec::new();
+        for &period in &periods {
+            for replica in Replica::ALL {
+                let id = DescriptorId::of(&service, period, replica);
+                demands.extend(id.responsible(&self.ring).map(|directory| {
+                    let slot = SlotId::new(period, replica, directory);
+                    let since = before.get(&slot).copied().unwrap_or(now);
+                    Demand { slot, id, since }
+                }));
             }
-            self.placed.retain(|slot, _| ids.contains_key(slot));
-            for slot in ids.keys() {
-                self.placed.entry(*slot).or_insert(now);
-            }
-            Slots {
-                ring: self.ring.clone(),
-                periods,
-                ids,
-            }
+        }
+        demands.sort_unstable_by_key(|demand| demand.slot);
+        let demands: Arc<[_]> = demands.into();
+        self.slots = Some(Slots {
+            ring: self.ring.clone(),
+            periods,
+            demands: demands.clone(),
         });
-        &self.slots.insert(slots).ids
-    }
-
-    /// Since when a slot is demanded.
-    pub(super) fn placed_since(&self, slot: &SlotId) -> Duration {
-        self.placed.get(slot).copied().unwrap_or_default()
+        demands
     }
 }

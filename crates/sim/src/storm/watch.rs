@@ -1,32 +1,43 @@
 //! What must hold after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::v2::IntroductionPoint;
 use onionweave_publish::{SlotId, Ticket};
-use onionweave_ring::Fingerprint;
+use onionweave_ring::UnixTime;
 
+use super::directories::Patience;
 use super::log::Uptime;
+use super::publisher::{Demand, Ending, Text};
 use super::world::{LOOKS_UP, World};
+use crate::fixtures::{self, PointName};
 
 /// What the publisher knows and can do stands in every directory that answers after so long: the first look at the ring takes three
 /// seconds, an upload of others is waited for during two, and at one directory several uploads wait for each other.
 const SWIFT: Duration = Duration::from_secs(6);
-/// The longest pauses of a slot: a minute after failures, and up to two where somebody else wrote.
-const PAUSES: Duration = Duration::from_secs(60 + 120);
+/// The longest pause of a slot after failures.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause of a slot where somebody else wrote.
+const TRUCE: Duration = Duration::from_secs(120);
 /// How far from their own clock directories take a text.
 const MAX_SKEW: i64 = 24 * 3600;
 /// So many uploads an hour a slot may take where two publishers contest it.
 const CONTESTED: u32 = 80;
 
 impl World {
-    /// How long after it last failed a directory may hold something else than it should. What the publisher cannot see it finds at the
-    /// next audit; that may be lost and given up; then the slot pauses, for the audit's failure and for having been written over.
-    fn patience(&self) -> Duration {
+    /// How long a directory may hold something else than it should. What is not answered is given up; then the slot pauses. What a
+    /// publisher cannot see it finds at the next audit, which may be given up as well; then the slot pauses, for that and for having
+    /// been written over.
+    fn patience(&self) -> Patience {
         let settings = &self.climate.settings;
-        settings.audit_every + settings.answer_within + PAUSES + SWIFT
+        let seen = settings.answer_within + PAUSE + SWIFT;
+        Patience {
+            seen,
+            unseen: settings.audit_every + seen + TRUCE,
+        }
     }
 
     /// Looks at every publisher's slots and what the directories hold.
@@ -63,28 +74,31 @@ impl World {
         let Some(offering_since) = self.publishers[index].offering_since else {
             return flaws;
         };
-        let demanded = self.publishers[index].slots(truth, now).clone();
+        let demands = self.publishers[index].demands(truth, now);
         let publisher = &self.publishers[index];
         let stirred = publisher.stirred + SWIFT;
         let wall = publisher.wall(truth);
         let far_off = publisher.ahead.abs() > MAX_SKEW;
         let alone = self.publishers.len() == 1;
         // Of two, each may be leaving the slot to the other, and not know yet what the other wrote there.
-        let swift = if alone { SWIFT } else { patience };
-        let proved: BTreeSet<_> = publisher.machine.proved().collect();
-        let wanted: BTreeMap<_, _> = publisher.machine.wanted().collect();
-        if !wanted.keys().eq(demanded.keys()) {
+        let swift = if alone { SWIFT } else { patience.unseen };
+        let mut proved = publisher.machine.proved().map(|slot| (slot, ())).peekable();
+        let mut texts = publisher.texts.iter().map(|(slot, text)| (*slot, text)).peekable();
+        if !publisher.texts.keys().eq(demands.iter().map(|demand| &demand.slot)) {
             flaws.push((Flaw::Slots(index), stirred));
         }
-        for (slot, id) in &demanded {
-            let (Some(place), Some(descriptor)) = (self.places.get(&slot.directory), wanted.get(slot)) else {
+        if publisher.time.is_some_and(|time| time < wall.start_of_hour()) {
+            flaws.push((Flaw::Hour(index), stirred));
+        }
+        for Demand { slot, id, since } in &*demands {
+            let (Some(place), Some(text)) = (self.places.get(&slot.directory), next_at(&mut texts, slot)) else {
                 continue;
             };
-            let mut quiet = (place.quiet_since(now) + patience).max(publisher.placed_since(slot) + SWIFT);
+            let mut quiet = place.well_from(patience, now).max(*since + SWIFT);
             let held = place.held(id);
             if let Some(held) = held
                 && held.publication_time() > wall
-                && held.publication_time() > descriptor.publication_time()
+                && held.publication_time() > text.time
             {
                 if alone && !publisher.dated_ahead.contains(slot) {
                     flaws.push((Flaw::NotReported(index, *slot), quiet.max(stirred)));
@@ -106,16 +120,15 @@ impl World {
                     quiet.max(offering_since + SWIFT).max(stirred),
                 )),
                 Some(_) => {
-                    for relay in place.relays(id) {
-                        if let Some(dead) = self.dead_since(relay) {
-                            let from = (dead + swift).max(quiet).max(offering_since + SWIFT);
-                            flaws.push((Flaw::Dead(index, *slot), from));
-                            break;
-                        }
+                    let useless = place.points(id).iter().filter_map(|point| self.useless_since(point));
+                    if let Some(since) = useless.min() {
+                        let from = (since + swift).max(quiet).max(offering_since + SWIFT);
+                        flaws.push((Flaw::Useless(index, *slot), from));
                     }
                 }
             }
-            let right = held.is_some_and(|held| held.text() == descriptor.text()) && proved.contains(slot);
+            let same = held.is_some_and(|held| text.ending.is_of(held.text()));
+            let right = next_at(&mut proved, slot).is_some() && same;
             if alone && !right {
                 flaws.push((Flaw::Differs(index, *slot), quiet.max(stirred)));
             }
@@ -123,38 +136,46 @@ impl World {
         flaws
     }
 
-    /// Since when all publishers have known that a relay leads to no instance; `None` if one has not.
-    fn dead_since(&self, relay: &Fingerprint) -> Option<Duration> {
-        let told = self.publishers.iter().map(|publisher| publisher.dead_since(relay));
+    /// Since when all publishers have known that a point is of no use; `None` if one has not.
+    fn useless_since(&self, point: &PointName) -> Option<Duration> {
+        let told = self.publishers.iter().map(|publisher| publisher.useless_since(point));
         let last = told.collect::<Option<Vec<_>>>()?.into_iter().max()?;
-        // It may have come back, and have published by itself, a moment before they are told.
-        let back = self.instances.iter().any(|instance| instance.is_reached_at(relay));
+        // It may publish by itself, or have come back a moment before they are told.
+        let mut instances = self.instances.iter().filter(|instance| instance.is_reached_at(point));
+        let back = instances.any(|instance| instance.fit || self.climate.loud);
         (!back).then_some(last)
     }
 
     fn describe(&self, flaw: Flaw) -> String {
         let (Flaw::Slots(index)
+        | Flaw::Hour(index)
         | Flaw::Empty(index, _)
-        | Flaw::Dead(index, _)
+        | Flaw::Useless(index, _)
         | Flaw::Differs(index, _)
         | Flaw::NotReported(index, _)) = flaw;
         let publisher = &self.publishers[index];
-        let quiet = flaw.slot().and_then(|slot| self.places.get(&slot.directory));
+        let well = flaw.slot().and_then(|slot| self.places.get(&slot.directory));
         let since = format!(
-            "last told something on {}, offering since {}, directory quiet since {}",
+            "last told something on {}, offering since {}, directory well from {}",
             Uptime(publisher.stirred),
             Uptime(publisher.offering_since.unwrap_or_default()),
-            Uptime(quiet.map(|place| place.quiet_since(self.now)).unwrap_or_default()),
+            Uptime(
+                well.map(|place| place.well_from(self.patience(), self.now))
+                    .unwrap_or_default()
+            ),
         );
         let what = match flaw {
             Flaw::Slots(publisher) => {
                 format!("publisher {publisher}: the machine's slots are not those that ring and clock demand")
             }
+            Flaw::Hour(publisher) => {
+                format!("publisher {publisher}: the publication time did not move with the hour")
+            }
             Flaw::Empty(publisher, slot) => {
                 format!("publisher {publisher}: slot {slot} is empty while an instance offers points")
             }
-            Flaw::Dead(publisher, slot) => {
-                format!("publisher {publisher}: slot {slot} names an instance that is known to be dead")
+            Flaw::Useless(publisher, slot) => {
+                format!("publisher {publisher}: slot {slot} names an instance that is known to be dead or unfit")
             }
             Flaw::Differs(publisher, slot) => {
                 format!("publisher {publisher}: slot {slot} does not hold what it shall, or that is not known")
@@ -166,36 +187,93 @@ impl World {
         format!("{what}\n  {since}")
     }
 
-    /// Looks at all texts that a machine wants, when they changed.
+    /// Looks at all texts that a machine wants.
     pub(super) fn check_wanted(&mut self, index: usize) {
-        let publisher = &self.publishers[index];
-        let mut times = BTreeSet::new();
-        let mut texts = BTreeSet::new();
-        let mut same = false;
+        let publisher = &mut self.publishers[index];
+        if !publisher.is_news() {
+            return;
+        }
+        let mut texts = BTreeMap::new();
+        let mut wrong = Vec::new();
         for (slot, descriptor) in publisher.machine.wanted() {
-            times.insert(descriptor.publication_time());
-            same |= !texts.insert((slot.period, slot.replica, descriptor.text()));
+            let ending = Ending::of(descriptor.text());
+            let known = publisher.texts.remove(&slot).filter(|known| known.ending == ending);
+            let text = known.unwrap_or_else(|| {
+                let points = descriptor.introduction_points().unwrap_or_default();
+                let relays: BTreeSet<_> = points.iter().map(IntroductionPoint::identity).collect();
+                let (count, different) = (points.len(), relays.len());
+                if !(1..=10).contains(&count) || count != different {
+                    wrong.push(format!("the text for {slot} has {count} points at {different} relays"));
+                }
+                Text {
+                    ending,
+                    time: descriptor.publication_time(),
+                    points: points.iter().map(fixtures::name).collect(),
+                }
+            });
+            texts.insert(slot, text);
         }
-        if same {
-            self.broken(format!(
-                "publisher {index}: two directories of a replica are given the same bytes"
-            ));
-        }
+        publisher.texts = texts;
+        let texts = &publisher.texts;
+        let times: BTreeSet<_> = texts.values().map(|text| text.time).collect();
         if times.len() > 1 {
-            self.broken(format!("publisher {index}: the slots carry several publication times"));
+            wrong.push("the slots carry several publication times".into());
+        }
+        let different: BTreeSet<_> = texts
+            .iter()
+            .map(|(slot, text)| (slot.period, slot.replica, text.ending))
+            .collect();
+        if different.len() < texts.len() {
+            wrong.push("two directories of a replica are given the same bytes".into());
+        }
+        if publisher.offering_since.is_some() {
+            for (slot, text) in texts {
+                if let Some((relay, _)) = text
+                    .points
+                    .iter()
+                    .find(|point| publisher.useless_since(point).is_some())
+                {
+                    wrong.push(format!(
+                        "the text for {slot} names an instance at {relay}, of which it was told that it is dead or unfit"
+                    ));
+                }
+            }
+            wrong.extend(publisher.check_roster());
+        }
+        let time = times.last().copied();
+        self.check_time(index, time);
+        for what in wrong {
+            self.broken(format!("publisher {index}: {what}"));
+        }
+    }
+
+    /// The texts that name an instance.
+    pub(super) fn texts_with(&self, index: usize, instance: usize) -> BTreeMap<SlotId, Ending> {
+        let publisher = &self.publishers[index];
+        let own: BTreeSet<_> = publisher.links[instance].points().collect();
+        let texts = publisher.texts.iter();
+        texts
+            .filter(|(_, text)| text.points.iter().any(|point| own.contains(point)))
+            .map(|(slot, text)| (*slot, text.ending))
+            .collect()
+    }
+
+    /// A client that tried these texts while an instance was away takes the same bytes for the same hopeless texts.
+    pub(super) fn check_rewritten(&mut self, index: usize, old: &BTreeMap<SlotId, Ending>) {
+        let texts = &self.publishers[index].texts;
+        let same = |(slot, ending): &(&SlotId, &Ending)| texts.get(*slot).is_some_and(|text| text.ending == **ending);
+        if let Some((slot, _)) = old.iter().find(same) {
+            self.broken(format!(
+                "publisher {index}: the text for {slot} keeps its bytes though an instance was away"
+            ));
         }
     }
 
     /// Looks whether the publication time moved, and where to.
-    pub(super) fn check_time(&mut self, index: usize) {
+    fn check_time(&mut self, index: usize, time: Option<UnixTime>) {
         let publisher = &self.publishers[index];
         let wall = publisher.wall(self.truth());
         let before = publisher.time;
-        let time = publisher
-            .machine
-            .wanted()
-            .next()
-            .map(|(_, text)| text.publication_time());
         if time == before {
             return;
         }
@@ -213,16 +291,19 @@ impl World {
         }
     }
 
-    /// Looks at an upload that is about to be sent. Returns the relays that it names.
-    pub(super) fn check_upload(&mut self, index: usize, ticket: Ticket, slot: &SlotId) -> Arc<[Fingerprint]> {
+    /// Looks at an upload that is about to be sent. Returns the points that it names.
+    pub(super) fn check_upload(
+        &mut self,
+        index: usize,
+        ticket: Ticket,
+        slot: &SlotId,
+        bytes: &[u8],
+    ) -> Arc<[PointName]> {
         let now = self.now;
         let truth = self.truth();
-        let patience = self.patience();
-        let quiet = self.places.get(&slot.directory).map(|place| place.quiet_since(now));
-        let alone = self.publishers.len() == 1;
-        let slots = self.publishers[index].slots(truth, now).len() as u32;
-        let settings = &self.climate.settings;
-        let within = settings.answer_within;
+        let caused = self.is_caused(index, slot);
+        let slots = self.publishers[index].demands(truth, now).len() as u32;
+        let within = self.climate.settings.answer_within;
         let publisher = &mut self.publishers[index];
         let mut wrong = Vec::new();
 
@@ -234,24 +315,12 @@ impl World {
         in_flight.push((ticket, now));
 
         let text = publisher.machine.wanted().find(|(id, _)| id == slot);
-        let points = text
-            .and_then(|(_, text)| text.introduction_points().ok())
-            .unwrap_or_default();
-        let relays: Arc<[Fingerprint]> = points.iter().map(IntroductionPoint::identity).collect();
-        let different = relays.iter().collect::<BTreeSet<_>>().len();
-        if !(1..=10).contains(&relays.len()) || different != relays.len() {
-            let count = relays.len();
-            wrong.push(format!("the text for {slot} has {count} points at {different} relays"));
+        if text.is_none_or(|(_, text)| text.text() != bytes) {
+            wrong.push(format!("what is uploaded to {slot} is not what it shall hold"));
         }
-        if let Some(relay) = relays.iter().find(|relay| publisher.dead_since(relay).is_some()) {
-            wrong.push(format!(
-                "the text for {slot} names {relay}, of which it was told that it is dead"
-            ));
-        }
-
-        let ahead = publisher.dated_ahead.contains(slot) || publisher.ahead.abs() > MAX_SKEW;
-        let cause = quiet.is_some_and(|quiet| now <= quiet + patience) || now <= publisher.stirred + SWIFT || ahead;
-        if alone && !cause {
+        let text = publisher.texts.get(slot);
+        let points = text.map(|text| text.points.clone()).unwrap_or_default();
+        if !caused {
             wrong.push(format!("an upload to {slot} although nothing happened"));
         }
 
@@ -266,7 +335,28 @@ impl World {
         for what in wrong {
             self.broken(format!("publisher {index}: {what}"));
         }
-        relays
+        points
+    }
+
+    /// Looks at an audit that is about to be sent.
+    pub(super) fn check_audit(&mut self, index: usize, slot: &SlotId) {
+        let caused = self.is_caused(index, slot);
+        let every = self.climate.settings.audit_every;
+        let last = self.publishers[index].audits.insert(*slot, self.now);
+        if !caused && last.is_some_and(|last| self.now < last + every) {
+            self.broken(format!(
+                "publisher {index}: an audit of {slot} although nothing happened"
+            ));
+        }
+    }
+
+    /// Whether anything happened of late that is a reason to work at a slot.
+    fn is_caused(&self, index: usize, slot: &SlotId) -> bool {
+        let publisher = &self.publishers[index];
+        let place = self.places.get(&slot.directory);
+        let unwell = place.is_none_or(|place| self.now <= place.well_from(self.patience(), self.now));
+        let ahead = publisher.dated_ahead.contains(slot) || publisher.ahead.abs() > MAX_SKEW;
+        self.publishers.len() > 1 || unwell || ahead || self.now <= publisher.stirred + SWIFT
     }
 
     /// An upload was answered.
@@ -277,12 +367,19 @@ impl World {
     }
 }
 
+/// The value for `key` among pairs in the order of their keys, which are asked for in that order.
+fn next_at<K: Ord, V>(pairs: &mut Peekable<impl Iterator<Item = (K, V)>>, key: &K) -> Option<V> {
+    while pairs.next_if(|(other, _)| other < key).is_some() {}
+    pairs.next_if(|(other, _)| other == key).map(|(_, value)| value)
+}
+
 /// Something that is not as it shall be.
 #[derive(Clone, Copy, Debug)]
 enum Flaw {
     Slots(usize),
+    Hour(usize),
     Empty(usize, SlotId),
-    Dead(usize, SlotId),
+    Useless(usize, SlotId),
     Differs(usize, SlotId),
     NotReported(usize, SlotId),
 }
@@ -290,8 +387,8 @@ enum Flaw {
 impl Flaw {
     fn slot(&self) -> Option<&SlotId> {
         match self {
-            Self::Slots(_) => None,
-            Self::Empty(_, slot) | Self::Dead(_, slot) | Self::Differs(_, slot) | Self::NotReported(_, slot) => {
+            Self::Slots(_) | Self::Hour(_) => None,
+            Self::Empty(_, slot) | Self::Useless(_, slot) | Self::Differs(_, slot) | Self::NotReported(_, slot) => {
                 Some(slot)
             }
         }

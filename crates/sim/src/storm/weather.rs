@@ -23,6 +23,8 @@ pub(super) enum Turn {
     HangEnds { instance: usize, life: u32, dies: bool },
     /// It goes on dying and starting.
     Flaps { instance: usize, left: u32 },
+    /// What it stands before can be used again, or not any more.
+    Health { instance: usize, left: u32 },
     /// Its clock is right again.
     ClockOfInstance { instance: usize },
     /// A directory is well again.
@@ -49,7 +51,7 @@ impl World {
         self.changed = true;
         let instance = self.rng.random_range(0..self.instances.len());
         let publisher = self.rng.random_range(0..self.publishers.len());
-        match self.rng.random_range(0..40) {
+        match self.rng.random_range(0..43) {
             0..4 => self.kill(instance),
             4..6 => self.hang(instance),
             6 => self.turn(Turn::Flaps { instance, left: 5 }),
@@ -73,6 +75,8 @@ impl World {
             36 => self.restart_publisher(publisher),
             37 => self.configure(publisher),
             38 if self.climate.second_publisher => self.start_second_publisher(),
+            40..42 => self.turn(Turn::Health { instance, left: 0 }),
+            42 => self.turn(Turn::Health { instance, left: 7 }),
             _ => self.call_for_nothing(publisher),
         }
     }
@@ -261,6 +265,20 @@ impl World {
                     }
                 }
             }
+            Turn::Health { instance, left } => {
+                let it = &mut self.instances[instance];
+                it.fit = !it.fit;
+                let (name, fit) = (it.name.clone(), it.fit);
+                self.log.note(self.now, format_args!("{name} is fit: {fit}"));
+                for publisher in 0..self.publishers.len() {
+                    self.after(1..2_000, Due::Check { publisher, instance });
+                }
+                match left.checked_sub(1) {
+                    Some(left) => self.after(200..4_000, Due::Turn(Turn::Health { instance, left })),
+                    None if !fit => self.after(1_000..1_800_000, Due::Turn(Turn::Health { instance, left: 0 })),
+                    None => {}
+                }
+            }
             Turn::ClockOfInstance { instance } => self.instances[instance].ahead = 0,
             Turn::Recovers { directory } => {
                 let now = self.now;
@@ -287,7 +305,11 @@ impl World {
     fn any_directory(&mut self) -> Option<Fingerprint> {
         let (truth, now) = (self.truth(), self.now);
         let publisher = &mut self.publishers[0];
-        let responsible: Vec<_> = publisher.slots(truth, now).keys().map(|slot| slot.directory).collect();
+        let responsible: Vec<_> = publisher
+            .demands(truth, now)
+            .iter()
+            .map(|demand| demand.slot.directory)
+            .collect();
         let matters = self.rng.random_bool(0.8);
         let chosen = responsible.into_iter().filter(|_| matters).choose(&mut self.rng);
         chosen.or_else(|| self.places.keys().copied().choose(&mut self.rng))
@@ -429,7 +451,7 @@ impl World {
         );
         let seed = self.rng.random();
         let life = self.next_life();
-        self.publishers[publisher].restart(&self.key, seed, life, self.now);
+        self.publishers[publisher].restart(&self.key, &self.climate, seed, life, self.now);
         self.starts(publisher);
     }
 
@@ -437,6 +459,7 @@ impl World {
         self.after(1..1_000, Due::Turn(Turn::ReadsConsensus { publisher }));
         for instance in 0..self.instances.len() {
             self.after(1..1_500, Due::Link { publisher, instance });
+            self.after(1..1_500, Due::Check { publisher, instance });
         }
     }
 
@@ -452,7 +475,7 @@ impl World {
         self.log.note(self.now, "a second publisher starts");
         let (seed, life) = (self.rng.random(), self.next_life());
         let settings = self.climate.settings.clone();
-        let mut second = Publisher::new(&self.key, settings, self.instances.len(), seed);
+        let mut second = Publisher::new(&self.key, &self.climate, settings, seed);
         second.life = life;
         second.stirred = self.now;
         self.publishers.push(second);
@@ -494,9 +517,11 @@ impl World {
             let watched = settings.instances.iter().any(|known| known.name == *name);
             if !watched {
                 self.publishers[publisher].learn(instance, None, self.now);
+                self.publishers[publisher].learn_health(instance, false, self.now);
             }
             self.publishers[publisher].links[instance].watched = watched;
             self.after(1..1_500, Due::Link { publisher, instance });
+            self.after(1..1_500, Due::Check { publisher, instance });
         }
         self.publishers[publisher].settings = settings.clone();
         self.tell(publisher, Event::Configured(settings));

@@ -11,7 +11,7 @@ use onionweave_ring::{Fingerprint, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
-use super::climate::{Climate, NAMES, Season};
+use super::climate::{Climate, Season};
 use super::directories::{self, Place};
 use super::instances::{Instance, State};
 use super::log::Log;
@@ -28,6 +28,8 @@ use crate::queue::Queue;
 const MOST_STEPS_AT_ONCE: u32 = 20_000;
 /// A publisher's driver never sleeps for longer, since the wall clock may be set meanwhile.
 pub(super) const LOOKS_UP: Duration = Duration::from_secs(5);
+/// So many relays are introduction points, few enough for instances to meet at some.
+const RELAYS: usize = 50;
 /// When a connection that broke is first made anew.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,8 @@ pub(super) enum Due {
     Hourly(usize),
     /// A publisher notices what an instance is like.
     Link { publisher: usize, instance: usize },
+    /// A publisher's check of an instance finds what it is like.
+    Check { publisher: usize, instance: usize },
     /// A publisher reads the consensus.
     Consensus { publisher: usize },
     /// A publisher looks up by itself, as its driver does every five seconds.
@@ -94,16 +98,12 @@ impl World {
         let places = (0..climate.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
             .collect();
-        let publisher = Publisher::new(&key, climate.settings.clone(), climate.instances, rng.random());
+        let publisher = Publisher::new(&key, &climate, climate.settings.clone(), rng.random());
         let mut world = Self {
             season: Season::stormy(&mut rng),
             stormy: true,
-            points: Points::new()?,
-            instances: NAMES
-                .iter()
-                .take(climate.instances)
-                .map(|name| Instance::new(name))
-                .collect(),
+            points: Points::new()?.at_relays(&mut rng, RELAYS),
+            instances: climate.names().iter().map(|name| Instance::new(name)).collect(),
             log: Log::new(storm.history),
             storm,
             rng,
@@ -221,7 +221,10 @@ impl World {
     }
 
     fn happen(&mut self, due: Due) {
-        if let Due::Link { publisher, .. } | Due::Consensus { publisher } | Due::Wakes { publisher } = due
+        if let Due::Link { publisher, .. }
+        | Due::Check { publisher, .. }
+        | Due::Consensus { publisher }
+        | Due::Wakes { publisher } = due
             && publisher >= self.publishers.len()
         {
             return;
@@ -238,6 +241,7 @@ impl World {
                 }
             }
             Due::Link { publisher, instance } => self.link(publisher, instance),
+            Due::Check { publisher, instance } => self.check_health(publisher, instance),
             Due::Consensus { publisher } => self.read_consensus(publisher),
             Due::Wakes { publisher } => {
                 self.publishers[publisher].stirred = self.now;
@@ -305,10 +309,9 @@ impl World {
                 _ => {}
             }
         }
-        self.check_time(publisher);
+        self.check_wanted(publisher);
         if !uploaded.is_empty() {
             self.changed = true;
-            self.check_wanted(publisher);
             for (ticket, slot, text) in uploaded {
                 self.upload(publisher, ticket, slot, text);
             }
@@ -393,6 +396,25 @@ impl World {
         }
     }
 
+    /// A publisher compares what it was told of an instance's health with what it finds.
+    fn check_health(&mut self, publisher: usize, index: usize) {
+        let instance = self.instances[index].name.clone();
+        let unfit = !self.instances[index].fit;
+        let link = &self.publishers[publisher].links[index];
+        if !link.watched || link.unfit == unfit {
+            return;
+        }
+        self.publishers[publisher].learn_health(index, unfit, self.now);
+        let event = match unfit {
+            true => Event::InstanceUnfit {
+                instance,
+                why: "connection refused".into(),
+            },
+            false => Event::InstanceFit { instance },
+        };
+        self.tell(publisher, event);
+    }
+
     fn tell_offer(&mut self, publisher: usize, instance: usize, rebuilt: bool) {
         let truth = self.truth();
         let [_, replica] = Replica::ALL;
@@ -402,9 +424,13 @@ impl World {
         let told = Told {
             life: it.life,
             builds: it.builds,
-            relays: text.as_ref().map(|_| it.relays()).unwrap_or_default(),
+            points: text.as_ref().map(|_| it.points()).unwrap_or_default(),
         };
         self.publishers[publisher].learn(instance, Some(told), self.now);
+        let old = match rebuilt && text.is_some() {
+            true => self.texts_with(publisher, instance),
+            false => BTreeMap::new(),
+        };
         let event = match text {
             Some(text) => Event::InstanceOffers {
                 instance: name,
@@ -414,5 +440,6 @@ impl World {
             None => Event::InstanceOffersNothing { instance: name },
         };
         self.tell(publisher, event);
+        self.check_rewritten(publisher, &old);
     }
 }
