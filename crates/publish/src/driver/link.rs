@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use onionweave_control::{
     Attempt, CloseReason, Connection, Credentials, Endpoint, Error as ControlError, Event, EventKind, Events,
-    HsDescAction, Options, Supervisor, SupervisorOptions,
+    HsDescAction, Options, Supervisor, SupervisorOptions, TorVersion,
 };
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::mpsc;
@@ -314,32 +314,9 @@ fn lost(error: &ControlError, within: Duration) -> Down {
     }
 }
 
-/// Whether this version still has v2 onion services: 0.4.5.11 and 0.4.6.1 removed them.
+/// Whether a Tor that says it is of this version has v2 onion services. One that says what nobody understands has none.
 pub(super) fn has_v2(version: &str) -> bool {
-    let mut numbers = version
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse::<u32>().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    [next(), next(), next(), next()] < [0, 4, 5, 11]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_v2;
-
-    #[test]
-    fn versions_without_v2_are_told() {
-        for version in [
-            "0.4.5.9",
-            "0.4.5.9 (git-1234567890abcdef)",
-            "0.4.5.10",
-            "0.3.5.18",
-            "0.2.9.17-dev",
-        ] {
-            assert!(has_v2(version), "{version}");
-        }
-        for version in ["0.4.5.11", "0.4.6.1-alpha", "0.4.9.11", "1.0.0.0"] {
-            assert!(!has_v2(version), "{version}");
-        }
-    }
+    version
+        .parse()
+        .is_ok_and(|version: TorVersion| version.has_v2_onion_services())
 }
