@@ -34,12 +34,18 @@ const EXAMPLE: &str = r#"A configuration:
   [publisher]
   heartbeat = "2s"                      # an instance that does not answer for so long is down
   # control = "unix:/run/tor/control"   # a Tor of the publisher's own, which carries the uploads
+  # state = "/var/lib/onionweave"       # a folder of the publisher's own: seeds, and the pool
+
+  # [pool]                              # instances that the publisher runs itself, and that end with it
+  # size = "cores"                      # so many serve at once; or a number
+  # spare = 1                           # so many more wait with their introduction points ready
 
   [[service]]
   key = "private_key"                   # as Tor wrote it; paths start at this file's folder
   # passphrase_file = "passphrase"       # if the key is encrypted
   policy = "mixed"
   quiet = true                          # the instances have PublishHidServDescriptors 0
+  # ports = ["80 127.0.0.1:8080"]       # where the instances of the pool lead, as HiddenServicePort has it
 
   [[service.instance]]
   name = "a"

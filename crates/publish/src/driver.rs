@@ -89,7 +89,8 @@ impl Drop for Running {
 }
 
 impl Publisher {
-    /// Starts publishing. Must be called within a tokio runtime with time and IO.
+    /// Starts publishing. Must be called within a tokio runtime with time and IO. With a pool, its tor is asked first what it is, which
+    /// blocks for some hundredths of a second.
     ///
     /// # Errors
     ///
@@ -135,10 +136,6 @@ impl Publisher {
             });
         }
         let Prepared { mut services, pool } = prepare(config, self.state.as_ref())?;
-        match (&self.pool, pool) {
-            (Some(running), setup) => running.reload(setup).await,
-            (None, setup) => self.pool = setup.map(RunningPool::start),
-        }
         // A key file whose key changed is another service.
         self.services
             .retain(|name, running| services.get(name).is_some_and(|service| service.id() == running.id));
@@ -150,6 +147,11 @@ impl Publisher {
         }
         for (name, service) in services {
             self.spawn(name, service);
+        }
+        // Last, so that nobody hands out an instance that ends.
+        match (&self.pool, pool) {
+            (Some(running), setup) => running.reload(setup).await,
+            (None, setup) => self.pool = setup.map(RunningPool::start),
         }
         Ok(())
     }

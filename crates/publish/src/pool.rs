@@ -366,6 +366,10 @@ impl Pool {
     }
 
     fn configured(&mut self, settings: PoolSettings, anew: bool, now: Duration) {
+        if settings.places < self.settings.places {
+            // The slots of those that end shall be others' before.
+            self.next_step = self.next_step.max(now + settings.pause);
+        }
         self.settings = settings;
         if anew {
             self.generation += 1;

@@ -57,7 +57,7 @@ impl PoolSetup {
             return Ok(None);
         };
         let tor = binary::find(&pool.tor)?;
-        let blueprint = Blueprint::new(config, pool, state, tor)?;
+        let blueprint = Blueprint::new(pool, state, tor)?;
         binary::verify(blueprint.tor(), &blueprint.torrc(1))?;
         let settings = PoolSettings {
             pause: pool.start_pause,

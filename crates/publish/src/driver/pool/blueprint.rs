@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::Error;
-use crate::config::{Config, Pool};
+use crate::config::Pool;
 
 /// The least that is given to one instance by default, and the most: what Tor itself takes at most without being told
 /// (`MAX_DEFAULT_MEMORY_QUEUE_SIZE`, `app/config/config.c:4101`).
@@ -13,7 +12,7 @@ const MEMORY: std::ops::RangeInclusive<u64> = (64 << 20)..=(8 << 30);
 /// What one instance may have open by default.
 const OPEN_FILES: u64 = 16_384;
 
-/// What every child is started with. Two that are equal start the same child.
+/// What every child is started with. Two that are equal start the same children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blueprint {
     tor: PathBuf,
@@ -23,12 +22,11 @@ pub(super) struct Blueprint {
     open_files: u64,
     lines: Vec<String>,
     pub(super) keep: bool,
-    pub(super) heartbeat: Duration,
 }
 
 impl Blueprint {
     /// `tor` is the checked binary.
-    pub(super) fn new(config: &Config, pool: &Pool, state: &Path, tor: PathBuf) -> Result<Self, Error> {
+    pub(super) fn new(pool: &Pool, state: &Path, tor: PathBuf) -> Result<Self, Error> {
         let allowed = own_file_limit();
         let open_files = match pool.open_files {
             Some(wanted) if wanted > allowed => {
@@ -50,7 +48,6 @@ impl Blueprint {
             open_files,
             lines: pool.torrc.clone(),
             keep: pool.keep,
-            heartbeat: config.publisher.heartbeat,
         })
     }
 
@@ -130,6 +127,7 @@ fn total_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn blueprint(pool: &str) -> Result<Blueprint, Error> {
         let text = format!(
@@ -137,7 +135,7 @@ mod tests {
         );
         let config = Config::parse(&text, Path::new("/a \"b\"")).unwrap();
         let state = config.publisher.state.clone().unwrap();
-        Blueprint::new(&config, config.pool.as_ref().unwrap(), &state, "/usr/bin/tor".into())
+        Blueprint::new(config.pool.as_ref().unwrap(), &state, "/usr/bin/tor".into())
     }
 
     #[test]

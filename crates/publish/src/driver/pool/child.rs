@@ -27,6 +27,8 @@ use crate::pool::Place;
 /// A Tor that leaves a question without an answer for so long is not coming back. The services' own heartbeats notice it far earlier, and
 /// give its slots to others; this is only about its process.
 const HUNG_AFTER: Duration = Duration::from_secs(30);
+/// How often it is asked.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a Tor that an earlier publisher left may take to answer.
 const FOUND_WITHIN: Duration = Duration::from_secs(3);
 /// How often something is looked at again that is waited for.
@@ -312,6 +314,8 @@ impl Child {
                         }
                     }
                 }
+                // It listens, or did when it was stopped.
+                Err(ControlError::ConnectDeadline { .. }) => self.tell(News::Hung).await,
                 // It does not listen yet. How long that may take is for the machine to say.
                 Err(error) => tracing::trace!("{}: {error}", self.place),
             }
@@ -341,7 +345,7 @@ impl Child {
         }
     }
 
-    /// Waits for its introduction points, and then asks it a question at every heartbeat.
+    /// Waits for its introduction points, and then asks it a question now and then.
     async fn watch(&self, connection: &Connection, services: &HostedServices) -> Result<(), ControlError> {
         let mut slow_at = Some(Instant::now() + SLOW_AFTER);
         while !offers_all(connection, services).await? {
@@ -358,7 +362,7 @@ impl Child {
         }
         self.tell(News::Ready).await;
         loop {
-            sleep(self.blueprint.heartbeat).await;
+            sleep(HEARTBEAT).await;
             connection.get_info("process/pid").await?;
         }
     }
