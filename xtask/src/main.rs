@@ -1,10 +1,11 @@
-//! The commands of the README: `cargo xtask demo`, `test`, `bench` and `faults`.
+//! The commands of the README: `cargo xtask demo`, `test`, `bench`, `pool-bench` and `faults`.
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
 mod demo;
 mod faults;
 mod png;
+mod pool_bench;
 mod screen;
 mod setup;
 mod stage;
@@ -29,6 +30,7 @@ enum Command {
     Bench(bench::Args),
     Demo(demo::Args),
     Faults(faults::Args),
+    PoolBench(pool_bench::Args),
     Test(test::Args),
 }
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Faults(args) => faults::run(&args),
+        Command::PoolBench(args) => pool_bench::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onionweave_control::{Connection, Endpoint, Event, EventKind, Events, Signal as TorSignal};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_socks::tcp::Socks5Stream;
@@ -105,26 +105,14 @@ impl Client {
     /// [`Error::Connect`] with Tor's reply when it gives up, after at most two minutes; [`Error::Answer`].
     pub async fn fetch(&self, onion: &str, port: u16) -> Result<String, Error> {
         let start = Instant::now();
-        let address = format!("{onion}:{port}");
-        let stream = self.streams.fetch_add(1, Ordering::Relaxed).to_string();
         let answer_error = |reason: String| Error::Answer {
             client: self.name().to_owned(),
-            address: address.clone(),
+            address: format!("{onion}:{port}"),
             after: start.elapsed(),
             reason,
         };
         let fetch = async {
-            let socket = UnixStream::connect(&self.socks)
-                .await
-                .doing("connect to", &self.socks)?;
-            let stream = Socks5Stream::connect_with_password_and_socket(socket, (onion, port), &stream, "isolated")
-                .await
-                .map_err(|source| Error::Connect {
-                    client: self.name().to_owned(),
-                    address: address.clone(),
-                    after: start.elapsed(),
-                    source,
-                })?;
+            let stream = self.connect_to(onion, port).await?;
             exchange(stream, onion)
                 .await
                 .map_err(|error| answer_error(error.to_string()))
@@ -140,6 +128,36 @@ impl Client {
                 answer.lines().next().unwrap_or_default()
             ))),
         }
+    }
+
+    /// Connects to a port of an onion service, isolated from all other streams as with [`fetch`](Self::fetch). Takes what Tor takes,
+    /// at most two minutes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`] with Tor's reply when it gives up.
+    pub async fn open(
+        &self,
+        onion: &str,
+        port: u16,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Error> {
+        self.connect_to(onion, port).await
+    }
+
+    async fn connect_to(&self, onion: &str, port: u16) -> Result<Socks5Stream<UnixStream>, Error> {
+        let start = Instant::now();
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed).to_string();
+        let socket = UnixStream::connect(&self.socks)
+            .await
+            .doing("connect to", &self.socks)?;
+        Socks5Stream::connect_with_password_and_socket(socket, (onion, port), &stream, "isolated")
+            .await
+            .map_err(|source| Error::Connect {
+                client: self.name().to_owned(),
+                address: format!("{onion}:{port}"),
+                after: start.elapsed(),
+                source,
+            })
     }
 
     /// Makes the client forget what it knows of onion services, and use new circuits (`SIGNAL NEWNYM`).
