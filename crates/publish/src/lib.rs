@@ -6,6 +6,8 @@ pub mod config;
 pub mod driver;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod health;
 #[cfg(feature = "tokio")]
 pub mod key;

@@ -1,0 +1,243 @@
+//! Functions for fuzzing: each takes any bytes and ends in an invariant.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use onionweave_assign::PolicyName;
+use onionweave_desc::v2::ServiceKey;
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+
+use crate::{Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, Source, Ticket, UploadAnswer};
+
+/// Reading a configuration fails with one line that names a place within the text, or gives services with instances of different names.
+#[cfg(feature = "tokio")]
+pub fn config(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    match crate::config::Config::parse(text, "/folder".as_ref()) {
+        Ok(config) => {
+            assert!(!config.services.is_empty());
+            for service in &config.services {
+                assert!(service.key.is_absolute(), "{}", service.key.display());
+                let names: BTreeSet<_> = service.instances.iter().map(|instance| &instance.name).collect();
+                assert_eq!(names.len(), service.instances.len());
+                let settings = service.settings(&config.publisher);
+                assert_eq!(settings.instances.len(), names.len());
+            }
+        }
+        Err(error) => {
+            let shown = error.to_string();
+            assert!(!shown.contains(['\n', '\r']), "{shown:?}");
+            if let crate::Error::Config {
+                at: Some((line, _)), ..
+            } = error
+            {
+                let lines = text.bytes().filter(|&byte| byte == b'\n').count() + 1;
+                assert!((1..=lines).contains(&line), "{shown:?}");
+            }
+        }
+    }
+}
+
+/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with what it asks for, and one upload at most is
+/// on its way to a directory.
+pub fn machine(input: &[u8]) {
+    let Ok(key) = ServiceKey::from_pem(include_str!("../testdata/private_key")) else {
+        return;
+    };
+    let mut file = InstanceSettings::new("b");
+    file.source = Source::File;
+    let settings = Settings::new(vec![InstanceSettings::new("a"), file]);
+    let start = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
+    let mut world = World {
+        machine: Machine::new(key, PolicyName::Mixed.policy(), settings, 7),
+        now: start,
+        asked: Vec::new(),
+        uploads: Vec::new(),
+    };
+    let mut rest = input;
+    while let Some((&what, after)) = rest.split_first() {
+        rest = world.happen(what, after);
+    }
+    assert!(world.machine.proved().count() <= world.machine.wanted().count());
+}
+
+/// The machine, and what it asked for.
+struct World {
+    machine: Machine,
+    now: Moment,
+    asked: Vec<Ticket>,
+    /// Where to, and when the machine gives it up.
+    uploads: Vec<(Ticket, Fingerprint, Duration)>,
+}
+
+impl World {
+    /// Lets something happen, of which the first bytes of `rest` tell more; returns those that are left.
+    fn happen<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
+        let instance = if what & 0x80 == 0 { "a" } else { "b" }.into();
+        let more = rest.first().copied().unwrap_or_default();
+        let (event, used) = match what & 0x0f {
+            0 => {
+                // So many relays, spread evenly.
+                let ring = HashRing::new((0..more).map(|at| Fingerprint::from([at; 20])));
+                (Event::Directories { ring, lifetime: None }, 1)
+            }
+            1 => (Event::InstanceUp { instance }, 0),
+            2 => {
+                let why = Down::Lost("fuzzed".into());
+                (Event::InstanceDown { instance, why }, 0)
+            }
+            3 => {
+                let text = include_bytes!("../testdata/descriptor.txt").to_vec();
+                let rebuilt = what & 0x40 != 0;
+                (
+                    Event::InstanceOffers {
+                        instance,
+                        text,
+                        rebuilt,
+                    },
+                    0,
+                )
+            }
+            4 => {
+                let length = usize::from(more).min(rest.len());
+                let text = rest.get(..length).unwrap_or_default().to_vec();
+                let rebuilt = what & 0x40 != 0;
+                (
+                    Event::InstanceOffers {
+                        instance,
+                        text,
+                        rebuilt,
+                    },
+                    length,
+                )
+            }
+            5 => (Event::InstanceOffersNothing { instance }, 0),
+            6 => {
+                let why = "fuzzed".to_owned();
+                (Event::InstanceUnfit { instance, why }, 0)
+            }
+            7 => (Event::InstanceFit { instance }, 0),
+            8 => {
+                let Some((ticket, ..)) = self.taken(more) else {
+                    return rest;
+                };
+                let answer = match what >> 4 & 3 {
+                    0 => UploadAnswer::Accepted,
+                    1 => UploadAnswer::Interrupted,
+                    _ => UploadAnswer::Refused("fuzzed".into()),
+                };
+                (Event::UploadAnswered { ticket, answer }, 1)
+            }
+            9 | 10 => {
+                let at = usize::from(more).checked_rem(self.asked.len());
+                let Some(ticket) = at.map(|at| self.asked.swap_remove(at)) else {
+                    return rest;
+                };
+                let found = match what >> 4 & 7 {
+                    0 => Found::Nothing,
+                    1 => Found::Unusable("fuzzed".into()),
+                    2 => Found::Failed("fuzzed".into()),
+                    3 => Found::Interrupted,
+                    4 => Found::Text(include_bytes!("../testdata/descriptor.txt").to_vec()),
+                    // What it wants to be there, somewhere.
+                    _ => {
+                        let mut wanted = self.machine.wanted();
+                        let text = wanted.next().map(|(_, descriptor)| descriptor.text().to_vec());
+                        Found::Text(text.unwrap_or_default())
+                    }
+                };
+                (Event::Audited { ticket, found }, 1)
+            }
+            11 | 12 => {
+                // Up to four minutes on; the wall clock may be set at the same time, hours to and fro.
+                let uptime = self.now.uptime() + Duration::from_secs(more.into());
+                let set = i64::from((what as i8) >> 4) * i64::from(what & 1) * 3600;
+                let wall = self.now.wall().as_secs() + u64::from(more);
+                self.now = Moment::new(UnixTime::from_secs(wall.saturating_add_signed(set)), uptime);
+                self.act();
+                return rest.get(1..).unwrap_or_default();
+            }
+            13 => {
+                let Some((slot, descriptor)) = self.machine.wanted().next() else {
+                    return rest;
+                };
+                let event = Event::InstanceUploads {
+                    instance,
+                    own: what & 0x40 != 0,
+                    directory: slot.directory,
+                    descriptor_id: descriptor.descriptor_id(),
+                };
+                (event, 0)
+            }
+            _ => {
+                let Some((slot, _)) = self.machine.wanted().next() else {
+                    return rest;
+                };
+                let directory = slot.directory;
+                (Event::InstanceUploadEnded { instance, directory }, 0)
+            }
+        };
+        self.machine.handle(event, self.now);
+        self.act();
+        rest.get(used..).unwrap_or_default()
+    }
+
+    fn taken(&mut self, more: u8) -> Option<(Ticket, Fingerprint, Duration)> {
+        let at = usize::from(more).checked_rem(self.uploads.len())?;
+        Some(self.uploads.swap_remove(at))
+    }
+
+    fn act(&mut self) {
+        // Twenty seconds for an answer, by default.
+        let now = self.now.uptime();
+        self.uploads.retain(|(.., given_up)| now < *given_up);
+        let mut actions = 0;
+        while let Some(action) = self.machine.poll(self.now) {
+            actions += 1;
+            assert!(actions < 1000, "it never ends");
+            match action {
+                Action::Upload { ticket, slot, .. } => {
+                    let busy = self
+                        .uploads
+                        .iter()
+                        .any(|(_, directory, ..)| *directory == slot.directory);
+                    assert!(!busy, "two uploads on their way to {}", slot.directory);
+                    let given_up = now + Duration::from_secs(20);
+                    self.uploads.push((ticket, slot.directory, given_up));
+                }
+                Action::Audit { ticket, .. } => self.asked.push(ticket),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every committed input, and every one cut short.
+    fn run_corpus(name: &str, function: impl Fn(&[u8])) {
+        let folder = format!("{}/testdata/fuzz-corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let input = std::fs::read(entry.unwrap().path()).unwrap();
+            for end in (0..=input.len()).rev().step_by(1 + input.len() / 16) {
+                function(&input[..end]);
+            }
+            inputs += 1;
+        }
+        assert!(inputs >= 4, "{folder} has {inputs} inputs");
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn config_corpus() {
+        run_corpus("config", config);
+    }
+
+    #[test]
+    fn machine_corpus() {
+        run_corpus("machine", machine);
+    }
+}
