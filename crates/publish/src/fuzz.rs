@@ -1,6 +1,5 @@
 //! Functions for fuzzing: each takes any bytes and ends in an invariant.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
@@ -12,6 +11,8 @@ use crate::{Action, Down, Event, Found, InstanceSettings, Machine, Moment, Setti
 /// Reading a configuration fails with one line that names a place within the text, or gives services with instances of different names.
 #[cfg(feature = "tokio")]
 pub fn config(input: &[u8]) {
+    use std::collections::BTreeSet;
+
     let Ok(text) = str::from_utf8(input) else { return };
     match crate::config::Config::parse(text, "/folder".as_ref()) {
         Ok(config) => {
