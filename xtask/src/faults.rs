@@ -34,33 +34,46 @@ use crate::screen::{Screen, bad, good};
 use crate::stage::{self, Reader};
 use crate::workspace::Workspace;
 
-/// How long visits go on before a fault, until it is undone, and after that.
+/// When clients visit, and when a fault happens meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
+    /// From one visit to the next.
+    every: Duration,
+    /// How long new visits begin.
+    visiting: Duration,
+    /// How long after the first visit the fault is done, and how long after that it is undone.
     before: Duration,
     undone_after: Duration,
-    after: Duration,
 }
 
 impl Window {
-    const FULL: Self = Self {
+    /// At a steady rate, before, during and after.
+    const STEADY: Self = Self {
+        every: Duration::from_millis(500),
+        visiting: Duration::from_secs(42),
         before: Duration::from_secs(6),
         undone_after: Duration::from_secs(15),
-        after: Duration::from_secs(21),
     };
+    /// All clients within the second in which it happens.
+    const MOMENT: Self = Self {
+        every: Duration::from_millis(1000 / CLIENTS as u64),
+        visiting: Duration::from_secs(1),
+        before: Duration::from_millis(250),
+        undone_after: Duration::from_secs(15),
+    };
+    /// To try it.
     const BRIEF: Self = Self {
+        every: Duration::from_millis(500),
+        visiting: Duration::from_secs(8),
         before: Duration::from_secs(1),
         undone_after: Duration::from_secs(4),
-        after: Duration::from_secs(3),
     };
-
-    fn whole(self) -> Duration {
-        self.before + self.undone_after + self.after
-    }
 }
 
 /// A client needs ten seconds for a fresh identity, and some for a visit; a hung instance holds a few for two minutes.
 const CLIENTS: usize = 26;
+/// How often all of them visit within the second of a fault, for each fault where that is done.
+const MOMENTS: usize = 3;
 /// Where that is not to be a measurement.
 const FEW_CLIENTS: usize = 8;
 
@@ -69,13 +82,14 @@ const FEW_CLIENTS: usize = 8;
 /// Starts fifteen relays, three instances with one key, the publisher as a process with an uploading Tor of its own, and
 /// clients, all of them real tor processes on 127.0.0.1. For each fault, clients with fresh identities make two requests a second
 /// before it, while it lasts and after it is undone. Counts the requests that reached an instance, measures the longest time in
-/// which none did, explains each that did not by what the client's Tor read and said, and repeats the faults that have aims.
+/// which none did, and explains each that did not by what the client's Tor read and said. Then lets all clients come in the very second
+/// of a fault, and repeats the faults that have aims.
 ///
 /// Takes about 25 minutes. Writes docs/faults.md and its picture when all faults were done. The environment variable ONIONWEAVE_TOR
 /// names another tor, ONIONWEAVE_KEEP keeps the network's folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these faults, and no repetitions unless `--rounds` asks for them.
+    /// Only these faults, and nothing repeated unless `--rounds` asks for them.
     #[arg(long, value_name = "NAME")]
     only: Vec<Fault>,
 
@@ -152,7 +166,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     stage::play(story(Plan {
         faults,
         rounds: args.rounds.unwrap_or(if measured { 9 } else { 0 }),
-        window: if args.brief { Window::BRIEF } else { Window::FULL },
+        window: if args.brief { Window::BRIEF } else { Window::STEADY },
         clients: if args.brief { FEW_CLIENTS } else { CLIENTS },
         program,
         libfaketime: libfaketime.transpose()?,
@@ -198,7 +212,6 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     let mut suite = Suite {
         screen: &screen,
         clock: &clock,
-        window: plan.window,
         fleet,
         visitors,
         census,
@@ -208,21 +221,30 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     let mut episodes = Vec::new();
     for &fault in plan.faults {
         let episode = match fault {
-            Fault::PooledKilled => suite.pooled_episode(&plan.program).await?,
-            fault => suite.episode(fault, &mut reader).await?,
+            Fault::PooledKilled => suite.pooled_episode(plan.window, &plan.program).await?,
+            fault => suite.episode(fault, plan.window, &mut reader).await?,
         };
         report::show_episode(&screen, &episode);
         episodes.push(episode);
     }
-    let timings = if plan.rounds == 0 {
-        Vec::new()
-    } else {
+    let (mut moments, mut timings) = (Vec::new(), Vec::new());
+    if plan.rounds > 0 {
+        screen.heading("All clients within the second of a fault");
+        for fault in [Fault::InstanceKilled, Fault::InstanceStopped, Fault::BackendGone] {
+            for _ in 0..MOMENTS {
+                suite.visitors.wait_until_fresh().await;
+                let episode = suite.episode(fault, Window::MOMENT, &mut reader).await?;
+                report::show_episode(&screen, &episode);
+                moments.push(episode);
+            }
+        }
         screen.heading("Repeated");
-        timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, plan.rounds).await?
-    };
+        timings = timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, plan.rounds).await?;
+    }
     let report = report::Report {
         conditions: report::Conditions::new(&suite.fleet.network, load, plan.clients, plan.window),
         episodes,
+        moments,
         timings,
     };
     report.show(&screen);
@@ -237,7 +259,6 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
 struct Suite<'a> {
     screen: &'a Screen,
     clock: &'a Clock,
-    window: Window,
     fleet: Fleet,
     visitors: Visitors,
     census: Census,
@@ -245,13 +266,13 @@ struct Suite<'a> {
 
 impl Suite<'_> {
     /// Lets a fault happen while clients visit the service.
-    async fn episode(&mut self, fault: Fault, reader: &mut Reader) -> anyhow::Result<Episode> {
+    async fn episode(&mut self, fault: Fault, window: Window, reader: &mut Reader) -> anyhow::Result<Episode> {
         let wait = self.screen.wait(fault.title(), "");
         let from = self.clock.now();
         let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
         let onion = self.fleet.key.onion();
-        let script = script(fault, self.window, &mut self.fleet, self.clock);
-        let visits = self.visitors.visit(&onion, self.window.whole(), progress);
+        let script = script(fault, window, &mut self.fleet, self.clock);
+        let visits = self.visitors.visit(&onion, window, progress);
         let (done, (visits, skipped)) = tokio::join!(script, visits);
         let (hit, undone) = done?;
         wait.set("everything to be as before", "");
@@ -262,7 +283,7 @@ impl Suite<'_> {
         let mut episode = Episode {
             title: fault.title().to_owned(),
             from,
-            until: from + self.window.whole().as_secs_f64(),
+            until: from + window.visiting.as_secs_f64(),
             hit,
             undone,
             settled: settled.map(|at| at - hit),
@@ -286,7 +307,7 @@ impl Suite<'_> {
 
 impl Suite<'_> {
     /// Kills an instance that the publisher runs itself, while clients visit that service.
-    async fn pooled_episode(&mut self, program: &Path) -> anyhow::Result<Episode> {
+    async fn pooled_episode(&mut self, window: Window, program: &Path) -> anyhow::Result<Episode> {
         let fault = Fault::PooledKilled;
         let wait = self
             .screen
@@ -302,9 +323,9 @@ impl Suite<'_> {
         let from = self.clock.now();
         let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
         let onion = pooled.key.onion();
-        let visits = self.visitors.visit(&onion, self.window.whole(), progress);
+        let visits = self.visitors.visit(&onion, window, progress);
         let script = async {
-            sleep(self.window.before).await;
+            sleep(window.before).await;
             let hit = self.clock.now();
             pooled.kill(victim).await.map(|()| hit)
         };
@@ -335,7 +356,7 @@ impl Suite<'_> {
         let mut episode = Episode {
             title: fault.title().to_owned(),
             from,
-            until: from + self.window.whole().as_secs_f64(),
+            until: from + window.visiting.as_secs_f64(),
             hit,
             undone: None,
             clean,

@@ -11,7 +11,7 @@ use onionweave_testnet::Network;
 use super::picture;
 use super::record::{Episode, Rate, SLOW, Visit};
 use super::timing::Timing;
-use super::{Window, fleet, visitors};
+use super::{Window, fleet};
 use crate::bench;
 use crate::screen::{Screen, bad, good};
 
@@ -53,10 +53,10 @@ impl Conditions {
                  Each client forgets everything it knew of the service before each request (`SIGNAL NEWNYM`: its descriptors, its failed introduction \
                  points, and which directories it asked, `feature/rend/rendclient.c:57-63`), and each request has circuits of its own. Tor's own \
                  limit of two minutes (`SocksTimeout`) is what makes a request fail that gets no answer.",
-                1.0 / visitors::EVERY.as_secs_f64(),
+                1.0 / window.every.as_secs_f64(),
                 window.before.as_secs(),
                 window.undone_after.as_secs(),
-                window.after.as_secs(),
+                (window.visiting - window.before - window.undone_after).as_secs(),
             ),
             "In the private network Tor publishes, and thus offers, new introduction points 5 s after they stand instead of 30 s; \
              authorities go on listing dead relays for 45 minutes, as on the public one."
@@ -70,6 +70,8 @@ impl Conditions {
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
     pub(crate) episodes: Vec<Episode>,
+    /// Faults in whose very second all clients came.
+    pub(crate) moments: Vec<Episode>,
     pub(crate) timings: Vec<Timing>,
 }
 
@@ -100,6 +102,10 @@ pub(crate) fn show_episode(screen: &Screen, episode: &Episode) {
 }
 
 impl Report {
+    fn all(&self) -> impl Iterator<Item = &Episode> {
+        self.episodes.iter().chain(&self.moments)
+    }
+
     fn total(&self) -> Rate {
         self.episodes
             .iter()
@@ -185,6 +191,7 @@ impl Report {
              *Slots regained*: from the moment in which what was broken offers introduction points again, or its backend is back, to the proof that its directories hand them out. \
              *An answer took*: median and maximum.\n",
         );
+        self.write_moments(&mut text);
         self.write_timings(&mut text);
         self.write_misses(&mut text);
         self.write_said(&mut text);
@@ -193,6 +200,26 @@ impl Report {
             let _ = writeln!(text, "- {condition}");
         }
         text
+    }
+
+    fn write_moments(&self, text: &mut String) {
+        if self.moments.is_empty() {
+            return;
+        }
+        text.push_str(
+            "\n## All clients in the very second\n\nAll clients come within one second, and the fault happens a quarter into it: the worst that can be met. \
+             A stopped instance goes on after 15 s, and answers then who still waits for it.\n\n\
+             | fault | requests that reached an instance | proved clean after | an answer took | answers after more than 10 s |\n\
+             | --- | --- | --- | --- | --- |\n",
+        );
+        for episode in &self.moments {
+            let [title, reached, _, _, clean, _, took] = cells(episode);
+            let _ = writeln!(
+                text,
+                "| {title} | {reached} | {clean} | {took} | {} |",
+                episode.slow().count()
+            );
+        }
     }
 
     fn write_timings(&self, text: &mut String) {
@@ -239,8 +266,7 @@ impl Report {
     fn write_misses(&self, text: &mut String) {
         text.push_str("\n## Every request that failed\n\n");
         let misses = self
-            .episodes
-            .iter()
+            .all()
             .flat_map(|episode| episode.misses().map(move |visit| (episode, visit)));
         write_explained(text, misses);
         let _ = writeln!(
@@ -248,8 +274,7 @@ impl Report {
             "\n## Every request that was answered only after more than {SLOW} s\n"
         );
         let slow = self
-            .episodes
-            .iter()
+            .all()
             .flat_map(|episode| episode.slow().map(move |visit| (episode, visit)));
         write_explained(text, slow);
     }

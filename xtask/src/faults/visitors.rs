@@ -10,15 +10,17 @@ use onionweave_desc::v2::IntroductionPoint;
 use onionweave_testnet::{Client, Network, SERVICE_PORT};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::Clock;
 use super::census::Census;
 use super::record::{Sight, Visit};
+use super::{Clock, Window};
 use crate::stage::verified;
 
-/// From one visit to the next.
-pub(crate) const EVERY: Duration = Duration::from_millis(500);
+/// How long clients may take until all have fresh identities; hung ones wait for two minutes.
+const FRESH_WITHIN: Duration = Duration::from_secs(180);
+/// How often it is looked whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Events of a visit may come a moment after its end.
 const LAST_EVENTS: Duration = Duration::from_millis(50);
 
@@ -65,16 +67,27 @@ impl Visitors {
         })
     }
 
+    /// Waits until every client that still can has a fresh identity.
+    pub(crate) async fn wait_until_fresh(&self) {
+        let fresh = async {
+            while self.fresh.len() < self.visitors.len() {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        // Who cannot is missed when it should visit.
+        let _ = timeout(FRESH_WITHIN, fresh).await;
+    }
+
     /// Makes visits to a service at a steady rate for a while, and waits for the last to end. Returns them, and how many were due when no
     /// client was free; `seen` is told how many there are, and how many were in vain.
     pub(crate) async fn visit(
         &mut self,
         onion: &str,
-        window: Duration,
+        window: Window,
         seen: impl Fn(usize, usize),
     ) -> (Vec<RawVisit>, usize) {
-        let end = self.clock.now() + window.as_secs_f64();
-        let mut ticks = interval(EVERY);
+        let end = self.clock.now() + window.visiting.as_secs_f64();
+        let mut ticks = interval(window.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut visiting = FuturesUnordered::new();
         let (mut visits, mut skipped): (Vec<RawVisit>, _) = (Vec::new(), 0);
