@@ -35,38 +35,39 @@ use crate::stage::{self, Reader};
 use crate::workspace::Workspace;
 
 /// When clients visit, and when a fault happens meanwhile.
+///
+/// It is undone when all have got their answers that visit the service while it lasts, so that nobody is saved by that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     /// From one visit to the next.
     every: Duration,
-    /// How long new visits begin.
-    visiting: Duration,
-    /// How long after the first visit the fault is done, and how long after that it is undone.
+    /// How long new visits begin before the fault, while it lasts, and after it was undone.
     before: Duration,
-    undone_after: Duration,
+    during: Duration,
+    after: Duration,
 }
 
 impl Window {
     /// At a steady rate, before, during and after.
     const STEADY: Self = Self {
         every: Duration::from_millis(500),
-        visiting: Duration::from_secs(42),
         before: Duration::from_secs(6),
-        undone_after: Duration::from_secs(15),
+        during: Duration::from_secs(15),
+        after: Duration::from_secs(21),
     };
     /// All clients within the second in which it happens.
     const MOMENT: Self = Self {
         every: Duration::from_millis(1000 / CLIENTS as u64),
-        visiting: Duration::from_secs(1),
         before: Duration::from_millis(250),
-        undone_after: Duration::from_secs(15),
+        during: Duration::from_millis(750),
+        after: Duration::ZERO,
     };
     /// To try it.
     const BRIEF: Self = Self {
         every: Duration::from_millis(500),
-        visiting: Duration::from_secs(8),
         before: Duration::from_secs(1),
-        undone_after: Duration::from_secs(4),
+        during: Duration::from_secs(4),
+        after: Duration::from_secs(3),
     };
 }
 
@@ -269,12 +270,23 @@ impl Suite<'_> {
     async fn episode(&mut self, fault: Fault, window: Window, reader: &mut Reader) -> anyhow::Result<Episode> {
         let wait = self.screen.wait(fault.title(), "");
         let from = self.clock.now();
-        let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
+        let progress =
+            &|visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
         let onion = self.fleet.key.onion();
-        let script = script(fault, window, &mut self.fleet, self.clock);
-        let visits = self.visitors.visit(&onion, window, progress);
-        let (done, (visits, skipped)) = tokio::join!(script, visits);
-        let (hit, undone) = done?;
+        let hitting = hit(fault, window.before, &mut self.fleet, self.clock);
+        let visiting = self
+            .visitors
+            .visit(&onion, window.every, window.before + window.during, progress);
+        let (hit, (mut visits, mut skipped)) = tokio::join!(hitting, visiting);
+        let hit = hit?;
+        let resumed = self.clock.now();
+        let undone = if fault.undoes_itself() { hit } else { resumed };
+        let undoing = fault.undo(&mut self.fleet);
+        let visiting = self.visitors.visit(&onion, window.every, window.after, progress);
+        let (done, (later, skipped_later)) = tokio::join!(undoing, visiting);
+        done?;
+        visits.extend(later);
+        skipped += skipped_later;
         wait.set("everything to be as before", "");
         let settled = self.fleet.settled(reader, self.clock).await?;
         fault.clear(&mut self.fleet).await?;
@@ -283,11 +295,17 @@ impl Suite<'_> {
         let mut episode = Episode {
             title: fault.title().to_owned(),
             from,
-            until: from + window.visiting.as_secs_f64(),
             hit,
-            undone,
+            paused: from + (window.before + window.during).as_secs_f64(),
+            resumed,
+            until: resumed + window.after.as_secs_f64(),
+            undone: Some(undone),
             settled: settled.map(|at| at - hit),
-            ailments: fault.ailments(hit, undone),
+            ailments: [
+                fault.ailments(hit, Some(undone)),
+                fault.dead_directories(&self.fleet, hit, undone),
+            ]
+            .concat(),
             visits: visits
                 .into_iter()
                 .map(|visit| visit.understood(network, &self.census))
@@ -321,16 +339,29 @@ impl Suite<'_> {
         let census = Census::start(pooled.asked(), pooled.key.service_id(), self.clock);
 
         let from = self.clock.now();
-        let progress = |visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
+        let progress =
+            &|visits, missed: usize| wait.set(fault.title(), &format!("{visits} requests, {missed} in vain"));
         let onion = pooled.key.onion();
-        let visits = self.visitors.visit(&onion, window, progress);
+        let visiting = async {
+            let first = self
+                .visitors
+                .visit(&onion, window.every, window.before + window.during, progress)
+                .await;
+            let resumed = self.clock.now();
+            (
+                first,
+                resumed,
+                self.visitors.visit(&onion, window.every, window.after, progress).await,
+            )
+        };
         let script = async {
             sleep(window.before).await;
             let hit = self.clock.now();
             pooled.kill(victim).await.map(|()| hit)
         };
-        let (hit, (visits, skipped)) = tokio::join!(script, visits);
+        let (hit, ((mut visits, skipped), resumed, (later, skipped_later))) = tokio::join!(script, visiting);
         let hit = hit?;
+        visits.extend(later);
         wait.set("everything to be as before", "");
         pooled.settled(&mut reader).await?;
         let settled = self.clock.now();
@@ -356,15 +387,17 @@ impl Suite<'_> {
         let mut episode = Episode {
             title: fault.title().to_owned(),
             from,
-            until: from + window.visiting.as_secs_f64(),
             hit,
+            paused: from + (window.before + window.during).as_secs_f64(),
+            resumed,
+            until: resumed + window.after.as_secs_f64(),
             undone: None,
             clean,
             // The spare's points are proved in the round that proves the dead one's gone.
             regained: clean,
             settled: Some(settled - hit),
             ailments: vec![record::Ailment {
-                instance: name,
+                who: name,
                 what: "was killed".to_owned(),
                 from: hit,
                 until: spare.map(|spare| hit + spare),
@@ -373,7 +406,7 @@ impl Suite<'_> {
                 .into_iter()
                 .map(|visit| visit.understood(network, &census))
                 .collect(),
-            skipped,
+            skipped: skipped + skipped_later,
             notes,
             said: Vec::new(),
         };
@@ -383,18 +416,12 @@ impl Suite<'_> {
     }
 }
 
-/// Does and undoes a fault; returns when.
-async fn script(fault: Fault, window: Window, fleet: &mut Fleet, clock: &Clock) -> anyhow::Result<(f64, Option<f64>)> {
-    sleep(window.before).await;
+/// Does a fault after a while; returns when.
+async fn hit(fault: Fault, after: Duration, fleet: &mut Fleet, clock: &Clock) -> anyhow::Result<f64> {
+    sleep(after).await;
     let hit = clock.now();
     fault.hit(fleet).await?;
-    if fault.undoes_itself() {
-        return Ok((hit, Some(clock.now())));
-    }
-    sleep(window.undone_after).await;
-    let undone = clock.now();
-    fault.undo(fleet).await?;
-    Ok((hit, Some(undone)))
+    Ok(hit)
 }
 
 /// Finds in the publisher's log what it did about a fault.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use onionweave_testnet::Relay;
 
 use super::fleet::{CLOCK, Fleet, PASSWORD, VICTIM};
 use super::record::Ailment;
@@ -14,33 +15,33 @@ const AHEAD: Duration = Duration::from_secs(3600);
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// An instance is killed (SIGKILL), and started again 15 s later
+    /// An instance is killed (SIGKILL), and started again later
     InstanceKilled,
-    /// An instance hangs (SIGSTOP) for 15 s
+    /// An instance hangs (SIGSTOP)
     InstanceStopped,
     /// An instance is started again at once, with new introduction points
     InstanceRestarted,
-    /// The web server behind an instance is gone for 15 s
+    /// The web server behind an instance is gone
     BackendGone,
-    /// The Tor that carries the publisher's uploads is killed, and started again 15 s later
+    /// The Tor that carries the publisher's uploads is killed, and started again later
     UploaderKilled,
-    /// The Tor that carries the uploads is killed together with an instance, and both are started again 15 s later
+    /// The Tor that carries the uploads is killed together with an instance, and both are started again later
     UploaderAndInstanceKilled,
-    /// One directory is killed, and started again, empty, 15 s later
+    /// One directory is killed, and started again, empty, later
     DirectoryKilled,
-    /// All three directories of a replica are killed, and started again, empty, 15 s later
+    /// All three directories of a replica are killed, and started again, empty, later
     ReplicaKilled,
-    /// Two of three instances and five of six directories are killed, and started again 15 s later
+    /// Two of three instances and five of six directories are killed, and started again later
     AllButOneKilled,
-    /// The publisher is killed (SIGKILL), and started again 15 s later
+    /// The publisher is killed (SIGKILL), and started again later
     PublisherKilled,
-    /// An instance gets another control password, and its connections are cut; the publisher's file is corrected 15 s later
+    /// An instance gets another control password, and its connections are cut; the publisher's file is corrected later
     PasswordChanged,
-    /// The publisher's state folder is emptied and its disk filled; it is killed and started again, an instance is killed, and 15 s later there is room
+    /// The publisher's state folder is emptied and its disk filled; it is killed and started again, an instance is killed, and later there is room
     StateFull,
     /// Of the instances that the publisher runs itself one is killed, and a spare takes its place
     PooledKilled,
-    /// The clock of an instance runs an hour ahead for 15 s
+    /// The clock of an instance runs an hour ahead for a while
     ClockAhead,
 }
 
@@ -206,11 +207,27 @@ impl Fault {
             | Self::PooledKilled => return Vec::new(),
         };
         let ailment = |name: &str| Ailment {
-            instance: name.to_owned(),
+            who: name.to_owned(),
             what: what.to_owned(),
             from: hit,
             until: undone,
         };
         self.names().map(ailment).collect()
+    }
+
+    /// The directories that are killed.
+    pub(crate) fn dead_directories(self, fleet: &Fleet, hit: f64, undone: f64) -> Vec<Ailment> {
+        let ailment = |relay: &Relay| Ailment {
+            who: relay.nickname().to_owned(),
+            what: "was killed".to_owned(),
+            from: hit,
+            until: Some(undone),
+        };
+        fleet
+            .directories()
+            .into_iter()
+            .take(self.directories())
+            .map(ailment)
+            .collect()
     }
 }

@@ -5,7 +5,7 @@ use crate::svg::{Font, INK, Svg};
 
 const WIDTH: f64 = 1600.0;
 /// Where time begins and ends, and what it is long in pixels per second follows from both.
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 440.0;
 const RIGHT: f64 = 1560.0;
 const TOP: f64 = 190.0;
 /// From one fault's line to the next.
@@ -26,7 +26,7 @@ pub(crate) fn draw(episodes: &[Episode]) -> String {
     let x = |seconds: f64| LEFT + (seconds - first) / (last - first).max(1.0) * (RIGHT - LEFT);
     let height = TOP + STEP * episodes.len() as f64 + 70.0;
     let title = "What new clients notice of faults";
-    let subtitle = "each dot is a request by a client with a fresh identity, at the time at which it began, in seconds from the fault";
+    let subtitle = "each dot is a request by a client with a fresh identity, at the time at which it began, in seconds from the fault; left out is the time in which the last answers are waited for before it is undone";
     let mut svg = Svg::new((WIDTH, height), title, subtitle);
     svg.text((60.0, 66.0), Font::new(30.0).bold(), title);
     svg.text((60.0, 98.0), Font::new(16.0).fill(GREY), subtitle);
@@ -46,9 +46,19 @@ fn span(episodes: &[Episode]) -> (f64, f64) {
         .fold(0.0, f64::min);
     let last = episodes
         .iter()
-        .map(|episode| episode.until - episode.hit)
+        .map(|episode| shown(episode, episode.until))
         .fold(1.0, f64::max);
     (first, last)
+}
+
+/// Where a time is drawn, in seconds from the fault. The pause before it is undone is left out.
+fn shown(episode: &Episode, at: f64) -> f64 {
+    let at = if at < episode.resumed {
+        at.min(episode.paused)
+    } else {
+        at - episode.resumed + episode.paused
+    };
+    at - episode.hit
 }
 
 fn draw_episode(svg: &mut Svg, episode: &Episode, top: f64, x: impl Fn(f64) -> f64) {
@@ -63,22 +73,23 @@ fn draw_episode(svg: &mut Svg, episode: &Episode, top: f64, x: impl Fn(f64) -> f
         episode.longest_gap()
     );
     svg.text((60.0, line + 12.0), Font::new(13.0).fill(GREY), &counts);
-    let end = episode.undone.map_or(episode.until, |undone| undone) - episode.hit;
+    let end = shown(episode, episode.undone.unwrap_or(episode.until));
     let width = (x(end) - x(0.0)).max(2.0);
     svg.bar((x(0.0), line - RISE - 8.0), (width, RISE + 16.0), FAULT);
     svg.line(
         (x(episode.from - episode.hit), line),
-        (x(episode.until - episode.hit), line),
+        (x(shown(episode, episode.until)), line),
         PALE,
         1.5,
     );
     if let Some(clean) = episode.clean {
+        let clean = shown(episode, episode.hit + clean);
         svg.line((x(clean), line - RISE - 12.0), (x(clean), line + 10.0), PROVED, 2.0);
     }
     for visit in &episode.visits {
         let rise = RISE * (visit.took / SLOWEST).min(1.0);
         let (fill, radius) = if visit.answer.is_ok() { (GOOD, 3.4) } else { (BAD, 5.5) };
-        svg.circle((x(visit.at - episode.hit), line - rise), radius, fill, "#ffffff", 0.8);
+        svg.circle((x(shown(episode, visit.at)), line - rise), radius, fill, "#ffffff", 0.8);
     }
     svg.close();
 }
@@ -143,6 +154,8 @@ mod tests {
             title: "instance killed".to_owned(),
             from: 0.0,
             hit: 6.0,
+            paused: 21.0,
+            resumed: 21.0,
             undone: Some(21.0),
             until: 42.0,
             clean: Some(0.5),

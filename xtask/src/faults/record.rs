@@ -16,11 +16,15 @@ pub(crate) const SLOW: f64 = 10.0;
 pub(crate) struct Episode {
     /// The fault in words.
     pub(crate) title: String,
-    /// When the first visit was due, and when the last one had been.
+    /// When the first visit was due.
     pub(crate) from: f64,
-    pub(crate) until: f64,
     /// When the fault was done.
     pub(crate) hit: f64,
+    /// From when to when no new visits began, so that those on their way could end before the fault was undone.
+    pub(crate) paused: f64,
+    pub(crate) resumed: f64,
+    /// When no more visits began.
+    pub(crate) until: f64,
     /// When its cause was undone, as an operator would.
     pub(crate) undone: Option<f64>,
     /// When the publisher had proved that no directory hands out what is broken, counted from the hit.
@@ -29,7 +33,7 @@ pub(crate) struct Episode {
     pub(crate) regained: Option<f64>,
     /// Whether a reading by an independent Tor found every directory as it should be, and when, counted from the hit.
     pub(crate) settled: Option<f64>,
-    /// What was wrong with instances, and when.
+    /// What was wrong with instances and directories, and when.
     pub(crate) ailments: Vec<Ailment>,
     pub(crate) visits: Vec<Visit>,
     /// Visits that were due while every client was busy with an earlier one.
@@ -40,11 +44,12 @@ pub(crate) struct Episode {
     pub(crate) notes: Vec<String>,
 }
 
-/// Something that keeps an instance from serving.
+/// Something that keeps an instance or a directory from serving.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ailment {
-    pub(crate) instance: String,
-    /// In words that follow the instance's name: "was killed".
+    /// The instance's name or the relay's.
+    pub(crate) who: String,
+    /// In words that follow the name: "was killed".
     pub(crate) what: String,
     pub(crate) from: f64,
     pub(crate) until: Option<f64>,
@@ -65,6 +70,8 @@ pub(crate) struct Visit {
 /// Something that a client's Tor told.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Sight {
+    /// It asks a directory for a descriptor.
+    Asked { directory: String },
     /// It read a descriptor from a directory.
     Read { directory: String, points: Vec<Point> },
     /// A directory did not give it one.
@@ -82,11 +89,7 @@ pub(crate) enum Sight {
         state: String,
     },
     /// A circuit to a directory.
-    ToDirectory {
-        circuit: String,
-        relay: String,
-        state: String,
-    },
+    ToDirectory { state: String },
     /// The stream's way.
     Stream { state: String, why: Option<String> },
 }
@@ -142,7 +145,7 @@ impl Episode {
 
     /// Those that began while the fault was there.
     pub(crate) fn rate_meanwhile(&self) -> Rate {
-        let end = self.undone.unwrap_or(self.until);
+        let end = self.undone.unwrap_or(self.paused);
         Rate::of(
             self.visits
                 .iter()
@@ -150,20 +153,11 @@ impl Episode {
         )
     }
 
-    /// The longest time during which every new client was in vain: from the first such client's request to the next one's that was not.
+    /// The longest time during which every new client was in vain: from the first such client's request to the next one's that was not. The
+    /// pause, when no requests began, does not count.
     pub(crate) fn longest_gap(&self) -> f64 {
-        let mut visits: Vec<_> = self.visits.iter().collect();
-        visits.sort_by(|a, b| a.at.total_cmp(&b.at));
-        let (mut since, mut longest) = (None, 0.0_f64);
-        for visit in visits {
-            if visit.answer.is_err() {
-                since.get_or_insert(visit.at);
-            } else if let Some(since) = since.take() {
-                longest = longest.max(visit.at - since);
-            }
-        }
-        // None came through any more.
-        since.map_or(longest, |since| longest.max(self.until - since))
+        let (before, after): (Vec<_>, Vec<_>) = self.visits.iter().partition(|visit| visit.at < self.resumed);
+        gap(before, self.paused).max(gap(after, self.until))
     }
 
     /// The median and the maximum of how long answered visits took; `None` without any.
@@ -209,10 +203,11 @@ impl Episode {
             .iter()
             .any(|(_, sight)| matches!(sight, Sight::Refused { .. }));
         let blamed: Vec<_> = blamed.into_keys().collect();
-        let cause = match (read, sound, refused) {
-            (0, _, true) => Cause::NoDescriptor,
-            (1.., 0, _) => Cause::OnlyBroken(blamed.join("; ")),
-            (1.., _, _) if !blamed.is_empty() => Cause::AlsoBroken(blamed.join("; ")),
+        let cause = match (self.dead_directory(visit), read, sound) {
+            (Some(what), _, _) => Cause::DeadDirectory(what),
+            (None, 0, _) if refused => Cause::NoDescriptor,
+            (None, 1.., 0) => Cause::OnlyBroken(blamed.join("; ")),
+            (None, 1.., _) if !blamed.is_empty() => Cause::AlsoBroken(blamed.join("; ")),
             _ => Cause::Unknown,
         };
         Explanation {
@@ -221,13 +216,49 @@ impl Episode {
         }
     }
 
+    /// The dead directory that a client asked and waited for most of its time.
+    fn dead_directory(&self, visit: &Visit) -> Option<String> {
+        let mut asked: Option<(&str, f64)> = None;
+        let mut waited: Vec<(String, f64)> = Vec::new();
+        let end = visit.at + visit.took;
+        let mut close = |asked: &mut Option<(&str, f64)>, at: f64| {
+            if let Some((directory, since)) = asked.take()
+                && let Some(ailment) = self
+                    .ailments
+                    .iter()
+                    .find(|ailment| ailment.who == directory && ailment.from <= at)
+            {
+                let what = format!("{directory}, which {}, for {:.1} s", ailment.what, at - since);
+                waited.push((what, at - since));
+            }
+        };
+        for (at, sight) in &visit.seen {
+            match sight {
+                Sight::Asked { directory } => {
+                    close(&mut asked, *at);
+                    asked = Some((directory, *at));
+                }
+                Sight::Read { directory, .. } | Sight::Refused { directory, .. }
+                    if asked.is_some_and(|(asked, _)| asked == directory) =>
+                {
+                    close(&mut asked, *at);
+                }
+                _ => {}
+            }
+        }
+        close(&mut asked, end);
+        let most = waited.iter().map(|(_, waited)| waited).sum::<f64>() > visit.took / 2.0;
+        let what: Vec<_> = waited.into_iter().map(|(what, _)| what).collect();
+        most.then(|| what.join(", then "))
+    }
+
     /// What is wrong with an introduction point in a text that was read `at` a time, for a client that waited until `end`.
     fn ails(&self, point: &Point, at: f64, end: f64) -> Option<String> {
         let Some((owner, offered)) = &point.owner else {
             return Some("a point that no instance was ever seen to offer".to_owned());
         };
         let ailment = self.ailments.iter().find(|ailment| {
-            ailment.instance == *owner && ailment.from <= end && ailment.until.is_none_or(|until| at < until)
+            ailment.who == *owner && ailment.from <= end && ailment.until.is_none_or(|until| at < until)
         });
         if let Some(ailment) = ailment {
             let before = at - ailment.from;
@@ -248,35 +279,41 @@ impl Episode {
     fn evidence(&self, visit: &Visit) -> String {
         let mut text = String::new();
         let mut ends: BTreeMap<&str, &str> = BTreeMap::new();
-        // Of each circuit, only the last that was heard of it.
+        let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+        // Of each circuit, only the last that was heard of it; of those to directories, how many failed and why.
         for (_, sight) in &visit.seen {
-            if let Sight::Introduction { circuit, state, .. }
-            | Sight::Rendezvous { circuit, state, .. }
-            | Sight::ToDirectory { circuit, state, .. } = sight
-            {
-                ends.insert(circuit, state);
+            match sight {
+                Sight::Introduction { circuit, state, .. } | Sight::Rendezvous { circuit, state, .. } => {
+                    ends.insert(circuit, state);
+                }
+                Sight::ToDirectory { state } if state.starts_with("FAILED") => *failed.entry(state).or_default() += 1,
+                _ => {}
             }
         }
+        let is_end = |circuit: &str, state: &str| ends.get(circuit) == Some(&state);
         for (at, sight) in &visit.seen {
-            let after = at - visit.at;
             let line = match sight {
+                Sight::Asked { directory } => format!("asks {directory}"),
                 Sight::Read { directory, points } => format!("{directory} gave a text naming {}", named(points)),
                 Sight::Refused { directory, why } => format!("{directory}: {why}"),
-                Sight::Introduction { circuit, relay, state }
-                    if ends.get(circuit.as_str()) == Some(&state.as_str()) =>
-                {
+                Sight::Introduction { circuit, relay, state } if is_end(circuit, state) => {
                     format!("introduction at {relay}: {state}")
                 }
-                Sight::Rendezvous { circuit, relay, state } if ends.get(circuit.as_str()) == Some(&state.as_str()) => {
+                Sight::Rendezvous { circuit, relay, state } if is_end(circuit, state) => {
                     format!("rendezvous at {relay}: {state}")
                 }
-                Sight::ToDirectory { circuit, relay, state } if ends.get(circuit.as_str()) == Some(&state.as_str()) => {
-                    format!("circuit to {relay}: {state}")
-                }
-                Sight::Stream { state, why: Some(why) } => format!("stream {state} ({why})"),
+                Sight::Stream { state, why: Some(why) } if !why.contains("DONE") => format!("stream {state} ({why})"),
                 _ => continue,
             };
-            let _ = write!(text, "{}+{after:.1} s {line}", if text.is_empty() { "" } else { "; " });
+            let _ = write!(
+                text,
+                "{}{:.1} s: {line}",
+                if text.is_empty() { "" } else { "; " },
+                at - visit.at
+            );
+        }
+        for (state, count) in failed {
+            let _ = write!(text, "; circuits to directories {state}: {count}");
         }
         text
     }
@@ -296,6 +333,8 @@ pub(crate) enum Cause {
     OnlyBroken(String),
     /// It read texts that named something broken, and others.
     AlsoBroken(String),
+    /// It waited for a directory that was dead.
+    DeadDirectory(String),
     /// No directory gave it a text.
     NoDescriptor,
     /// What was recorded does not explain it.
@@ -307,6 +346,7 @@ impl std::fmt::Display for Cause {
         match self {
             Self::OnlyBroken(what) => write!(f, "it read only points of {what}"),
             Self::AlsoBroken(what) => write!(f, "it read points of {what}, and sound ones too"),
+            Self::DeadDirectory(what) => write!(f, "its Tor insisted on {what}"),
             Self::NoDescriptor => f.write_str("no directory gave it a text"),
             Self::Unknown => f.write_str("**not explained**"),
         }
@@ -324,6 +364,21 @@ fn named(points: &[Point]) -> String {
         .iter()
         .map(|(owner, relays)| format!("{} of {owner} ({})", relays.len(), relays.join(", ")));
     words.collect::<Vec<_>>().join(" and ")
+}
+
+/// The longest time from a visit in vain to the next that was not, or to the end.
+fn gap(mut visits: Vec<&Visit>, end: f64) -> f64 {
+    visits.sort_by(|a, b| a.at.total_cmp(&b.at));
+    let (mut since, mut longest) = (None, 0.0_f64);
+    for visit in visits {
+        if visit.answer.is_err() {
+            since.get_or_insert(visit.at);
+        } else if let Some(since) = since.take() {
+            longest = longest.max(visit.at - since);
+        }
+    }
+    // None came through any more.
+    since.map_or(longest, |since| longest.max(end - since))
 }
 
 /// Of no numbers there is neither.
@@ -371,10 +426,12 @@ mod tests {
     fn episode(visits: Vec<Visit>) -> Episode {
         Episode {
             hit: 10.0,
+            paused: 20.0,
+            resumed: 20.0,
             undone: Some(20.0),
             until: 30.0,
             ailments: vec![Ailment {
-                instance: "b".to_owned(),
+                who: "b".to_owned(),
                 what: "was killed".to_owned(),
                 from: 10.0,
                 until: Some(22.0),
@@ -402,8 +459,11 @@ mod tests {
         // Visits end in another order than they begin in.
         let late_first = vec![visit(12.0, true), visit(11.0, false)];
         assert_eq!(episode(late_first).longest_gap(), 1.0);
-        let to_the_end = vec![visit(9.0, true), visit(11.0, false)];
-        assert_eq!(episode(to_the_end).longest_gap(), 19.0);
+        // Up to the pause, and up to the end.
+        let to_the_pause = vec![visit(9.0, true), visit(11.0, false), visit(22.0, true)];
+        assert_eq!(episode(to_the_pause).longest_gap(), 9.0);
+        let to_the_end = vec![visit(9.0, true), visit(11.0, true), visit(28.0, false)];
+        assert_eq!(episode(to_the_end).longest_gap(), 2.0);
     }
 
     #[test]
@@ -461,6 +521,43 @@ mod tests {
     }
 
     #[test]
+    fn dead_directory_explains_those_who_waited_for_it() {
+        let asks = |directory: &str| Sight::Asked {
+            directory: directory.to_owned(),
+        };
+        let mut episode = episode(vec![]);
+        episode.ailments = vec![Ailment {
+            who: "relay1".to_owned(),
+            what: "was killed".to_owned(),
+            from: 10.0,
+            until: None,
+        }];
+        let sound = read("relay2", vec![point("relay6", "a", 130.0)]);
+        let waited = |seconds: &str| Cause::DeadDirectory(format!("relay1, which was killed, for {seconds} s"));
+        for (took, seen, cause) in [
+            (120.0, vec![(11.0, asks("relay1"))], waited("120.0")),
+            (
+                20.0,
+                vec![(11.0, asks("relay1")), (30.0, asks("relay2")), (30.5, sound.clone())],
+                waited("19.0"),
+            ),
+            (
+                20.0,
+                vec![(11.0, asks("relay1")), (12.0, asks("relay2")), (30.5, sound.clone())],
+                Cause::Unknown,
+            ),
+            (20.0, vec![(11.0, asks("relay2")), (12.0, sound)], Cause::Unknown),
+        ] {
+            let visit = Visit {
+                took,
+                seen,
+                ..visit(11.0, false)
+            };
+            assert_eq!(episode.explain(&visit).cause, cause, "{:?}", visit.seen);
+        }
+    }
+
+    #[test]
     fn evidence_tells_each_circuit_once() {
         let introduction = |state: &str| Sight::Introduction {
             circuit: "7".to_owned(),
@@ -481,7 +578,7 @@ mod tests {
         let evidence = episode(vec![]).explain(&visit).evidence;
         assert_eq!(
             evidence,
-            "+0.2 s relay2 gave a text naming 2 of b (relay4, relay5); +0.5 s introduction at relay4: HSCI_INTRO_SENT"
+            "0.2 s: relay2 gave a text naming 2 of b (relay4, relay5); 0.5 s: introduction at relay4: HSCI_INTRO_SENT"
         );
     }
 

@@ -49,14 +49,15 @@ impl Conditions {
              publisher as a process of its own (`examples/publisher.rs`, a release build) with an uploading Tor and otherwise its defaults, \
              and without restart commands. Backends are checked over HTTP (`{}`).", fleet::CHECK),
             format!(
-                "{clients} clients in turn, {:.1} requests a second: from {} s before the fault, which is undone after {} s, until {} s after that. \
+                "{clients} clients in turn, {:.1} requests a second: for {} s before the fault, {} s while it lasts, and {} s after it was undone, for which all requests on their way are \
+                 waited for, so that nobody is saved by it. \
                  Each client forgets everything it knew of the service before each request (`SIGNAL NEWNYM`: its descriptors, its failed introduction \
                  points, and which directories it asked, `feature/rend/rendclient.c:57-63`), and each request has circuits of its own. Tor's own \
                  limit of two minutes (`SocksTimeout`) is what makes a request fail that gets no answer.",
                 1.0 / window.every.as_secs_f64(),
                 window.before.as_secs(),
-                window.undone_after.as_secs(),
-                (window.visiting - window.before - window.undone_after).as_secs(),
+                window.during.as_secs(),
+                window.after.as_secs(),
             ),
             "In the private network Tor publishes, and thus offers, new introduction points 5 s after they stand instead of 30 s; \
              authorities go on listing dead relays for 45 minutes, as on the public one."
@@ -208,7 +209,7 @@ impl Report {
         }
         text.push_str(
             "\n## All clients in the very second\n\nAll clients come within one second, and the fault happens a quarter into it: the worst that can be met. \
-             A stopped instance goes on after 15 s, and answers then who still waits for it.\n\n\
+             It is undone when all have ended.\n\n\
              | fault | requests that reached an instance | proved clean after | an answer took | answers after more than 10 s |\n\
              | --- | --- | --- | --- | --- |\n",
         );

@@ -261,10 +261,14 @@ async fn publish(
         if again {
             continue;
         }
-        let cause = format!("{name} published by itself");
+        // Tor passes an unchanged descriptor on without saying that it built one, when directories changed (`feature/rend/rendservice.c:4357`).
+        let causes = [
+            format!("{name} published by itself"),
+            "overwritten by somebody else".to_owned(),
+        ];
         let proved = fleet
             .publisher
-            .last_before_a_lull(at, LULL, |said| said.is_proved(&cause))
+            .last_before_a_lull(at, LULL, |said| causes.iter().any(|cause| said.is_proved(cause)))
             .await?;
         published.measured.push(proved.map(|said| said.at - at));
         progress(published.measured.len());

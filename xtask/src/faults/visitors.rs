@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::Clock;
 use super::census::Census;
 use super::record::{Sight, Visit};
-use super::{Clock, Window};
 use crate::stage::verified;
 
 /// How long clients may take until all have fresh identities; hung ones wait for two minutes.
@@ -83,11 +83,12 @@ impl Visitors {
     pub(crate) async fn visit(
         &mut self,
         onion: &str,
-        window: Window,
+        every: Duration,
+        lasting: Duration,
         seen: impl Fn(usize, usize),
     ) -> (Vec<RawVisit>, usize) {
-        let end = self.clock.now() + window.visiting.as_secs_f64();
-        let mut ticks = interval(window.every);
+        let end = self.clock.now() + lasting.as_secs_f64();
+        let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut visiting = FuturesUnordered::new();
         let (mut visits, mut skipped): (Vec<RawVisit>, _) = (Vec::new(), 0);
@@ -206,6 +207,9 @@ fn sight(event: Event, network: &Network, census: &Census) -> Option<Sight> {
             directory: name(event.hsdir()),
             why: event.reason().map_or("failed", HsDescReason::as_str).to_owned(),
         }),
+        Event::HsDesc(event) if *event.action() == HsDescAction::Requested => Some(Sight::Asked {
+            directory: name(event.hsdir()),
+        }),
         Event::HsDescContent(event) if !event.content().is_empty() => Some(Sight::Read {
             directory: name(event.hsdir()),
             points: points(event.content(), network, census),
@@ -253,11 +257,7 @@ fn circuit(circuit: &onionweave_control::Circuit, state: String, network: &Netwo
             relay,
             state,
         },
-        CircuitPurpose::HsClientHsDir => Sight::ToDirectory {
-            circuit: circuit_id,
-            relay,
-            state,
-        },
+        CircuitPurpose::HsClientHsDir => Sight::ToDirectory { state },
         _ => return None,
     })
 }
