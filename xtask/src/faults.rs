@@ -294,6 +294,7 @@ impl Suite<'_> {
         let network = &self.fleet.network;
         let mut episode = Episode {
             title: fault.title().to_owned(),
+            extreme: fault.is_extreme(),
             from,
             hit,
             paused: from + (window.before + window.during).as_secs_f64(),
@@ -386,6 +387,7 @@ impl Suite<'_> {
         }
         let mut episode = Episode {
             title: fault.title().to_owned(),
+            extreme: fault.is_extreme(),
             from,
             hit,
             paused: from + (window.before + window.during).as_secs_f64(),

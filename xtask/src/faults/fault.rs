@@ -189,6 +189,11 @@ impl Fault {
         self == Self::InstanceRestarted
     }
 
+    /// Whether it is worse than what the sum of all faults is about: most directories are dead, and a client's Tor insists on those.
+    pub(crate) fn is_extreme(self) -> bool {
+        self == Self::AllButOneKilled
+    }
+
     /// What is wrong with instances meanwhile.
     pub(crate) fn ailments(self, hit: f64, undone: Option<f64>) -> Vec<Ailment> {
         let what = match self {

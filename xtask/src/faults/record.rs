@@ -16,6 +16,8 @@ pub(crate) const SLOW: f64 = 10.0;
 pub(crate) struct Episode {
     /// The fault in words.
     pub(crate) title: String,
+    /// Whether it is worse than what the sum of all faults is about.
+    pub(crate) extreme: bool,
     /// When the first visit was due.
     pub(crate) from: f64,
     /// When the fault was done.
