@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "Criterion's macros; a bench may panic")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use onionweave::assign::{Instance, PolicyName, Round, Slot};
+use onionweave::assign::{Instance, PolicyName, Relay, Round, Slot};
 
 /// Three directories for each of two replicas.
 const SLOTS: u8 = 6;
@@ -14,7 +14,9 @@ fn plan(criterion: &mut Criterion) {
     let policy = PolicyName::default().policy();
     let mut group = criterion.benchmark_group("plan");
     for count in [6, 60] {
-        let instances: Vec<_> = (0..count).map(|id| Instance::new(id, 3)).collect();
+        let instances: Vec<_> = (0..count)
+            .map(|id| Instance::new(id, (3 * id..3 * id + 3).map(Relay::new)))
+            .collect();
         let first = policy.plan(&instances, &slots, None, Round::new(0, 7)).unwrap();
         group.bench_function(BenchmarkId::new("anew", count), |bencher| {
             bencher.iter(|| policy.plan(&instances, &slots, None, Round::new(0, 7)).unwrap());

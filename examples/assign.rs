@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use onionweave_assign::{Instance, Mixed, Plan, PolicyName, Round, Slot, Weight};
+use onionweave_assign::{Instance, Mix, Mixed, Plan, PolicyName, Relay, Round, Slot, Weight};
 use serde::{Serialize, Serializer};
 
 /// Show which instance each directory of an onion service would hand out
@@ -112,7 +112,10 @@ fn parse_instances(list: &str, points: u32) -> anyhow::Result<Vec<Instance<Strin
         if instances.iter().any(|instance| instance.id == name) {
             bail!("instance {name:?} is named twice");
         }
-        instances.push(Instance::new(name.to_owned(), points).weight(weight));
+        // No two points at one relay, as it nearly always is among thousands of relays.
+        let first = u128::from(points) * instances.len() as u128;
+        let relays = (first..first + u128::from(points)).map(Relay::new);
+        instances.push(Instance::new(name.to_owned(), relays).weight(weight));
     }
     Ok(instances)
 }
@@ -172,7 +175,7 @@ struct SlotReport {
     slot: Directory,
     replica: u8,
     read_share: f64,
-    points: BTreeMap<String, u32>,
+    points: BTreeMap<String, usize>,
 }
 
 impl RoundReport {
@@ -189,7 +192,7 @@ impl RoundReport {
             slot: *slot.id(),
             replica: slot.replica(),
             read_share: slot.read_share(),
-            points: plan.slot(slot.id()).cloned().unwrap_or_default(),
+            points: plan.slot(slot.id()).map(counts).unwrap_or_default(),
         });
         Self {
             round: plan.round().number(),
@@ -198,6 +201,12 @@ impl RoundReport {
             changed: previous.map_or(0, |previous| plan.changes(previous)),
         }
     }
+}
+
+/// How many points of each instance there are.
+fn counts(mix: &Mix<String>) -> BTreeMap<String, usize> {
+    let counts = mix.instances().into_iter();
+    counts.map(|(instance, count)| (instance.clone(), count)).collect()
 }
 
 fn mean_shares(rounds: &[RoundReport]) -> BTreeMap<String, f64> {

@@ -11,10 +11,11 @@ use crate::Error;
 /// `I` is whatever names the instance; a policy only compares it.
 ///
 /// ```
-/// use onionweave_assign::{Instance, Weight};
+/// use onionweave_assign::{Instance, Relay, Weight};
 ///
-/// let strong = Instance::new("a", 3).weight(Weight::try_from(2)?);
-/// assert_eq!((strong.id, strong.points), ("a", 3));
+/// let relays = [17, 4, 25].map(Relay::new);
+/// let strong = Instance::new("a", relays).weight(Weight::try_from(2)?);
+/// assert_eq!((strong.id, strong.points.len()), ("a", 3));
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +25,18 @@ pub struct Instance<I> {
     pub id: I,
     /// How much of the service it shall carry, compared with the weights of the others.
     pub weight: Weight,
-    /// How many introduction points it offers now. An instance with none is not handed out.
-    pub points: u32,
+    /// The relays at which it has an introduction point now, in any order. An instance with none is not handed out. A relay that is named
+    /// twice counts once.
+    pub points: Vec<Relay>,
 }
 
 impl<I> Instance<I> {
-    /// An instance that offers `points` introduction points, with [weight one](Weight::ONE).
-    pub fn new(id: I, points: u32) -> Self {
+    /// An instance with introduction points at these relays, with [weight one](Weight::ONE).
+    pub fn new(id: I, points: impl IntoIterator<Item = Relay>) -> Self {
         Self {
             id,
             weight: Weight::ONE,
-            points,
+            points: points.into_iter().collect(),
         }
     }
 
@@ -42,6 +44,41 @@ impl<I> Instance<I> {
     #[must_use]
     pub fn weight(self, weight: Weight) -> Self {
         Self { weight, ..self }
+    }
+}
+
+/// The relay at which an introduction point is: a number that the caller gives to each.
+///
+/// Of several points at one relay in one descriptor a client uses only the first, so a policy must know which points are at the same
+/// relay, and nothing else about it. The same relay must have the same number in all calls that a plan is handed on to. The first
+/// sixteen bytes of a relay's identity make a good number: no two relays share them.
+///
+/// ```
+/// use onionweave_assign::Relay;
+///
+/// let identity = [0xAB; 20];
+/// let relay = Relay::from(*identity.first_chunk::<16>().unwrap());
+/// assert_eq!(relay, Relay::new(0xABABABAB_ABABABAB_ABABABAB_ABABABAB));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Relay(u128);
+
+impl Relay {
+    /// The relay with this number.
+    pub const fn new(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+}
+
+impl From<[u8; 16]> for Relay {
+    /// The bytes are read as a number, the most significant first.
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
     }
 }
 

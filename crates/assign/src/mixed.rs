@@ -1,17 +1,15 @@
 //! The mixed policy: one instance per slot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
 use self::placement::{Place, place};
-use self::quota::Quotas;
+use crate::draw::{Purpose, rng};
+use crate::question::{MAX_SLOTS, Question};
+use crate::quota::Quotas;
 use crate::{Error, Instance, Plan, Policy, Round, Slot};
 
 mod placement;
-mod quota;
 
 /// Each slot is given to one instance, whose introduction points fill its descriptor alone.
 ///
@@ -44,12 +42,12 @@ mod quota;
 /// [`MAX_REPLICAS`](Self::MAX_REPLICAS) replicas, else [`Error::TooManyReplicas`].
 ///
 /// ```
-/// use onionweave_assign::{Instance, Mixed, Policy, Round, Slot};
+/// use onionweave_assign::{Instance, Mixed, Policy, Relay, Round, Slot};
 ///
 /// let slots: Vec<_> = (0..6)
 ///     .map(|n| Slot::new(n, n / 3, 1.0 / 6.0))
 ///     .collect::<Result<_, _>>()?;
-/// let four = ["a", "b", "c", "d"].map(|id| Instance::new(id, 3));
+/// let four = [("a", 0), ("b", 10), ("c", 20), ("d", 30)].map(|(id, first)| Instance::new(id, (first..first + 3).map(Relay::new)));
 /// let policy = Mixed::default();
 /// let round = Round::new(0, 2015);
 ///
@@ -71,7 +69,7 @@ pub struct Mixed {
 
 impl Mixed {
     /// The most slots a plan may have: Tor's defaults need 6 (v2) or 8 (v3).
-    pub const MAX_SLOTS: usize = 64;
+    pub const MAX_SLOTS: usize = MAX_SLOTS;
 
     /// The most replicas the slots may belong to: Tor's default in v2 and v3.
     pub const MAX_REPLICAS: usize = 2;
@@ -104,7 +102,7 @@ impl Mixed {
     pub fn rotation<I>(instances: &[Instance<I>], slots: usize) -> u128 {
         let weights: Vec<_> = instances
             .iter()
-            .filter(|instance| instance.points > 0)
+            .filter(|instance| !instance.points.is_empty())
             .map(|instance| instance.weight)
             .collect();
         Quotas::new(&weights, slots).rotation()
@@ -125,9 +123,9 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Mixed {
         previous: Option<&Plan<I, S>>,
         round: Round,
     ) -> Result<Plan<I, S>, Error> {
-        let instances = live(instances)?;
-        let slots = sorted(slots)?;
-        let places = places(&instances, &slots, previous)?;
+        let question = Question::new(instances, slots)?;
+        let places = places(&question, previous)?;
+        let Question { instances, slots } = &question;
 
         let weights: Vec<_> = instances.iter().map(|instance| instance.weight).collect();
         let quotas = Quotas::new(&weights, slots.len());
@@ -142,8 +140,11 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Mixed {
         let holders = place(&allowed, &places, &mut rng(Purpose::Placement, round.number(), round));
         let filled = slots.iter().zip(holders).filter_map(|(slot, holder)| {
             let instance = instances.get(holder)?;
-            let points = instance.points.min(self.points_per_descriptor.get());
-            Some((slot.id().clone(), BTreeMap::from([(instance.id.clone(), points)])))
+            let points = instance.points.iter().take(self.points_per_descriptor.get() as usize);
+            Some((
+                slot.id().clone(),
+                points.map(|&relay| (relay, instance.id.clone())).collect(),
+            ))
         });
         Plan::new(round, filled.collect())
     }
@@ -153,58 +154,9 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Mixed {
     }
 }
 
-/// The instances that can be handed out, in the order of their IDs.
-fn live<I: Ord>(instances: &[Instance<I>]) -> Result<Vec<&Instance<I>>, Error> {
-    let mut sorted: Vec<_> = instances.iter().enumerate().collect();
-    sorted.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
-    for pair in sorted.windows(2) {
-        if let [(first, a), (second, b)] = *pair
-            && a.id == b.id
-        {
-            return Err(Error::DuplicateInstance { first, second });
-        }
-    }
-    let live: Vec<_> = sorted
-        .into_iter()
-        .map(|(_, instance)| instance)
-        .filter(|instance| instance.points > 0)
-        .collect();
-    if live.is_empty() {
-        return Err(Error::NoInstances);
-    }
-    Ok(live)
-}
-
-/// The slots in the order of their IDs.
-fn sorted<S: Ord>(slots: &[Slot<S>]) -> Result<Vec<&Slot<S>>, Error> {
-    if slots.is_empty() {
-        return Err(Error::NoSlots);
-    }
-    if slots.len() > Mixed::MAX_SLOTS {
-        return Err(Error::TooManySlots {
-            slots: slots.len(),
-            limit: Mixed::MAX_SLOTS,
-        });
-    }
-    let mut sorted: Vec<_> = slots.iter().enumerate().collect();
-    sorted.sort_by(|(_, a), (_, b)| a.id().cmp(b.id()));
-    for pair in sorted.windows(2) {
-        if let [(first, a), (second, b)] = *pair
-            && a.id() == b.id()
-        {
-            return Err(Error::DuplicateSlot { first, second });
-        }
-    }
-    Ok(sorted.into_iter().map(|(_, slot)| slot).collect())
-}
-
-/// For every slot which of the two sides it is on, and which of the `instances` holds it now.
-fn places<I: Ord, S: Ord>(
-    instances: &[&Instance<I>],
-    slots: &[&Slot<S>],
-    previous: Option<&Plan<I, S>>,
-) -> Result<Vec<Place>, Error> {
-    let replicas: BTreeSet<u8> = slots.iter().map(|slot| slot.replica()).collect();
+/// For every slot which of the two sides it is on, and which of the instances holds it now.
+fn places<I: Ord, S: Ord>(question: &Question<'_, I, S>, previous: Option<&Plan<I, S>>) -> Result<Vec<Place>, Error> {
+    let replicas: BTreeSet<u8> = question.slots.iter().map(|slot| slot.replica()).collect();
     if replicas.len() > Mixed::MAX_REPLICAS {
         return Err(Error::TooManyReplicas {
             replicas: replicas.len(),
@@ -214,7 +166,7 @@ fn places<I: Ord, S: Ord>(
     let holder = |slot: &S| {
         let mut holders = previous?.instances_of(slot);
         match (holders.next(), holders.next()) {
-            (Some(only), None) => instances.binary_search_by(|other| other.id.cmp(only)).ok(),
+            (Some(only), None) => question.position(only),
             // A slot that another policy filled with several instances is held by none.
             _ => None,
         }
@@ -223,22 +175,5 @@ fn places<I: Ord, S: Ord>(
         second: replicas.first() != Some(&slot.replica()),
         holder: holder(slot.id()),
     };
-    Ok(slots.iter().map(place).collect())
-}
-
-/// What a random draw is for: draws for different purposes are independent of each other.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Remainder,
-    Placement,
-}
-
-/// The random source for one purpose of the `number`-th round or rotation.
-fn rng(purpose: Purpose, number: u64, round: Round) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let parts = [purpose as u64, number, round.seed()];
-    for (to, from) in key.chunks_exact_mut(8).zip(parts) {
-        to.copy_from_slice(&from.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
+    Ok(question.slots.iter().map(place).collect())
 }

@@ -5,16 +5,15 @@ use std::str::FromStr;
 
 use crate::{Error, Instance, Mixed, Plan, Round, Slot};
 
-/// Decides which instance each slot hands out.
+/// Decides which introduction points each slot hands out.
 ///
-/// A policy is a pure function: the same input gives the same plan, in whatever order instances and
-/// slots are listed.
+/// A policy is a pure function: the same input gives the same plan, in whatever order instances, their points and slots are listed.
 ///
 /// ```
-/// use onionweave_assign::{Instance, Mixed, Policy, Round, Slot};
+/// use onionweave_assign::{Instance, Mixed, Policy, Relay, Round, Slot};
 ///
 /// let policy: Box<dyn Policy<String, u8>> = Box::new(Mixed::default());
-/// let instances = [Instance::new("a".to_owned(), 3)];
+/// let instances = [Instance::new("a".to_owned(), [Relay::new(7)])];
 /// let slots = [Slot::new(0, 0, 1.0)?];
 /// let plan = policy.plan(&instances, &slots, None, Round::new(0, 1))?;
 /// assert_eq!(plan.instances_of(&0).collect::<Vec<_>>(), ["a"]);

@@ -10,15 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
-use onionweave_assign::{Error, Instance, Mixed, Plan, Policy, Round, Slot, Weight};
+use onionweave_assign::{Error, Instance, Mix, Mixed, Plan, Policy, Relay, Round, Slot, Weight};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 /// Instances are named by numbers, slots by (replica, position).
 type TestPlan = Plan<u8, (u8, u8)>;
 
-fn instance(id: u8, weight: u32, points: u32) -> Instance<u8> {
-    Instance::new(id, points).weight(Weight::try_from(weight).unwrap())
+fn instance(id: u8, weight: u32, points: u8) -> Instance<u8> {
+    let relays = (0..points).map(|n| Relay::new(u128::from(id) << 8 | u128::from(n)));
+    Instance::new(id, relays).weight(Weight::try_from(weight).unwrap())
+}
+
+/// What a slot holds whose only instance is this one, with three points.
+fn alone(id: u8) -> Mix<u8> {
+    instance(id, 1, 3).points.into_iter().map(|relay| (relay, id)).collect()
 }
 
 /// Instances 0, 1, ... with these weights.
@@ -51,8 +57,8 @@ fn count(plan: &TestPlan, instance: &Instance<u8>) -> usize {
 /// How many of the live instances have several slots, and all in one of two replicas.
 fn lopsided(plan: &TestPlan) -> usize {
     let mut replicas: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
-    for ((replica, _), points) in plan.slots() {
-        for instance in points.keys() {
+    for ((replica, _), mix) in plan.slots() {
+        for instance in mix.instances().into_keys() {
             replicas.entry(*instance).or_default().push(*replica);
         }
     }
@@ -63,7 +69,10 @@ fn lopsided(plan: &TestPlan) -> usize {
 }
 
 fn live(instances: &[Instance<u8>]) -> Vec<&Instance<u8>> {
-    instances.iter().filter(|instance| instance.points > 0).collect()
+    instances
+        .iter()
+        .filter(|instance| !instance.points.is_empty())
+        .collect()
 }
 
 /// The quota of an instance, rounded down and rounded up.
@@ -81,11 +90,15 @@ fn assert_sound(plan: &TestPlan, instances: &[Instance<u8>], slots: &[Slot<(u8, 
             .map(|(slot, _)| slot)
             .eq(slots.iter().map(Slot::id).collect::<BTreeSet<_>>())
     );
-    let offered: BTreeMap<u8, u32> = live(instances).iter().map(|i| (i.id, i.points)).collect();
-    for (_, points) in plan.slots() {
-        let (instance, &count) = points.first_key_value().unwrap();
-        assert_eq!(points.len(), 1);
-        assert_eq!(Some(count), offered.get(instance).map(|&points| points.min(10)));
+    for (_, mix) in plan.slots() {
+        let holders = mix.instances();
+        assert_eq!(holders.len(), 1);
+        let holder = live(instances)
+            .into_iter()
+            .find(|i| holders.contains_key(&i.id))
+            .unwrap();
+        let expected = holder.points.iter().take(10).map(|&relay| (relay, holder.id));
+        assert_eq!(*mix, expected.collect());
     }
     for instance in live(instances) {
         let quota = quota(instances, instance, slots.len());
@@ -97,8 +110,8 @@ fn assert_sound(plan: &TestPlan, instances: &[Instance<u8>], slots: &[Slot<(u8, 
 }
 
 prop_compose! {
-    fn any_instance()(weight in prop_oneof![1..6_u32, 1..=u32::MAX], points in 0..14_u32)
-        -> (u32, u32)
+    fn any_instance()(weight in prop_oneof![1..6_u32, 1..=u32::MAX], points in 0..14_u8)
+        -> (u32, u8)
     {
         (weight, points)
     }
@@ -112,7 +125,7 @@ fn any_instances() -> impl Strategy<Value = Vec<Instance<u8>>> {
                 .map(|(id, (weight, points))| instance(id, weight, points))
                 .collect::<Vec<_>>()
         })
-        .prop_filter("someone must live", |all| all.iter().any(|i| i.points > 0))
+        .prop_filter("someone must live", |all| all.iter().any(|i| !i.points.is_empty()))
 }
 
 fn any_sides() -> impl Strategy<Value = [u8; 2]> {
@@ -130,7 +143,7 @@ fn any_previous(round: Round) -> impl Strategy<Value = Option<TestPlan>> {
     (number, prop::collection::btree_map(slot, 0..20_u8, 0..16)).prop_map(move |(number, held)| {
         let slots = held
             .into_iter()
-            .map(|(slot, instance)| (slot, BTreeMap::from([(instance, 3)])))
+            .map(|(slot, instance)| (slot, alone(instance)))
             .collect();
         Plan::new(Round::new(number, round.seed()), slots).ok()
     })
@@ -313,13 +326,13 @@ fn assert_calmest(next: &TestPlan, previous: &TestPlan, fillings: &[Vec<usize>],
 /// instance that is gone.
 fn all_previous(sides: [u8; 2], ids: &[u8], round: Round) -> Vec<TestPlan> {
     const GONE: u8 = 99;
-    let mut all: Vec<BTreeMap<(u8, u8), BTreeMap<u8, u32>>> = vec![BTreeMap::new()];
+    let mut all: Vec<BTreeMap<(u8, u8), Mix<u8>>> = vec![BTreeMap::new()];
     for slot in slots(sides) {
         let mut longer = all.clone();
         for id in ids.iter().chain([&GONE]) {
             for held in &all {
                 let mut held = held.clone();
-                held.insert(*slot.id(), BTreeMap::from([(*id, 3)]));
+                held.insert(*slot.id(), alone(*id));
                 longer.push(held);
             }
         }
@@ -532,7 +545,7 @@ fn a_slot_of_several_instances_is_held_by_none() {
     let mut holders = BTreeSet::new();
     for seed in 0..20 {
         let round = Round::new(0, seed);
-        let mixture = BTreeMap::from([(0, 1), (1, 1)]);
+        let mixture = [(Relay::new(0), 0), (Relay::new(1), 1)].into_iter().collect();
         let previous = Plan::new(round, BTreeMap::from([((0, 0), mixture)])).unwrap();
         let next = plan(&instances, &slot, Some(&previous), round);
         assert_eq!(next.changes(&previous), 1);
@@ -547,7 +560,7 @@ fn points_are_cut_at_the_limit() {
     let slots = slots([1, 0]);
     let points = |policy: Mixed| {
         let plan = policy.plan(&one, &slots, None, Round::new(0, 0)).unwrap();
-        plan.slot(&(0, 0)).unwrap()[&0]
+        plan.slot(&(0, 0)).unwrap().len()
     };
     assert_eq!(points(Mixed::default()), 10);
     let limit = |limit| Mixed::new().points_per_descriptor(NonZeroU32::new(limit).unwrap());
@@ -597,7 +610,9 @@ fn what_cannot_be_planned_is_named() {
 #[test]
 fn a_thousand_instances_fit() {
     let instances: Vec<Instance<u16>> = (0..1000)
-        .map(|id| Instance::new(id, 3).weight(Weight::try_from(u32::MAX - u32::from(id)).unwrap()))
+        .map(|id| {
+            Instance::new(id, [Relay::new(id.into())]).weight(Weight::try_from(u32::MAX - u32::from(id)).unwrap())
+        })
         .collect();
     let slots = slots([32, 32]);
     let plan = |previous: Option<&Plan<u16, (u8, u8)>>, number| {

@@ -306,7 +306,11 @@ impl Machine {
                 .plans
                 .values()
                 .flat_map(|plan| plan.slots())
-                .map(|(&slot, points)| (slot, points.clone()))
+                .map(|(&slot, mix)| {
+                    let counts = mix.instances().into_iter();
+                    // At most ten, see `POINTS_PER_DESCRIPTOR`.
+                    (slot, counts.map(|(name, count)| (name.clone(), count as u32)).collect())
+                })
                 .collect();
             self.report(Report::Proved(round));
         }

@@ -47,7 +47,7 @@ fn assert_handed_out_as_planned(network: &Network) {
     assert_eq!(handed_out.len(), 6);
     for plan in network.machine().plans().values() {
         for (slot, planned) in plan.slots() {
-            let planned: BTreeSet<&str> = planned.keys().map(|name| &**name).collect();
+            let planned: BTreeSet<&str> = planned.points().map(|(_, name)| &**name).collect();
             assert_eq!(handed_out[slot], planned);
         }
     }

@@ -91,7 +91,7 @@ fn six_directories_hand_out_the_plan() {
         // And what is handed out is what the plan says.
         for plan in network.machine().plans().values() {
             for (slot, planned) in plan.slots() {
-                let planned: BTreeSet<&str> = planned.keys().map(|name| &**name).collect();
+                let planned: BTreeSet<&str> = planned.points().map(|(_, name)| &**name).collect();
                 assert_eq!(handed_out[slot], planned);
             }
         }

@@ -130,8 +130,7 @@ impl Machine {
             .iter()
             .filter(|(name, _)| self.serving.contains(*name))
             .map(|(name, instance)| {
-                // At most ten, see `canonical`.
-                assign::Instance::new(name.clone(), instance.points.len() as u32).weight(instance.weight)
+                assign::Instance::new(name.clone(), instance.points.iter().map(relay)).weight(instance.weight)
             })
             .collect();
         // The hour's number, so that a publisher restarted with the same seed goes on where it was.
@@ -165,14 +164,13 @@ impl Machine {
             let Some(planned) = self.plans.get(&id.period).and_then(|plan| plan.slot(&id)) else {
                 continue;
             };
-            let mut points = Vec::new();
-            for (name, &count) in planned {
-                if let Some(instance) = self.instances.get(name) {
-                    points.extend(instance.points.iter().take(count as usize).cloned());
-                }
-            }
+            let point = |(at, name)| {
+                let points = &self.instances.get(name)?.points;
+                points.iter().find(|point| relay(point) == at).cloned()
+            };
+            let points: Vec<_> = planned.points().filter_map(point).collect();
             let points = text::canonical(&points, POINTS_PER_DESCRIPTOR);
-            let fresh = planned.keys().any(|name| self.fresh_bytes.contains(name));
+            let fresh = planned.points().any(|(_, name)| self.fresh_bytes.contains(name));
             let current = slot
                 .wanted
                 .as_ref()
@@ -220,4 +218,11 @@ impl Machine {
             .filter(|&change| change > now)
             .min()
     }
+}
+
+/// The relay of a point, as the policy knows it: by the first sixteen bytes of its identity, which no two relays share.
+fn relay(point: &IntroductionPoint) -> assign::Relay {
+    let identity = point.identity();
+    let first = identity.as_bytes().iter().take(16);
+    assign::Relay::new(first.fold(0, |number, &byte| number << 8 | u128::from(byte)))
 }

@@ -1,12 +1,12 @@
 //! A policy that lets instances meet in one text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onionweave_assign::{Error, Instance, Mixed, Plan, Policy, Round, Slot};
 use onionweave_publish::{InstanceName, SlotId};
 
 /// So many points of one instance go into a text, so that two have room.
-const MOST_POINTS: u32 = 5;
+const MOST_POINTS: usize = 5;
 
 /// What [`Mixed`] gives each slot, and as many points of the instance that comes next by name.
 #[derive(Debug, Default)]
@@ -23,15 +23,18 @@ impl Policy<InstanceName, SlotId> for Neighbours {
         let mixed = self.0.plan(instances, slots, previous, round)?;
         let points: BTreeMap<_, _> = instances
             .iter()
-            .map(|instance| (instance.id.clone(), instance.points.min(MOST_POINTS)))
+            .filter(|instance| !instance.points.is_empty())
+            .map(|instance| (&instance.id, instance.points.iter().take(MOST_POINTS)))
             .collect();
         let slots = mixed.slots().map(|(slot, own)| {
-            let next = own.keys().next().and_then(|own| {
-                let later = points.range(own.clone()..).nth(1);
+            let own: BTreeSet<_> = own.instances().into_keys().collect();
+            let next = own.first().and_then(|own| {
+                let later = points.iter().find(|(name, _)| *name > own);
                 later.or_else(|| points.first_key_value())
             });
-            let together = points.iter().filter(|(name, _)| own.contains_key(*name)).chain(next);
-            (*slot, together.map(|(name, &count)| (name.clone(), count)).collect())
+            let together = points.iter().filter(|(name, _)| own.contains(*name)).chain(next);
+            let together = together.flat_map(|(name, relays)| relays.clone().map(|&relay| (relay, (*name).clone())));
+            (*slot, together.collect())
         });
         Plan::new(round, slots.collect())
     }
@@ -43,6 +46,7 @@ impl Policy<InstanceName, SlotId> for Neighbours {
 
 #[cfg(test)]
 mod tests {
+    use onionweave_assign::Relay;
     use onionweave_ring::Fingerprint;
     use onionweave_ring::v2::{Replica, TimePeriod};
 
@@ -50,7 +54,10 @@ mod tests {
 
     #[test]
     fn each_slot_names_two() {
-        let instances = ["a", "b", "c"].map(|name| Instance::new(InstanceName::from(name), 3));
+        let instances = [("a", 0), ("b", 3), ("c", 6)].map(|(name, first)| {
+            let relays = (first..first + 3).map(Relay::new);
+            Instance::new(InstanceName::from(name), relays)
+        });
         let [replica, _] = Replica::ALL;
         let slots = [1, 2, 3].map(|byte| {
             let id = SlotId::new(TimePeriod::new(20780), replica, Fingerprint::from([byte; 20]));

@@ -17,11 +17,11 @@ use std::ops::RangeInclusive;
 
 use rand::seq::SliceRandom;
 
-use super::{Purpose, rng};
+use crate::draw::{Purpose, rng};
 use crate::{Round, Weight};
 
 /// Each instance's part of all slots.
-pub(super) struct Quotas {
+pub(crate) struct Quotas {
     /// D: how many rounds a full rotation has. At least 1.
     rotation: u128,
     parts: Vec<Part>,
@@ -39,7 +39,7 @@ impl Quotas {
     ///
     /// Nothing overflows: a sum of fewer than 2^64 weights below 2^32 is less than 2^96, and a
     /// weight times a count of slots too.
-    pub(super) fn new(weights: &[Weight], slots: usize) -> Self {
+    pub(crate) fn new(weights: &[Weight], slots: usize) -> Self {
         let total: u128 = weights.iter().map(|weight| u128::from(weight.as_u32())).sum();
         let shares = weights.iter().map(|weight| u128::from(weight.as_u32()) * slots as u128);
         // Without instances there is no weight, and any unit does.
@@ -58,12 +58,12 @@ impl Quotas {
     }
 
     /// How many rounds a full rotation has.
-    pub(super) fn rotation(&self) -> u128 {
+    pub(crate) fn rotation(&self) -> u128 {
         self.rotation
     }
 
     /// How many slots each instance holds, if every slot is held and every quota kept.
-    pub(super) fn held(&self, holders: impl Iterator<Item = Option<usize>>) -> Option<Vec<RangeInclusive<usize>>> {
+    pub(crate) fn held(&self, holders: impl Iterator<Item = Option<usize>>) -> Option<Vec<RangeInclusive<usize>>> {
         let mut counts = vec![0; self.parts.len()];
         for holder in holders {
             counts[holder?] += 1;
@@ -77,7 +77,7 @@ impl Quotas {
     }
 
     /// How many slots each instance may get if the remainder goes to whomever.
-    pub(super) fn free(&self) -> Vec<RangeInclusive<usize>> {
+    pub(crate) fn free(&self) -> Vec<RangeInclusive<usize>> {
         self.parts
             .iter()
             .map(|part| part.whole..=part.whole + usize::from(part.fraction > 0))
@@ -85,7 +85,7 @@ impl Quotas {
     }
 
     /// How many slots each instance gets in `round`.
-    pub(super) fn drawn(&self, round: Round) -> Vec<RangeInclusive<usize>> {
+    pub(crate) fn drawn(&self, round: Round) -> Vec<RangeInclusive<usize>> {
         let number = u128::from(round.number());
         // Not above the round's number, so it fits.
         let rotations = (number / self.rotation) as u64;
