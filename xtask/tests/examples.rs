@@ -627,6 +627,9 @@ fn bad_configurations_are_refused() {
     let of_others = folder.file("of_others", &fs::read(desc_data(KEY)).unwrap());
     fs::set_permissions(&of_others, Permissions::from_mode(0o644)).unwrap();
     folder.file("rubbish", b"no key at all\n");
+    fs::create_dir(folder.path("public")).unwrap();
+    fs::set_permissions(folder.path("public"), Permissions::from_mode(0o755)).unwrap();
+    let pool = |line| format!("state = \"state\"\n[pool]\n{line}\n[[service]]\nports = [\"80\"]");
     let edits = [
         // (what to replace, with what, what the message says)
         ("[[service]]", "[[service]", "line"),
@@ -641,6 +644,19 @@ fn bad_configurations_are_refused() {
         ("\"private_key\"", "\"of_others\"", "of_others"),
         ("\"private_key\"", "\"rubbish\"", "rubbish"),
         (CONFIG, "", "no [[service]]"),
+        ("[publisher]", "[publisher]\nstate = \"public\"", "public"),
+        ("[publisher]", "[pool]\n[publisher]", "pool: needs publisher.state"),
+        (
+            FIRST,
+            &pool("tor = \"no-such-tor\""),
+            "pool: tor: there is no program no-such-tor in PATH",
+        ),
+        (FIRST, &pool("tor = \"./rubbish\""), "pool: tor: cannot run"),
+        (
+            FIRST,
+            &pool("torrc = [\"ControlPort 1\"]"),
+            "ControlPort is not allowed",
+        ),
     ];
     for (from, to, reason) in edits {
         assert!(CONFIG.contains(from), "{from}");
@@ -683,6 +699,9 @@ weight = 2
 name = "b"
 control = "127.0.0.1:9"
 "#;
+
+/// The end of the first table and the beginning of the next.
+const FIRST: &str = "heartbeat = \"2s\"\n\n[[service]]";
 
 /// Files that hold no key that serves, and what is said of each.
 const BAD_KEYS: [(&str, &str); 8] = [
