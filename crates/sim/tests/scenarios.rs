@@ -8,8 +8,8 @@ use std::time::Duration;
 use onionweave_desc::v2::{Fate, IntroductionPoint};
 use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, SlotId, Stamp};
 use onionweave_ring::relays::Lifetime;
-use onionweave_ring::v2::{self, DescriptorId, TimePeriod};
-use onionweave_ring::{HashRing, UnixTime};
+use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use onionweave_sim::{Fault, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -237,6 +237,44 @@ fn loud_instance_is_answered_at_once() {
             .iter()
             .any(|(_, report)| matches!(report, Report::Loud(_)))
     );
+}
+
+/// A loud instance uploads before it is known what it offers; meanwhile the directories may have become others.
+#[test]
+fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
+    let mut network = settled(41, 1);
+    network.tell(Event::InstanceOffersNothing { instance: "a".into() });
+    for directory in network.ring().iter().collect::<Vec<_>>() {
+        network.remove_directory(&directory);
+    }
+    for number in 0..12 {
+        network.add_directory(Fingerprint::from([number * 20; 20]));
+    }
+    network.publish_consensus();
+    let service = network.machine().service_id();
+    let period = TimePeriod::at(&service, network.now().wall());
+    let [replica, _] = Replica::ALL;
+    let descriptor_id = DescriptorId::of(&service, period, replica);
+    let directory = descriptor_id.responsible(&network.ring()).next().unwrap();
+    let instance = || "a".into();
+    network.tell(Event::InstanceUploads {
+        instance: instance(),
+        own: true,
+        directory,
+        descriptor_id,
+    });
+    network.rebuild("a");
+    network.run_for(SECOND);
+    let slot = SlotId::new(period, replica, directory);
+    let (points, hour) = (network.new_points(3), network.now().wall().start_of_hour());
+    assert_eq!(plant(&mut network, slot, points, hour), Fate::Stored);
+    network.tell(Event::InstanceUploadEnded {
+        instance: instance(),
+        directory,
+    });
+    network.run_for(2 * SECOND);
+    let (_, wanted) = network.machine().wanted().find(|(id, _)| *id == slot).unwrap();
+    assert!(network.held(&slot).unwrap().text() == wanted.text());
 }
 
 #[test]
@@ -490,7 +528,7 @@ fn started_over_a_newer_ring_it_looks_first() {
     let service = network.machine().service_id();
     let ring = network.ring();
     for period in v2::published_periods(&service, newer) {
-        for replica in v2::Replica::ALL {
+        for replica in Replica::ALL {
             for directory in DescriptorId::of(&service, period, replica).responsible(&ring) {
                 let points = network.new_points(2);
                 let slot = SlotId::new(period, replica, directory);

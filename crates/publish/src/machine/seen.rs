@@ -278,6 +278,8 @@ impl Machine {
             instance.reported_loud = true;
             self.report(Report::Loud(name.clone()));
         }
+        // While nobody offered points, nobody asked where they would go.
+        self.place(now);
         let until = now.uptime().saturating_add(HOLD_FOR_OTHERS);
         let cause = if own {
             Cause::Published(name.clone())
