@@ -10,7 +10,6 @@ use crate::Round;
 pub(crate) enum Purpose {
     Remainder,
     Placement,
-    Race,
 }
 
 /// The random source for one purpose of the `number`-th round or rotation.

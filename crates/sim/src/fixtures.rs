@@ -12,11 +12,17 @@ use crate::Error;
 
 /// The key of every simulated service.
 const KEY: &str = include_str!("../testdata/private_key");
+/// The key of an instance with an address of its own.
+const INSTANCE_KEY: &str = include_str!("../testdata/instance_key");
 /// Whose introduction points' RSA keys are borrowed: making new ones would take longer than the simulation.
 const DONOR: &[u8] = include_bytes!("../testdata/descriptor.txt");
 
 pub(crate) fn private_key() -> Result<PrivateKey, Error> {
     Ok(PrivateKey::from_pem(KEY)?)
+}
+
+pub(crate) fn instance_key() -> Result<PrivateKey, Error> {
+    Ok(PrivateKey::from_pem(INSTANCE_KEY)?)
 }
 
 /// What tells an introduction point from all others: its relay may have others too, and the addresses here are drawn anew.

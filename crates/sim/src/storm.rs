@@ -2,6 +2,7 @@
 
 mod climate;
 mod directories;
+mod far;
 mod instances;
 mod log;
 mod messages;
@@ -143,6 +144,8 @@ pub struct Tally {
     pub uploads: u64,
     /// Audits that the machines asked for.
     pub audits: u64,
+    /// Readings of far instances' descriptors that the machines asked for.
+    pub readings: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -153,6 +156,7 @@ impl std::ops::AddAssign for Tally {
         self.faults += other.faults;
         self.uploads += other.uploads;
         self.audits += other.audits;
+        self.readings += other.readings;
     }
 }
 
@@ -160,8 +164,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} days, {} steps, {} events, {} messages gone wrong, {} uploads, {} audits",
-            self.days, self.steps, self.events, self.faults, self.uploads, self.audits
+            "{} days, {} steps, {} events, {} messages gone wrong, {} uploads, {} audits, {} readings",
+            self.days, self.steps, self.events, self.faults, self.uploads, self.audits, self.readings
         )
     }
 }

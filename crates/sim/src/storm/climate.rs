@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_publish::{InstanceSettings, Policy, Settings, Stamp};
+use onionweave_publish::{InstanceSettings, Policy, Settings, Source, Stamp};
 use onionweave_ring::UnixTime;
 use rand::{Rng, RngExt as _};
 
@@ -27,6 +27,8 @@ pub(super) struct Climate {
     pub(super) shared_carriers: bool,
     /// Whether instances publish by themselves.
     pub(super) loud: bool,
+    /// The last instance is far away: its control port is out of reach, and it is known under an address of its own, from here.
+    pub(super) far: Option<Source>,
     /// Whether texts name several instances.
     pub(super) neighbours: bool,
     pub(super) settings: Settings,
@@ -38,6 +40,11 @@ impl Climate {
         NAMES
             .split_at_checked(self.instances)
             .map_or(&NAMES, |(names, _)| names)
+    }
+
+    /// Which instance is far away, if one is.
+    pub(super) fn far(&self) -> Option<usize> {
+        self.far.map(|_| self.instances - 1)
     }
 
     /// How the publishers match instances and slots.
@@ -63,7 +70,13 @@ impl Climate {
                 .collect(),
         );
         settings.quiet = !loud;
-        if rng.random_bool(0.2) {
+        let far = (instances > 1 && !loud && rng.random_bool(0.15)).then(|| match rng.random() {
+            true => Source::File,
+            false => Source::Directories {
+                every: Duration::from_secs(rng.random_range(60..900)),
+            },
+        });
+        if far.is_none() && rng.random_bool(0.2) {
             settings.serving = NonZeroUsize::new(rng.random_range(1..=instances));
         }
         if rng.random_bool(0.15) {
@@ -84,6 +97,7 @@ impl Climate {
             hourly: rng.random_bool(0.25),
             shared_carriers: rng.random_bool(0.5),
             loud,
+            far,
             neighbours: rng.random_bool(0.3),
             settings,
         }

@@ -41,6 +41,8 @@ pub(super) struct Place {
     directory: Directory,
     points: BTreeMap<DescriptorId, Arc<[PointName]>>,
     mood: Mood,
+    /// Whether it shows far instances' old texts.
+    pub(super) lies: bool,
     /// Whether the consensus lists it.
     pub(super) listed: bool,
     /// When something last went wrong here that a publisher is told of, or finds when it is not told.
@@ -57,6 +59,7 @@ impl Place {
             directory: Directory::default(),
             points: BTreeMap::new(),
             mood: Mood::Well,
+            lies: false,
             listed: true,
             failed: Duration::ZERO,
             disturbed: Duration::ZERO,

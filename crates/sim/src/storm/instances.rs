@@ -91,8 +91,19 @@ impl Instance {
 
     /// The descriptor that it builds for a replica, if it has points.
     pub(super) fn text(&self, key: &ServiceKey, replica: Replica, now: UnixTime) -> Option<Vec<u8>> {
+        let period = TimePeriod::at(&key.service_id(), self.clock(now));
+        self.text_for(key, period, replica, now)
+    }
+
+    /// The descriptor that it builds for a replica in a period, if it has points.
+    pub(super) fn text_for(
+        &self,
+        key: &ServiceKey,
+        period: TimePeriod,
+        replica: Replica,
+        now: UnixTime,
+    ) -> Option<Vec<u8>> {
         let clock = self.clock(now);
-        let period = TimePeriod::at(&key.service_id(), clock);
         let draft = self.offers.then(|| Draft::new(self.points.clone()))?;
         let descriptor = draft.sign(key, period, replica, clock.start_of_hour()).ok()?;
         Some(descriptor.text().to_vec())

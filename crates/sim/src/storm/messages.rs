@@ -30,6 +30,8 @@ pub(super) enum Message {
         directory: Fingerprint,
         id: DescriptorId,
         reply: Reply,
+        /// Whether it is about a far instance.
+        far: bool,
     },
     /// An answer, at a publisher.
     Answer { reply: Reply, event: Event },
@@ -51,7 +53,7 @@ pub(super) struct Reply {
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Arrives,
     Lost,
     AnswerLost,
@@ -79,16 +81,24 @@ const FAULTS: [Fate; 8] = [
     Fate::Refused,
 ];
 
+fn found_event(far: bool, ticket: Ticket, found: Found) -> Event {
+    match far {
+        true => Event::Read { ticket, found },
+        false => Event::Audited { ticket, found },
+    }
+}
+
 impl World {
-    fn fate(&mut self) -> Fate {
+    pub(super) fn fate(&mut self) -> Fate {
         if !self.rng.random_bool(self.season.faulty) {
             return Fate::Arrives;
         }
         self.tally.faults += 1;
+        self.far.calm_since = self.now;
         FAULTS[self.rng.random_range(0..FAULTS.len())]
     }
 
-    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+    pub(super) fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
         Duration::from_micros(self.rng.random_range(range.start * 1000..range.end * 1000))
     }
 
@@ -179,7 +189,16 @@ impl World {
     pub(super) fn audit(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, id: DescriptorId) {
         self.tally.audits += 1;
         self.check_audit(publisher, &slot);
-        let directory = slot.directory;
+        self.ask(publisher, ticket, slot.directory, id, false);
+    }
+
+    /// Sends a question on its way that is about a far instance.
+    pub(super) fn read(&mut self, publisher: usize, ticket: Ticket, directory: Fingerprint, id: DescriptorId) {
+        self.tally.readings += 1;
+        self.ask(publisher, ticket, directory, id, true);
+    }
+
+    fn ask(&mut self, publisher: usize, ticket: Ticket, directory: Fingerprint, id: DescriptorId, far: bool) {
         let fate = self.fate();
         let mut reply = self.reply(publisher, ticket, 30..150);
         let mut way = self.millis(30..150);
@@ -203,13 +222,23 @@ impl World {
             Fate::Refused => Some(Found::Failed("QUERY_NO_HSDIR".into())),
         };
         if !matches!(fate, Fate::Arrives | Fate::Twice) {
-            self.log
-                .note(self.now, format_args!("publisher {publisher} audits {slot}: {fate:?}"));
+            self.log.note(
+                self.now,
+                format_args!("publisher {publisher} asks {directory}: {fate:?}"),
+            );
             self.fail(&directory);
         }
         match failed {
-            Some(found) => self.answer_later(reply, Event::Audited { ticket, found }),
-            None => self.after_exactly(way, Due::Message(Message::Audit { directory, id, reply })),
+            Some(found) => self.answer_later(reply, found_event(far, ticket, found)),
+            None => {
+                let audit = Message::Audit {
+                    directory,
+                    id,
+                    reply,
+                    far,
+                };
+                self.after_exactly(way, Due::Message(audit));
+            }
         }
     }
 
@@ -312,19 +341,26 @@ impl World {
                     self.answer_later(reply, Event::UploadAnswered { ticket, answer });
                 }
             }
-            Message::Audit { directory, id, reply } => {
+            Message::Audit {
+                directory,
+                id,
+                reply,
+                far,
+            } => {
                 let Some(place) = self.places.get(&directory) else {
                     return;
                 };
                 if place.mood() == Mood::Silent {
                     return;
                 }
+                let lie = place.lies && far;
                 let found = match place.held(&id) {
+                    Some(_) if lie => Found::Text(self.old_text(&id)),
                     Some(descriptor) => Found::Text(descriptor.text().to_vec()),
                     None => Found::Nothing,
                 };
                 let ticket = reply.ticket;
-                self.answer_later(reply, Event::Audited { ticket, found });
+                self.answer_later(reply, found_event(far, ticket, found));
             }
             Message::Answer { reply, event } => {
                 if !self.lives(reply.publisher, reply.life) {

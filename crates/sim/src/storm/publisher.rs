@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::v2::ServiceKey;
-use onionweave_publish::{Event, Machine, Moment, Settings, SlotId, Ticket};
+use onionweave_publish::{Event, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket};
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
@@ -48,6 +48,11 @@ pub(super) struct Publisher {
     served: BTreeSet<usize>,
     /// Whether it was told of other points or of another health since its texts were last looked at.
     news: bool,
+    /// The number and the date of the far instance's descriptor that its texts name, and the newest date that they ever named.
+    far_named: Option<(u32, UnixTime)>,
+    far: Option<UnixTime>,
+    /// The number of the far instance's descriptor that it was last told of, where it watches a file.
+    pub(super) far_told: Option<u32>,
     /// When each slot was last audited.
     pub(super) audits: BTreeMap<SlotId, Duration>,
     /// Slots of which it said that they hold a text of the future.
@@ -55,7 +60,7 @@ pub(super) struct Publisher {
     /// What its wall clock makes of the present.
     era: Option<Era>,
     slots: Option<Slots>,
-    /// Uploads in the present hour.
+    /// Uploads in calm weather in the present hour.
     pub(super) hour: (u64, u32),
 }
 
@@ -171,6 +176,9 @@ impl Publisher {
             served: BTreeSet::new(),
             news: false,
             audits: BTreeMap::new(),
+            far_named: None,
+            far: None,
+            far_told: None,
             time: None,
             in_flight: BTreeMap::new(),
             dated_ahead: BTreeSet::new(),
@@ -280,6 +288,47 @@ impl Publisher {
         std::mem::take(&mut self.news) || !same
     }
 
+    /// Its machine knows nothing of the far instance any more.
+    pub(super) fn forget_far(&mut self) {
+        self.far = None;
+        self.far_told = None;
+    }
+
+    /// Whether its texts name points of the far instance's descriptor of this number.
+    pub(super) fn names_far(&self, builds: &BTreeMap<PointName, (u32, UnixTime)>, build: u32) -> bool {
+        let mut named = self.texts.values().flat_map(|text| &*text.points);
+        named.any(|point| builds.get(point).is_some_and(|(number, _)| *number == build))
+    }
+
+    /// What is wrong with the far instance's points that its texts name.
+    pub(super) fn check_far(&mut self, builds: &BTreeMap<PointName, (u32, UnixTime)>, now: Duration) -> Option<String> {
+        let named = self.texts.values().flat_map(|text| &*text.points);
+        let named: BTreeSet<_> = named.filter_map(|point| builds.get(point)).copied().collect();
+        let newest = named.last().copied();
+        if newest != self.far_named {
+            self.far_named = newest;
+            self.stirred = now;
+        }
+        if named.len() > 1 {
+            return Some(format!(
+                "{} descriptors of the far instance are named at once",
+                named.len()
+            ));
+        }
+        if let Some(&(build, _)) = named.iter().find(|(build, _)| Some(*build) < self.far_told) {
+            return Some(format!("descriptor {build} of the far instance is still believed"));
+        }
+        let (_, dated) = newest?;
+        if self.far.is_some_and(|before| dated < before) {
+            return Some(format!(
+                "a descriptor of {dated} is believed after one of {:?}",
+                self.far
+            ));
+        }
+        self.far = Some(dated);
+        None
+    }
+
     /// What is wrong with the choice of those whose points its texts name.
     pub(super) fn check_roster(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -299,11 +348,13 @@ impl Publisher {
         let relays = |index: &usize| self.links[*index].points().map(|(relay, _)| relay);
         let apart = ready.iter().flat_map(relays).collect::<BTreeSet<_>>().len();
         let all = ready.iter().flat_map(relays).count();
+        let is_far = |instance: &&InstanceSettings| instance.source != Source::Control;
+        let far = self.settings.instances.iter().filter(is_far).count();
         let mut slots = BTreeMap::<_, usize>::new();
         for slot in self.texts.keys() {
             *slots.entry(slot.period).or_default() += 1;
         }
-        if apart < all || slots.values().min().is_none_or(|&slots| slots < ready.len()) {
+        if apart < all || slots.values().min().is_none_or(|&slots| slots < ready.len() + far) {
             return wrong;
         }
         if served.len() < places.min(ready.len()) {

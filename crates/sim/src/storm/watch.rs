@@ -17,15 +17,17 @@ use crate::fixtures::{self, PointName};
 
 /// What the publisher knows and can do stands in every directory that answers after so long: the first look at the ring takes three
 /// seconds, an upload of others is waited for during two, and at one directory several uploads wait for each other.
-const SWIFT: Duration = Duration::from_secs(6);
+pub(super) const SWIFT: Duration = Duration::from_secs(6);
 /// The longest pause of a slot after failures.
 const PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause of a slot where somebody else wrote.
 const TRUCE: Duration = Duration::from_secs(120);
 /// How far from their own clock directories take a text.
 const MAX_SKEW: i64 = 24 * 3600;
-/// So many uploads an hour a slot may take where two publishers contest it.
+/// So many uploads an hour a slot may take in calm weather, where two publishers contest it.
 const CONTESTED: u32 = 80;
+/// And so many more a publisher, for what changes.
+const CHANGES: u32 = 500;
 
 impl World {
     /// How long a directory may hold something else than it should. What is not answered is given up; then the slot pauses. What a
@@ -90,6 +92,12 @@ impl World {
         if publisher.time.is_some_and(|time| time < wall.start_of_hour()) {
             flaws.push((Flaw::Hour(index), stirred));
         }
+        if let Some((build, from)) = self.far_is_named_from(index)
+            && publisher.links[self.instances.len() - 1].watched
+            && !publisher.names_far(&self.far.builds, build)
+        {
+            flaws.push((Flaw::Far(index), from));
+        }
         for Demand { slot, id, since } in &*demands {
             let (Some(place), Some(text)) = (self.places.get(&slot.directory), next_at(&mut texts, slot)) else {
                 continue;
@@ -149,6 +157,7 @@ impl World {
     fn describe(&self, flaw: Flaw) -> String {
         let (Flaw::Slots(index)
         | Flaw::Hour(index)
+        | Flaw::Far(index)
         | Flaw::Empty(index, _)
         | Flaw::Useless(index, _)
         | Flaw::Differs(index, _)
@@ -170,6 +179,9 @@ impl World {
             }
             Flaw::Hour(publisher) => {
                 format!("publisher {publisher}: the publication time did not move with the hour")
+            }
+            Flaw::Far(publisher) => {
+                format!("publisher {publisher}: the newest points of the far instance are not named")
             }
             Flaw::Empty(publisher, slot) => {
                 format!("publisher {publisher}: slot {slot} is empty while an instance offers points")
@@ -240,6 +252,7 @@ impl World {
             }
             wrong.extend(publisher.check_roster());
         }
+        wrong.extend(publisher.check_far(&self.far.builds, self.now));
         let time = times.last().copied();
         self.check_time(index, time);
         for what in wrong {
@@ -274,7 +287,7 @@ impl World {
         let publisher = &self.publishers[index];
         let wall = publisher.wall(self.truth());
         let before = publisher.time;
-        if time == before {
+        if time.is_none() || time == before {
             return;
         }
         // Time moves for all slots together, so all are written.
@@ -325,11 +338,11 @@ impl World {
         }
 
         let hour = now.as_secs() / 3600;
-        if publisher.hour.0 != hour {
+        if publisher.hour.0 != hour || self.stormy {
             publisher.hour = (hour, 0);
         }
         publisher.hour.1 += 1;
-        if !self.stormy && publisher.hour.1 > slots.max(2) * CONTESTED + 500 {
+        if publisher.hour.1 > slots.max(2) * CONTESTED + CHANGES {
             wrong.push(format!("{} uploads within an hour", publisher.hour.1));
         }
         for what in wrong {
@@ -378,6 +391,7 @@ fn next_at<K: Ord, V>(pairs: &mut Peekable<impl Iterator<Item = (K, V)>>, key: &
 enum Flaw {
     Slots(usize),
     Hour(usize),
+    Far(usize),
     Empty(usize, SlotId),
     Useless(usize, SlotId),
     Differs(usize, SlotId),
@@ -387,7 +401,7 @@ enum Flaw {
 impl Flaw {
     fn slot(&self) -> Option<&SlotId> {
         match self {
-            Self::Slots(_) | Self::Hour(_) => None,
+            Self::Slots(_) | Self::Hour(_) | Self::Far(_) => None,
             Self::Empty(_, slot) | Self::Useless(_, slot) | Self::Differs(_, slot) | Self::NotReported(_, slot) => {
                 Some(slot)
             }

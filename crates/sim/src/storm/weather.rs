@@ -48,6 +48,7 @@ impl World {
         let next = self.season.until_next(&mut self.rng);
         self.after_exactly(next, Due::Weather);
         self.tally.events += 1;
+        self.far.calm_since = self.now;
         self.changed = true;
         let instance = self.rng.random_range(0..self.instances.len());
         let publisher = self.rng.random_range(0..self.publishers.len());
@@ -71,10 +72,12 @@ impl World {
             30..32 => self.join(),
             32 => self.jump(),
             33 => self.read_consensus_now(publisher),
-            34..36 => self.step_clock(publisher),
+            34..36 if self.climate.far.is_none() => self.step_clock(publisher),
+            34..36 => self.replay(publisher),
             36 => self.restart_publisher(publisher),
             37 => self.configure(publisher),
             38 if self.climate.second_publisher => self.start_second_publisher(),
+            40..43 if self.climate.far.is_some() => self.lie(),
             40..42 => self.turn(Turn::Health { instance, left: 0 }),
             42 => self.turn(Turn::Health { instance, left: 7 }),
             _ => self.call_for_nothing(publisher),
@@ -142,6 +145,9 @@ impl World {
 
     /// What follows when an instance has built its descriptor.
     fn published(&mut self, instance: usize) {
+        if self.climate.far() == Some(instance) {
+            self.far_built(instance);
+        }
         self.notice(instance, 1..50);
         if self.climate.loud {
             self.publish(instance);
@@ -190,6 +196,10 @@ impl World {
     }
 
     fn set_clock_of_instance(&mut self, instance: usize) {
+        // A far instance is believed by its dates.
+        if self.climate.far() == Some(instance) {
+            return;
+        }
         let by = [-3600, 3600, 7200, 600][self.rng.random_range(0..4)];
         self.log.note(
             self.now,
@@ -201,6 +211,7 @@ impl World {
 
     pub(super) fn turn(&mut self, turn: Turn) {
         self.changed = true;
+        self.far.calm_since = self.now;
         match turn {
             Turn::Starts { instance, life, same } => {
                 let it = &mut self.instances[instance];
@@ -315,7 +326,7 @@ impl World {
         chosen.or_else(|| self.places.keys().copied().choose(&mut self.rng))
     }
 
-    fn befall(&mut self, what: &str, change: impl FnOnce(&mut Place, Duration)) {
+    pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Place, Duration)) {
         let now = self.now;
         if let Some(directory) = self.any_directory()
             && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
@@ -518,6 +529,9 @@ impl World {
             if !watched {
                 self.publishers[publisher].learn(instance, None, self.now);
                 self.publishers[publisher].learn_health(instance, false, self.now);
+                if self.climate.far() == Some(instance) {
+                    self.publishers[publisher].forget_far();
+                }
             }
             self.publishers[publisher].links[instance].watched = watched;
             self.after(1..1_500, Due::Link { publisher, instance });

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha12Rng;
 
 use super::climate::{Climate, Season};
 use super::directories::{self, Place};
+use super::far::Far;
 use super::instances::{Instance, State};
 use super::log::Log;
 use super::messages::Message;
@@ -65,6 +66,7 @@ pub(super) struct World {
     pub(super) season: Season,
     pub(super) stormy: bool,
     pub(super) key: ServiceKey,
+    pub(super) far: Far,
     pub(super) points: Points,
     pub(super) places: BTreeMap<Fingerprint, Place>,
     pub(super) instances: Vec<Instance>,
@@ -88,12 +90,17 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(storm: Storm) -> Result<Self, Error> {
         let mut rng = ChaCha12Rng::seed_from_u64(storm.seed);
-        let climate = Climate::draw(&mut rng);
-        let private = fixtures::private_key()?;
-        let key = match storm.real_signatures {
-            true => ServiceKey::new(private, &RustCrypto)?,
-            false => ServiceKey::new(private, &Seal)?,
+        let mut climate = Climate::draw(&mut rng);
+        let key = |private| match storm.real_signatures {
+            true => ServiceKey::new(private, &RustCrypto),
+            false => ServiceKey::new(private, &Seal),
         };
+        let far = Far::new(key(fixtures::instance_key()?)?);
+        let key = key(fixtures::private_key()?)?;
+        if let (Some(source), Some(instance)) = (climate.far, climate.settings.instances.last_mut()) {
+            instance.source = source;
+            instance.address = Some(far.key.service_id());
+        }
         let place = || Place::new(storm.real_signatures);
         let places = (0..climate.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
@@ -110,6 +117,7 @@ impl World {
             now: Duration::ZERO,
             climate,
             key,
+            far,
             places,
             publishers: vec![publisher],
             publishers_so_far: 1,
@@ -236,7 +244,7 @@ impl World {
             Due::Message(message) => self.arrives(message),
             Due::Hourly(instance) => {
                 self.after(3_500_000..3_700_000, Due::Hourly(instance));
-                if self.climate.hourly {
+                if self.climate.hourly || self.climate.far() == Some(instance) {
                     self.rebuild(instance);
                 }
             }
@@ -298,6 +306,12 @@ impl World {
                     descriptor_id,
                     ..
                 } => self.audit(publisher, ticket, slot, descriptor_id),
+                Action::Read {
+                    ticket,
+                    directory,
+                    descriptor_id,
+                    ..
+                } => self.read(publisher, ticket, directory, descriptor_id),
                 Action::Restart { instance } => {
                     if let Some(instance) = self.instances.iter().position(|known| known.name == instance) {
                         let life = self.instances[instance].life;
@@ -320,8 +334,15 @@ impl World {
     }
 
     fn report(&mut self, publisher: usize, report: &Report) {
-        if let Report::DatedAhead { slot, .. } = report {
-            self.publishers[publisher].dated_ahead.insert(*slot);
+        match report {
+            Report::DatedAhead { slot, .. } => {
+                self.publishers[publisher].dated_ahead.insert(*slot);
+            }
+            // When it reads what the far instance offers is its own affair.
+            Report::Offers(name, _) if self.climate.far().is_some_and(|far| self.instances[far].name == *name) => {
+                self.publishers[publisher].stirred = self.now;
+            }
+            _ => {}
         }
         if !matches!(report, Report::Proved(_)) {
             self.log.note(self.now, format_args!("publisher {publisher}: {report}"));
@@ -341,6 +362,7 @@ impl World {
                 format_args!("publisher {publisher} reads a consensus of {} directories", ring.len()),
             );
             self.publishers[publisher].ring = ring.clone();
+            self.far.calm_since = self.now;
         }
         self.tell(publisher, Event::Directories { ring, lifetime: None });
     }
@@ -363,6 +385,9 @@ impl World {
         let link = self.publishers[publisher].links[instance].clone();
         if !link.watched {
             return;
+        }
+        if self.climate.far() == Some(instance) {
+            return self.far_link(publisher, instance);
         }
         let answers = state == State::Runs && self.now >= link.broken_until;
         match link.told {
