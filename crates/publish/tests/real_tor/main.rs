@@ -1,6 +1,7 @@
 //! The publisher against real Tor on private networks. Every figure that the documentation quotes is printed here.
 //!
-//! Run with `--test-threads=1 --nocapture`: two networks at once on a small machine disturb each other's times.
+//! Run with `--test-threads=1 --nocapture`: two networks at once on a small machine disturb each other's times. Tests in modules measure nothing
+//! that is compared with an aim, so they may run beside each other.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
 
