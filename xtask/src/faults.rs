@@ -86,7 +86,7 @@ const FEW_CLIENTS: usize = 8;
 /// which none did, and explains each that did not by what the client's Tor read and said. Then lets all clients come in the very second
 /// of a fault, and repeats the faults that have aims.
 ///
-/// Takes about 25 minutes. Writes docs/faults.md and its picture when all faults were done. The environment variable ONIONWEAVE_TOR
+/// Takes about 35 minutes. Writes docs/faults.md and its picture when all faults were done. The environment variable ONIONWEAVE_TOR
 /// names another tor, ONIONWEAVE_KEEP keeps the network's folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -151,7 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         for fault in Fault::all() {
             if let Some(value) = fault.to_possible_value() {
                 let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-                println!("{:<20} {help}", value.get_name());
+                println!("{:<30} {help}", value.get_name());
             }
         }
         return Ok(());
@@ -322,9 +322,7 @@ impl Suite<'_> {
         }
         Ok(episode)
     }
-}
 
-impl Suite<'_> {
     /// Kills an instance that the publisher runs itself, while clients visit that service.
     async fn pooled_episode(&mut self, window: Window, program: &Path) -> anyhow::Result<Episode> {
         let fault = Fault::PooledKilled;
