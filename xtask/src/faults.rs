@@ -315,7 +315,7 @@ impl Suite<'_> {
             ..Episode::default()
         };
         episode.visits.sort_by(|a, b| a.at.total_cmp(&b.at));
-        hear(&mut episode, fault, &said);
+        hear(&mut episode, fault, &said, network.folder());
         if settled.is_none() {
             self.screen
                 .event(&bad("not every directory holds the mix of all instances again"));
@@ -411,7 +411,7 @@ impl Suite<'_> {
             said: Vec::new(),
         };
         episode.visits.sort_by(|a, b| a.at.total_cmp(&b.at));
-        close(&mut episode, &said);
+        close(&mut episode, &said, network.folder());
         Ok(episode)
     }
 }
@@ -425,7 +425,7 @@ async fn hit(fault: Fault, after: Duration, fleet: &mut Fleet, clock: &Clock) ->
 }
 
 /// Finds in the publisher's log what it did about a fault.
-fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
+fn hear(episode: &mut Episode, fault: Fault, said: &[Said], folder: &Path) {
     let (hit, undone) = (episode.hit, episode.undone.unwrap_or(episode.hit));
     let first = |since: f64, meant: &dyn Fn(&Said) -> bool| {
         said.iter()
@@ -467,11 +467,11 @@ fn hear(episode: &mut Episode, fault: Fault, said: &[Said]) {
         let note = "The publisher calls a round proved when the dead directories, too, had their chances to answer; until then it goes on trying.";
         episode.notes.push(note.to_owned());
     }
-    close(episode, said);
+    close(episode, said, folder);
 }
 
 /// Notes what is noted of every fault.
-fn close(episode: &mut Episode, said: &[Said]) {
+fn close(episode: &mut Episode, said: &[Said], folder: &Path) {
     let hit = episode.hit;
     if episode.skipped > 0 {
         let note = format!(
@@ -487,6 +487,50 @@ fn close(episode: &mut Episode, said: &[Said]) {
         None => "An independent Tor did not find every directory as before the fault.".to_owned(),
     });
     let shown = said.iter().filter(|said| said.at >= hit && said.at <= episode.until);
-    let lines = shown.map(|said| format!("{:+.2} s {}", said.at - hit, said.text));
+    let folder = folder.display().to_string();
+    let lines = shown.map(|said| {
+        format!(
+            "{:+.2} s {}",
+            said.at - hit,
+            shortened(&said.text.replace(&folder, "…"))
+        )
+    });
     episode.said = lines.collect();
+}
+
+/// A text with only the beginnings of relays' fingerprints.
+fn shortened(text: &str) -> String {
+    const FINGERPRINT: usize = 40;
+    const ENOUGH: usize = 8;
+    let is_fingerprint = |word: &str| word.len() == FINGERPRINT && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pieces = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).map(|piece| {
+        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let rest = piece.strip_prefix(word).unwrap_or_default();
+        match word.get(..ENOUGH) {
+            Some(start) if is_fingerprint(word) => format!("{start}…{rest}"),
+            _ => piece.to_owned(),
+        }
+    });
+    pieces.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_shortened_and_nothing_else_is() {
+        let text = "proved 2 slots (b left): 20780/0@E0DDE607741B22014FF6D4911779A991C77EFDE2 20780/1@9CA748FEE9887920744E5546A4BF0EBC7ABC6D83";
+        assert_eq!(
+            shortened(text),
+            "proved 2 slots (b left): 20780/0@E0DDE607… 20780/1@9CA748FE…"
+        );
+        for text in [
+            "",
+            "b: down (connection lost: Tor closed it)",
+            "…/b/control: Connection refused",
+        ] {
+            assert_eq!(shortened(text), text);
+        }
+    }
 }

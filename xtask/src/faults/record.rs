@@ -3,13 +3,16 @@
 //! No IO and no clock. All times are seconds since the command began.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// How long Tor may take between two looks at what an instance offers, in seconds: a point seen this shortly before is offered still.
 const OFFERED_LATELY: f64 = 1.5;
 
 /// An answer that takes longer, in seconds, is explained as a miss is.
 pub(crate) const SLOW: f64 = 10.0;
+
+/// How much of what a client's Tor told is quoted: from its beginning, and from its end.
+const FIRST_LINES: usize = 8;
+const LAST_LINES: usize = 3;
 
 /// One fault, and everything that was seen of it.
 #[derive(Clone, Debug, Default)]
@@ -279,7 +282,6 @@ impl Episode {
 
     /// What the client's Tor told, in a line.
     fn evidence(&self, visit: &Visit) -> String {
-        let mut text = String::new();
         let mut ends: BTreeMap<&str, &str> = BTreeMap::new();
         let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
         // Of each circuit, only the last that was heard of it; of those to directories, how many failed and why.
@@ -293,6 +295,7 @@ impl Episode {
             }
         }
         let is_end = |circuit: &str, state: &str| ends.get(circuit) == Some(&state);
+        let mut lines = Vec::new();
         for (at, sight) in &visit.seen {
             let line = match sight {
                 Sight::Asked { directory } => format!("asks {directory}"),
@@ -301,23 +304,25 @@ impl Episode {
                 Sight::Introduction { circuit, relay, state } if is_end(circuit, state) => {
                     format!("introduction at {relay}: {state}")
                 }
-                Sight::Rendezvous { circuit, relay, state } if is_end(circuit, state) => {
+                // Those that the service did not come to are made anew all the time.
+                Sight::Rendezvous { circuit, relay, state } if is_end(circuit, state) && state == "HSCR_JOINED" => {
                     format!("rendezvous at {relay}: {state}")
                 }
                 Sight::Stream { state, why: Some(why) } if !why.contains("DONE") => format!("stream {state} ({why})"),
                 _ => continue,
             };
-            let _ = write!(
-                text,
-                "{}{:.1} s: {line}",
-                if text.is_empty() { "" } else { "; " },
-                at - visit.at
-            );
+            lines.push(format!("{:.1} s: {line}", at - visit.at));
         }
-        for (state, count) in failed {
-            let _ = write!(text, "; circuits to directories {state}: {count}");
+        let middle = FIRST_LINES..lines.len().saturating_sub(LAST_LINES);
+        if middle.len() > 1 {
+            let left_out = format!("… {} more …", middle.len());
+            lines.splice(middle, [left_out]);
         }
-        text
+        let failed = failed
+            .into_iter()
+            .map(|(state, count)| format!("circuits to directories {state}: {count}"));
+        lines.extend(failed);
+        lines.join("; ")
     }
 }
 

@@ -17,6 +17,8 @@ use crate::screen::{Screen, bad, good};
 
 /// What part of new clients shall reach the service.
 const SUCCESS_AIM: f64 = 0.99;
+/// How much of the publisher's log is quoted for each fault.
+const LOG_LINES: usize = 20;
 
 /// How busy the machine was, as Linux tells it: processes that run or want to, on average over one, five and fifteen minutes.
 #[derive(Clone, Debug)]
@@ -286,11 +288,14 @@ impl Report {
 
     /// What the publisher said about each fault.
     fn write_said(&self, text: &mut String) {
-        text.push_str("\n## What the publisher logged\n\nTimes are seconds from the fault.\n");
+        text.push_str("\n## What the publisher logged\n\nTimes are seconds from the fault; `…` is the network's folder, or the rest of a fingerprint.\n");
         for episode in &self.episodes {
             let _ = writeln!(text, "\n{}:\n\n```text", episode.title);
-            for line in &episode.said {
+            for line in episode.said.iter().take(LOG_LINES) {
                 let _ = writeln!(text, "{line}");
+            }
+            if let Some(more) = episode.said.len().checked_sub(LOG_LINES).filter(|&more| more > 0) {
+                let _ = writeln!(text, "… {more} more lines");
             }
             text.push_str("```\n");
             for note in &episode.notes {
