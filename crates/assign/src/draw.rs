@@ -10,6 +10,7 @@ use crate::Round;
 pub(crate) enum Purpose {
     Remainder,
     Placement,
+    Race,
 }
 
 /// The random source for one purpose of the `number`-th round or rotation.

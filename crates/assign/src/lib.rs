@@ -8,23 +8,38 @@
 //! | `policy` | the trait [`Policy`], and [`PolicyName`] for configuration files |
 //! | `mixed` | the policy [`Mixed`] |
 //! //! | `mixed::placement` | which slots those are, changing as few as possible |
+//! | `race`, `single`, `hybrid`, `weighted` | the policies [`Race`], [`Single`], [`Hybrid`], [`Weighted`] |
+//! | `blend` | what the last three have in common: slots with points of several instances |
+//! | `blend::board` | how many points of whom stand in which slot, and what shares come of it |
+//! | `blend::deal` | where the search for a good board begins |
+//! | `blend::search` | how it goes on |
+//! | `blend::seats` | which relay each point is at, none twice in a slot |
 //! | `plan` | what a policy answers: [`Plan`], and the [`Mix`] of each slot |
 //! | `question` | what a policy is asked, checked and put in order |
 //! | `quota` | how many places each instance gets, and who gets the remainder this round |
 //! | `draw` | what is drawn at random |
 //! | `error` | [`Error`] |
 
+mod blend;
 mod draw;
 mod error;
+mod hybrid;
 mod input;
 mod mixed;
 mod plan;
 mod policy;
 mod question;
 mod quota;
+mod race;
+mod single;
+mod weighted;
 
 pub use error::Error;
+pub use hybrid::Hybrid;
 pub use input::{Instance, Relay, Round, Slot, Weight};
 pub use mixed::Mixed;
 pub use plan::{Mix, Plan};
 pub use policy::{Policy, PolicyName};
+pub use race::Race;
+pub use single::Single;
+pub use weighted::Weighted;

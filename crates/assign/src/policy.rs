@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, Instance, Mixed, Plan, Round, Slot};
+use crate::{Error, Hybrid, Instance, Mixed, Plan, Race, Round, Single, Slot, Weighted};
 
 /// Decides which introduction points each slot hands out.
 ///
@@ -53,33 +53,54 @@ pub trait Policy<I, S>: fmt::Debug + Send + Sync {
 /// assert_eq!(policy.name(), "mixed");
 ///
 /// let error = "mixd".parse::<PolicyName>().unwrap_err();
-/// assert_eq!(error.to_string(), r#"there is no policy "mixd"; there is: mixed"#);
+/// assert_eq!(error.to_string(), r#"there is no policy "mixd"; there is: race, mixed, single, hybrid, weighted"#);
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PolicyName {
+    /// `race`: the last one to publish has all slots, as without a publisher; see [`Race`].
+    Race,
     /// `mixed`: one instance per slot; see [`Mixed`].
     #[default]
     Mixed,
+    /// `single`: one master descriptor, the same in every slot; see [`Single`].
+    Single,
+    /// `hybrid`: points of several instances in every slot, and other ones in each; see [`Hybrid`].
+    Hybrid,
+    /// `weighted`: shares as near to the targets as they can be; see [`Weighted`].
+    Weighted,
 }
 
 impl PolicyName {
     /// Every policy there is.
-    pub const ALL: &[Self] = &[Self::Mixed];
+    pub const ALL: &[Self] = &[Self::Race, Self::Mixed, Self::Single, Self::Hybrid, Self::Weighted];
 
     /// The name as it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Race => "race",
             Self::Mixed => "mixed",
+            Self::Single => "single",
+            Self::Hybrid => "hybrid",
+            Self::Weighted => "weighted",
         }
     }
 
     /// The policy of this name with its usual settings.
     pub fn policy<I: Ord + Clone, S: Ord + Clone>(self) -> Box<dyn Policy<I, S>> {
         match self {
+            Self::Race => Box::new(Race::default()),
             Self::Mixed => Box::new(Mixed::default()),
+            Self::Single => Box::new(Single::default()),
+            Self::Hybrid => Box::new(Hybrid::default()),
+            Self::Weighted => Box::new(Weighted::default()),
         }
+    }
+
+    /// Whether a publisher may follow it. [`Race`] only imitates what happens without one.
+    pub const fn is_for_publishers(self) -> bool {
+        !matches!(self, Self::Race)
     }
 }
 

@@ -135,6 +135,10 @@ fn errors_name_the_place() {
             "line 3, column 10: there is no policy \"fair\"",
         ),
         (
+            "[[service]]\nkey = \"k\"\npolicy = \"race\"\n",
+            "line 3, column 10: the policy \"race\" is what happens without a publisher",
+        ),
+        (
             "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"9051\"\n",
             "line 5, column 11: \"9051\" is no control endpoint",
         ),

@@ -58,7 +58,13 @@ pub(super) fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 pub(super) fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PolicyName, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    let policy: PolicyName = String::deserialize(deserializer)?.parse().map_err(de::Error::custom)?;
+    if !policy.is_for_publishers() {
+        return Err(de::Error::custom(format!(
+            "the policy \"{policy}\" is what happens without a publisher, for simulations alone"
+        )));
+    }
+    Ok(policy)
 }
 
 pub(super) fn stamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stamp, D::Error> {
