@@ -174,11 +174,14 @@ impl fmt::Display for Report {
                 why,
                 failures,
                 pause,
-            } => write!(
-                f,
-                "slot {slot}: {why} (failure {failures} in a row, again in {} ms)",
-                pause.as_millis()
-            ),
+            } => {
+                write!(f, "slot {slot}: {why} (failure {failures} in a row, again ")?;
+                match pause.is_zero() {
+                    // Meanwhile it shall hold something else, which was not tried yet.
+                    true => write!(f, "at once, with a newer text)"),
+                    false => write!(f, "in {} ms)", pause.as_millis()),
+                }
+            }
             Self::Contested { slot, pause } => write!(
                 f,
                 "slot {slot}: somebody else keeps writing here (a second publisher?); again in {} ms",
