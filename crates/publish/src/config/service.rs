@@ -41,7 +41,7 @@ pub struct Service {
     /// Decides all that is drawn. Default: drawn at the first start, and kept in [`Publisher::state`] if there is one.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// The service's ports, where the instances of the [`Pool`] lead them. A service without any is not hosted there.
+    /// The service's ports, where the instances of the [`Pool`](super::Pool) lead them. A service without any is not hosted there.
     #[serde(default)]
     pub ports: Vec<ServicePort>,
     /// What is checked of instances that don't say it themselves. Default: nothing.
