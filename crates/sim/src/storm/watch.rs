@@ -252,7 +252,7 @@ impl World {
             }
             wrong.extend(publisher.check_roster());
         }
-        wrong.extend(publisher.check_far(&self.far.builds, self.now));
+        wrong.extend(publisher.check_far(&self.far.builds));
         let time = times.last().copied();
         self.check_time(index, time);
         for what in wrong {
