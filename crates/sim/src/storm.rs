@@ -5,7 +5,6 @@ mod directories;
 mod far;
 mod log;
 mod messages;
-mod neighbours;
 mod publisher;
 mod seal;
 mod watch;

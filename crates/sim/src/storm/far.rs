@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use onionweave_assign::PolicyName;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, Source};
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
@@ -213,7 +214,7 @@ impl World {
             .values()
             .all(|place| !place.listed || (!place.is_silent() && !place.lies));
         // Where slots are few, instances take turns, and where texts name several, one point may leave no room for another.
-        let room = !self.climate.neighbours && ring.len() >= 3 && self.instances.len() <= 6;
+        let room = self.climate.policy == PolicyName::Mixed && ring.len() >= 3 && self.instances.len() <= 6;
         let calm = self.far.calm_since + every * 2 + self.climate.settings.answer_within + SWIFT;
         (it.state == State::Runs && it.builds == newest.build && same_place && well && room)
             .then_some((newest.build, calm))

@@ -161,7 +161,7 @@ impl Publisher {
         };
         Self {
             links: climate.names().iter().map(link).collect(),
-            machine: Machine::new(key.clone(), climate.policy(), settings.clone(), seed),
+            machine: Machine::new(key.clone(), climate.policy.policy(), settings.clone(), seed),
             settings,
             life: 0,
             ahead: 0,
