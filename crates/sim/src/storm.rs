@@ -35,7 +35,7 @@ use world::World;
 /// - a directory that answers names no such instance six seconds after the publisher was told, unless nobody is left;
 /// - within the same bound no slot is empty while an instance offers introduction points, the slots are those that
 ///   ring and clock demand, each directory holds what the machine wants it to hold, and the machine knows. After an answer that did not
-///   come there is the time that answers have and one pause besides, and after what no publisher can see the time until an audit;
+///   come there is the time that answers have and two pauses besides, and after what no publisher can see the time until an audit;
 /// - then nothing is uploaded, and nothing read back before it is due, until something happens;
 /// - an instance that is read from a file or from directories is never believed by an older descriptor than before, and in the end by its
 ///   newest;
