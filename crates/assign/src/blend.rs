@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::seq::SliceRandom;
 
 use self::board::{Board, Goal, Stand, Task};
+use self::exact::{Aim, Budget};
 use self::search::Patience;
 use crate::draw::{Purpose, rng};
 use crate::question::Question;
@@ -14,13 +15,24 @@ use crate::{Error, Mix, Plan, Relay, Round};
 
 mod board;
 mod deal;
+mod exact;
 mod search;
 mod seats;
 
 /// What is less than this is a rounding error.
 const ROUNDING: f64 = 1e-9;
-/// So many steps of the search may be looked at for a fresh plan, and as many to mend one: about a millisecond.
-const PATIENCE: usize = 6_000;
+/// What the exact search may cost for a fresh plan, and as much to mend one: about a millisecond.
+const BUDGET: usize = 600_000;
+/// What it may cost to come nearer than [`AIM`].
+const REFINING: usize = 200_000;
+/// So many steps of the local search may be looked at for a fresh plan, and as many to mend one: about a tenth of a millisecond.
+const PATIENCE: usize = 600;
+/// Of so many slots every selection is looked at for one that can be written anew and the others kept.
+const SELECTED: usize = 8;
+/// A plan whose shares are no further from their targets is as good as an exact one: nobody could tell them apart.
+const EXACT: f64 = 1.0 / 1000.0;
+/// What is sought first: half the share of one of ten points in one of six slots.
+const AIM: f64 = 1.0 / 120.0;
 
 /// What a plan shall keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,8 +65,7 @@ pub(crate) fn plan<I: Ord + Clone, S: Ord + Clone>(
     let order: Vec<_> = order.iter().filter_map(|instance| cast.place(*instance)).collect();
 
     let held = Held::new(&task, &cast, question, previous);
-    let fresh = fresh(rules, &task, &order);
-    let (board, free) = held.mended(&task, rules, fresh);
+    let (board, free) = held.mended(&task, rules, &order);
     let mixes = seat(&task, &cast, question, &held, board, &free);
     let filled = question.slots.iter().zip(mixes);
     Plan::new(round, filled.map(|(slot, mix)| (slot.id().clone(), mix)).collect())
@@ -75,24 +86,40 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         };
         (cost.absent, cost.thin, counted, usize::MAX - appearances, points, error)
     };
-    let mut best: Option<Board<'a>> = None;
-    let goal = Goal {
+    let enough = rules.precision.max(EXACT);
+    let goal = |error: f64| Goal {
         absent: 0,
         thin: 0,
-        error: rules.precision + ROUNDING,
+        error: error + ROUNDING,
     };
-    let mut patience = Patience::new(PATIENCE);
-    for mut board in deal::openings(task, order, rules.precision, rules.generous) {
-        search::improve(&mut board, &free, goal, &mut patience);
+    let mut best: Option<Board<'a>> = None;
+    for board in deal::openings(task, order, rules.precision, rules.generous) {
         if best.as_ref().is_none_or(|best| worth(&board) < worth(best)) {
             best = Some(board);
         }
-        if best.as_ref().is_some_and(|best| best.reaches(goal)) {
+        if best.as_ref().is_some_and(|best| best.reaches(goal(enough))) {
             break;
         }
     }
     // There is always an opening: with one cell for each slot or for each instance, whichever is more.
-    best.unwrap_or_else(|| Board::new(task))
+    let mut best = best.unwrap_or_else(|| Board::new(task));
+    if !best.reaches(goal(enough)) {
+        let is_flawless = best.cost().absent == 0 && best.cost().thin == 0;
+        let aim = Aim {
+            beat: if is_flawless { best.error() } else { f64::INFINITY },
+            good: AIM.max(enough),
+            enough,
+            refining: REFINING,
+        };
+        if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut Budget::new(BUDGET)) {
+            best = board;
+        }
+    }
+    if !best.reaches(goal(AIM.max(enough))) {
+        search::improve(&mut best, &free, goal(enough), &mut Patience::new(PATIENCE));
+    }
+    best.straddle(&free);
+    best
 }
 
 /// Who stands in this round.
@@ -251,19 +278,10 @@ impl Held {
         held
     }
 
-    /// The board that comes of changing as few slots as reach what the fresh board does, and which they are.
-    fn mended<'a>(&self, task: &'a Task, rules: Rules, fresh: Board<'a>) -> (Board<'a>, Vec<bool>) {
-        let all = vec![true; task.slots()];
-        if !self.broken.contains(&false) {
-            return (fresh, all);
-        }
-        let goal = Goal {
-            absent: fresh.cost().absent,
-            thin: fresh.cost().thin,
-            error: fresh.error().max(rules.tolerance) + ROUNDING,
-        };
+    /// What stands in the slots, without those that are to be written anew.
+    fn board<'a>(&self, task: &'a Task, free: &[bool]) -> Board<'a> {
         let mut board = Board::new(task);
-        for (slot, stands) in self.stands.iter().enumerate() {
+        for (slot, stands) in self.stands.iter().enumerate().filter(|(slot, _)| !free[*slot]) {
             for stand in stands {
                 for _ in 0..stand.points {
                     if board.has_room(slot, stand.instance) {
@@ -272,6 +290,71 @@ impl Held {
                 }
             }
         }
+        board
+    }
+
+    /// The board that comes of changing as few slots as reach what a fresh board does, and which they are.
+    fn mended<'a>(&self, task: &'a Task, rules: Rules, order: &[usize]) -> (Board<'a>, Vec<bool>) {
+        let all = vec![true; task.slots()];
+        if !self.broken.contains(&false) {
+            return (fresh(rules, task, order), all);
+        }
+        let held = self.board(task, &vec![false; task.slots()]);
+        let near = Goal {
+            absent: 0,
+            thin: 0,
+            error: rules.tolerance + ROUNDING,
+        };
+        if held.reaches(near) {
+            return (held, self.broken.clone());
+        }
+        let fresh = fresh(rules, task, order);
+        let goal = Goal {
+            absent: fresh.cost().absent,
+            thin: fresh.cost().thin,
+            error: fresh.error().max(rules.tolerance) + ROUNDING,
+        };
+        if held.reaches(goal) {
+            return (held, self.broken.clone());
+        }
+        self.mended_exactly(task, order, goal)
+            .or_else(|| self.mended_by_steps(task, held, goal))
+            .unwrap_or((fresh, all))
+    }
+
+    /// The board that comes of changing as few slots as can be.
+    fn mended_exactly<'a>(&self, task: &'a Task, order: &[usize], goal: Goal) -> Option<(Board<'a>, Vec<bool>)> {
+        let kept: Vec<_> = (0..task.slots()).filter(|&slot| !self.broken[slot]).collect();
+        if kept.len() > SELECTED || goal.absent > 0 || goal.thin > 0 {
+            return None;
+        }
+        let mut selections: Vec<u32> = (0..1 << kept.len()).collect();
+        selections.sort_by_key(|selection| selection.count_ones());
+        let aim = Aim {
+            // Nothing else is of use.
+            beat: goal.error + ROUNDING,
+            good: goal.error - ROUNDING,
+            enough: goal.error - ROUNDING,
+            refining: 0,
+        };
+        let mut budget = Budget::new(BUDGET);
+        for selection in selections {
+            let mut free = self.broken.clone();
+            for (at, &slot) in kept.iter().enumerate() {
+                free[slot] |= selection >> at & 1 == 1;
+            }
+            let board = self.board(task, &free);
+            if let Some(mut board) = exact::fill(&board, &free, order, aim, &mut budget) {
+                board.straddle(&free);
+                return Some((board, free));
+            }
+        }
+        None
+    }
+
+    /// The board that comes of small steps in the slots that must be written, and in one more after the other.
+    fn mended_by_steps<'a>(&self, task: &'a Task, held: Board<'a>, goal: Goal) -> Option<(Board<'a>, Vec<bool>)> {
+        let mut board = held;
         let mut patience = Patience::new(PATIENCE);
         let mut free = self.broken.clone();
         search::improve(&mut board, &free, goal, &mut patience);
@@ -286,15 +369,11 @@ impl Held {
                     best = Some((then, slot));
                 }
             }
-            let Some((then, slot)) = best else { break };
+            let (then, slot) = best?;
             board = then;
             free[slot] = true;
         }
-        if board.reaches(goal) {
-            (board, free)
-        } else {
-            (fresh, all)
-        }
+        board.reaches(goal).then_some((board, free))
     }
 }
 

@@ -7,12 +7,13 @@
 //! | `input` | what a policy is given: [`Instance`] with its [`Relay`]s, [`Weight`], [`Slot`], [`Round`] |
 //! | `policy` | the trait [`Policy`], and [`PolicyName`] for configuration files |
 //! | `mixed` | the policy [`Mixed`] |
-//! //! | `mixed::placement` | which slots those are, changing as few as possible |
+//! | `mixed::placement` | which slots each instance gets, changing as few as possible |
 //! | `race`, `single`, `hybrid`, `weighted` | the policies [`Race`], [`Single`], [`Hybrid`], [`Weighted`] |
 //! | `blend` | what the last three have in common: slots with points of several instances |
 //! | `blend::board` | how many points of whom stand in which slot, and what shares come of it |
-//! | `blend::deal` | where the search for a good board begins |
-//! | `blend::search` | how it goes on |
+//! | `blend::deal` | cells dealt out like cards: the board at once, where that is exact |
+//! | `blend::exact` | where it is not: whether any board comes so near to the targets, and which |
+//! | `blend::search` | where slots are too many or too unlike for that: small steps from board to better board |
 //! | `blend::seats` | which relay each point is at, none twice in a slot |
 //! | `plan` | what a policy answers: [`Plan`], and the [`Mix`] of each slot |
 //! | `question` | what a policy is asked, checked and put in order |

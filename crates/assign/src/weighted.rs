@@ -20,7 +20,7 @@ impl Weighted {
                 points: 10,
                 instances: 1,
                 precision: 0.0,
-                tolerance: 0.0,
+                tolerance: 1.0 / 240.0,
                 generous: false,
             },
         }

@@ -264,6 +264,62 @@ impl<'a> Board<'a> {
         };
     }
 
+    /// Lets whoever stands in several slots, all of one replica, change places with somebody in another, where that changes no share:
+    /// the loss of a replica's directories shall take nobody away.
+    pub(super) fn straddle(&mut self, free: &[bool]) {
+        let mut gains = Gains::new(self.task);
+        for instance in 0..self.task.instances() {
+            if let Some(changes) = self.exchange(instance, free, &mut gains) {
+                self.apply(&changes);
+            }
+        }
+    }
+
+    /// An exchange that brings the instance to another replica, if it needs one and there is one.
+    fn exchange(&self, instance: usize, free: &[bool], gains: &mut Gains) -> Option<[Change; 4]> {
+        let task = self.task;
+        let stands = self.stands_of(instance);
+        if !self.is_lopsided(&stands) {
+            return None;
+        }
+        let alike = |a: usize, b: usize| self.sizes[a] == self.sizes[b] && task.read_shares[a] == task.read_shares[b];
+        for &here in stands.iter().filter(|&&slot| free[slot]) {
+            let elsewhere =
+                |&slot: &usize| free[slot] && task.replicas[slot] != task.replicas[here] && alike(slot, here);
+            for there in (0..task.slots()).filter(elsewhere) {
+                for other in self.slots[there].iter().map(|stand| stand.instance) {
+                    let mut then = self.stands_of(other);
+                    then.retain(|&slot| slot != there || self.points(there, other) > 1);
+                    then.push(here);
+                    let by = |slot, instance, by| Change { slot, instance, by };
+                    let changes = [
+                        by(here, instance, -1),
+                        by(here, other, 1),
+                        by(there, instance, 1),
+                        by(there, other, -1),
+                    ];
+                    let harmless = |cost: Cost| cost.absent <= self.cost.absent && cost.thin <= self.cost.thin;
+                    if !self.is_lopsided(&then) && self.cost_after(&changes, gains).is_some_and(harmless) {
+                        return Some(changes);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn stands_of(&self, instance: usize) -> Vec<usize> {
+        (0..self.task.slots())
+            .filter(|&slot| self.points(slot, instance) > 0)
+            .collect()
+    }
+
+    /// Whether these are several slots of one replica only.
+    fn is_lopsided(&self, slots: &[usize]) -> bool {
+        let replica = |slot: usize| self.task.replicas[slot];
+        slots.iter().any(|&slot| slot != slots[0]) && slots.iter().all(|&slot| replica(slot) == replica(slots[0]))
+    }
+
     /// Takes what a slot gives to the shares away from them (−1), or adds it (1).
     fn shift_errors(&mut self, slot: usize, sign: f64) {
         for stand in &self.slots[slot] {

@@ -1,0 +1,518 @@
+//! The exact way: whether any plan with these numbers of points in the slots comes so near to the targets, and which.
+//!
+//! Slots that are read alike and hold equally many points are alike: a *group*. For an instance's share only counts how many points it
+//! has in each group, and one of them is worth the read share of a slot divided by the number of points in it. So of all numbers of
+//! points that an instance could have, few bring it near its target. One choice for each instance is sought, such that every group is
+//! full: a dynamic programme over the instances finds it if there is one. Its state is how many points of each group are taken, and
+//! whether a state can be reached is one bit, so sixty states go into a word. Points are then dealt to the slots of their group like
+//! cards, which gives every slot its number, and no instance two points more in one slot than in another.
+//!
+//! Of layouts, which say how many points each slot holds, those with few groups come first, and of these those with many points: they
+//! are the cheapest to look at and offer the finest steps. The budget ends the search, so what it finds is the best of what it came to see.
+
+use std::cell::OnceCell;
+use std::cmp::Reverse;
+
+use super::board::{Board, Task};
+use super::{ROUNDING, by_turns};
+
+/// So many groups there may be: in v2, all slots may differ.
+const GROUPS: usize = 6;
+/// The groups before the last two, which have their places in the order of words.
+const OUTER: usize = GROUPS - 2;
+/// The states of the last group go into one word.
+const WORD: usize = 64;
+/// Errors that differ by less need no further search.
+const GAP: f64 = 1.0 / 1000.0;
+/// What looking at some numbers of points costs, and what it costs to note them.
+const LOOK: usize = 12;
+const NOTE: usize = 4;
+/// What making up a layout costs.
+const LAY_OUT: usize = 60;
+
+/// How much work may still be done: a plan must not take long, and not depend on how fast the machine is.
+#[derive(Debug)]
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// So much work, in units of about a nanosecond: as long as it takes to look at a word.
+    pub(super) const fn new(work: usize) -> Self {
+        Self(work)
+    }
+
+    fn spend(&mut self, work: usize) {
+        self.0 = self.0.saturating_sub(work);
+    }
+
+    /// Spends that much, if there is as much.
+    fn allows(&mut self, work: usize) -> bool {
+        let left = self.0.checked_sub(work);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+
+    /// Leaves no more than this.
+    fn limit(&mut self, work: usize) {
+        self.0 = self.0.min(work);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// How near a plan shall come to its targets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aim {
+    /// What is no nearer than this is of no use.
+    pub(super) beat: f64,
+    /// What is so near is sought first.
+    pub(super) good: f64,
+    /// What is so near ends the search.
+    pub(super) enough: f64,
+    /// What it may cost to come nearer than `good`.
+    pub(super) refining: usize,
+}
+
+/// Fills the slots that are `free`, which are empty on this board, such that shares come as near to their targets as the aim demands, or
+/// as the budget allows. `None` if nothing was found that is of use.
+pub(super) fn fill<'a>(
+    kept: &Board<'a>,
+    free: &[bool],
+    order: &[usize],
+    aim: Aim,
+    budget: &mut Budget,
+) -> Option<Board<'a>> {
+    let table = Table::new(kept, free, order)?;
+    let mut best: Option<Board<'a>> = None;
+    let mut beat = aim.beat.min(1.0);
+    // No plan that is looked at is so near.
+    let mut refuted = 0.0_f64;
+    let mut within = if beat > aim.good { aim.good } else { aim.enough };
+    loop {
+        match table.any(within, budget) {
+            Some(board) if board.error() < beat => {
+                if board.error() <= aim.good + ROUNDING && beat > aim.good {
+                    budget.limit(aim.refining);
+                }
+                beat = board.error();
+                best = Some(board);
+            }
+            Some(_) => return best,
+            None if budget.is_spent() => return best,
+            None => refuted = refuted.max(within),
+        }
+        if beat <= aim.enough + ROUNDING || beat - refuted < GAP {
+            return best;
+        }
+        within = f64::midpoint(refuted, beat).max(aim.enough);
+        if beat > aim.good && refuted < aim.good {
+            within = aim.good;
+        }
+    }
+}
+
+/// Slots that are read alike and shall hold equally many points.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// Which of the classes of slots that are read alike.
+    class: usize,
+    slots: usize,
+    /// How many points each slot holds.
+    size: usize,
+    /// What one point is worth.
+    worth: f64,
+}
+
+impl Group {
+    fn total(&self) -> usize {
+        self.slots * self.size
+    }
+}
+
+/// What stands in the slots: the last group is the largest, unused ones come first and have no slots.
+type Layout = [Group; GROUPS];
+
+/// How many points an instance has in each group.
+type Counts = [usize; GROUPS];
+
+/// What is to be filled.
+struct Table<'b, 'a> {
+    kept: &'b Board<'a>,
+    task: &'a Task,
+    order: &'b [usize],
+    /// The free slots by what they are read, each class in the order in which slots are dealt to.
+    classes: Vec<(f64, Vec<usize>)>,
+    /// The fewest and the most points in a slot.
+    sizes: (usize, usize),
+    /// So many points must be dealt, lest somebody stands nowhere.
+    absent: usize,
+    /// All layouts of one group, of two, and so on, as soon as they were asked for.
+    layouts: [OnceCell<Vec<Layout>>; GROUPS],
+}
+
+impl<'b, 'a> Table<'b, 'a> {
+    /// `None` if too many slots are read differently.
+    fn new(kept: &'b Board<'a>, free: &[bool], order: &'b [usize]) -> Option<Self> {
+        let task = kept.task();
+        let mut classes: Vec<(f64, Vec<usize>)> = Vec::new();
+        let slots: Vec<_> = (0..task.slots()).filter(|&slot| free[slot]).collect();
+        for turn in by_turns(slots.iter().map(|&slot| task.replicas[slot])) {
+            let slot = slots[turn];
+            let share = task.read_shares[slot];
+            match classes.iter_mut().find(|(known, _)| (*known - share).abs() < ROUNDING) {
+                Some((_, slots)) => slots.push(slot),
+                None => classes.push((share, vec![slot])),
+            }
+        }
+        if classes.is_empty() || classes.len() > GROUPS {
+            return None;
+        }
+        let offered: usize = (0..task.instances()).map(|instance| task.most_of(instance)).sum();
+        let (least, most) = (task.least_instances, task.most_points.min(offered));
+        (least <= most).then(|| Self {
+            kept,
+            task,
+            order,
+            classes,
+            sizes: (least, most),
+            absent: (0..task.instances())
+                .filter(|&instance| kept.appearances(instance) == 0)
+                .count(),
+            layouts: [const { OnceCell::new() }; GROUPS],
+        })
+    }
+
+    /// Some board that comes so near. `None` if there is none, or the budget is spent.
+    fn any(&self, within: f64, budget: &mut Budget) -> Option<Board<'a>> {
+        for (known, groups) in self.layouts.iter().zip(1..) {
+            let layouts = known.get_or_init(|| {
+                let layouts = self.layouts(groups);
+                budget.spend(layouts.len() * LAY_OUT);
+                layouts
+            });
+            for layout in layouts {
+                if budget.is_spent() {
+                    return None;
+                }
+                if let Some(counts) = self.counts(layout, within, budget)
+                    && let Some(board) = self.deal(layout, &counts)
+                {
+                    return Some(board);
+                }
+            }
+        }
+        None
+    }
+
+    /// All layouts of so many groups, those with the most points first: the more points, the finer the steps.
+    fn layouts(&self, groups: usize) -> Vec<Layout> {
+        let mut layouts = Vec::new();
+        self.extend(0, groups, &mut Vec::new(), &mut layouts);
+        let points = |layout: &Layout| -> usize { layout.iter().map(Group::total).sum() };
+        layouts.retain(|layout| points(layout) >= self.absent);
+        layouts.sort_by_key(|layout| Reverse(points(layout)));
+        layouts
+    }
+
+    /// Adds to the layouts all that begin with these groups and have so `many` more.
+    fn extend(&self, class: usize, many: usize, begun: &mut Vec<Group>, layouts: &mut Vec<Layout>) {
+        let Some((share, slots)) = self.classes.get(class) else {
+            if many == 0 {
+                let mut layout = Layout::default();
+                layout[..begun.len()].copy_from_slice(begun);
+                layout.sort_by_key(Group::total);
+                layouts.push(layout);
+            }
+            return;
+        };
+        let mine = || begun.iter().filter(|group| group.class == class);
+        let left = slots.len() - mine().map(|group| group.slots).sum::<usize>();
+        if left == 0 {
+            return self.extend(class + 1, many, begun, layouts);
+        }
+        // Each group of a class is smaller in size than the one before, so none comes twice.
+        let below = mine().next_back().map_or(self.sizes.1 + 1, |group| group.size);
+        let later = self.classes.len() - class - 1;
+        if many <= later {
+            return;
+        }
+        for size in (self.sizes.0..below).rev() {
+            let only = many - later == 1;
+            for count in if only { left..=left } else { 1..=left } {
+                begun.push(Group {
+                    class,
+                    slots: count,
+                    size,
+                    worth: share / size as f64,
+                });
+                self.extend(class, many - 1, begun, layouts);
+                begun.pop();
+            }
+        }
+    }
+
+    /// For every instance how many points it has in each group, all groups full and no share further from its target than `within`.
+    fn counts(&self, layout: &Layout, within: f64, budget: &mut Budget) -> Option<Vec<Counts>> {
+        let places = Places::new(layout)?;
+        // Unused groups come first.
+        let first = layout.iter().position(|group| group.slots > 0)?;
+        let mut choices = Vec::new();
+        // Where the choices of each instance end.
+        let mut ends = Vec::with_capacity(self.order.len());
+        for &instance in self.order {
+            let begin = choices.len();
+            let mut hand = Hand::new(self, layout, instance, within);
+            hand.play(first, 0.0, &mut choices);
+            budget.spend(hand.looked * LOOK + (choices.len() - begin) * NOTE);
+            if choices.len() == begin || budget.is_spent() {
+                return None;
+            }
+            ends.push(choices.len());
+        }
+        if !budget.allows(choices.len() * places.words) {
+            return None;
+        }
+
+        // For the first so many instances which states can be reached.
+        let mut reached = vec![0_u64; places.words * (self.order.len() + 1)];
+        reached[0] = 1;
+        let mut begin = 0;
+        for (row, &end) in ends.iter().enumerate() {
+            let (from, to) = reached[row * places.words..].split_at_mut(places.words);
+            for choice in &choices[begin..end] {
+                places.step(choice.counts, from, to);
+            }
+            begin = end;
+        }
+        let mut state = layout.each_ref().map(Group::total);
+        if !places.is_set(&reached, ends.len(), state) {
+            return None;
+        }
+        let mut chosen = vec![Counts::default(); self.task.instances()];
+        for row in (0..ends.len()).rev() {
+            let begin = row.checked_sub(1).map_or(0, |before| ends[before]);
+            let way = |choice: &Choice| {
+                let mut before = state;
+                for (before, count) in before.iter_mut().zip(choice.counts) {
+                    *before = before.checked_sub(count)?;
+                }
+                places
+                    .is_set(&reached, row, before)
+                    .then_some((choice.error, choice.counts, before))
+            };
+            let ways = choices[begin..ends[row]].iter().filter_map(way);
+            let (_, counts, before) = ways.min_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+            chosen[self.order[row]] = counts;
+            state = before;
+        }
+        Some(chosen)
+    }
+
+    /// How many points of an instance there may be in a slot of this size: a slot that one instance has alone counts as one of size one.
+    fn most_of(&self, instance: usize, size: usize) -> usize {
+        match size {
+            0 | 1 => size,
+            _ => (size + 1 - self.task.least_instances.max(2)).min(self.task.most_of(instance)),
+        }
+    }
+
+    /// Gives every slot its points. `None` if too many of them are at the same relays.
+    fn deal(&self, layout: &Layout, counts: &[Counts]) -> Option<Board<'a>> {
+        let mut board = self.kept.clone();
+        let mut met = vec![0_u32; self.task.instances() * self.task.instances()];
+        let mut left: Vec<_> = self.classes.iter().map(|(_, slots)| &slots[..]).collect();
+        for (at, group) in layout.iter().enumerate().rev().filter(|(_, group)| group.slots > 0) {
+            let (slots, rest) = left[group.class].split_at(group.slots);
+            left[group.class] = rest;
+            for &instance in self.order {
+                for _ in 0..counts[instance][at] {
+                    let slot = self.seat(&board, slots, group.size, instance, &met)?;
+                    for other in board.slot(slot).iter().map(|stand| stand.instance) {
+                        met[instance * self.task.instances() + other] += 1;
+                        met[other * self.task.instances() + instance] += 1;
+                    }
+                    board.add(slot, instance);
+                }
+            }
+        }
+        let cost = board.cost();
+        (cost.absent == 0 && cost.thin == 0).then_some(board)
+    }
+
+    /// The slot for one more point: always one of the emptiest, so that no instance comes round twice before the others did. Of these
+    /// where it has the fewest, in the replica where it has the fewest, in the emptier replica, and where it meets those whom it met
+    /// least: if always the same ones met, one death would hit them all.
+    fn seat(&self, board: &Board<'_>, slots: &[usize], size: usize, instance: usize, met: &[u32]) -> Option<usize> {
+        let emptiest = slots.iter().map(|&slot| board.size(slot)).min()?;
+        let in_replica = |replica: u8, points: &dyn Fn(usize) -> usize| -> usize {
+            let slots = (0..self.task.slots()).filter(|&slot| self.task.replicas[slot] == replica);
+            slots.map(points).sum()
+        };
+        let open = |slot: &&usize| board.size(**slot) < size && board.has_room(**slot, instance);
+        let key = |slot: &&usize| {
+            let (slot, replica) = (**slot, self.task.replicas[**slot]);
+            let meetings: u32 = board
+                .slot(slot)
+                .iter()
+                .map(|stand| met[instance * self.task.instances() + stand.instance])
+                .sum();
+            (
+                board.points(slot, instance),
+                in_replica(replica, &|slot| board.points(slot, instance)),
+                in_replica(replica, &|slot| board.size(slot)),
+                meetings,
+            )
+        };
+        let among_emptiest = |slot: &&usize| board.size(**slot) == emptiest && open(slot);
+        let slots = || slots.iter();
+        // Where points are at the same relays, another slot may have to do.
+        slots()
+            .filter(among_emptiest)
+            .min_by_key(key)
+            .or_else(|| slots().filter(open).min_by_key(key))
+            .copied()
+    }
+}
+
+/// Numbers of points that an instance may have.
+struct Choice {
+    counts: Counts,
+    /// How far its share is from its target then.
+    error: f64,
+}
+
+/// Finds the choices of one instance.
+struct Hand<'l> {
+    layout: &'l Layout,
+    /// The most points that it may have in each group.
+    most: Counts,
+    /// The fewest in all groups together.
+    least: usize,
+    /// What is missing in its share, besides what it has in the slots that are kept.
+    lack: f64,
+    /// How far from that it may be.
+    within: f64,
+    counts: Counts,
+    /// How many choices were looked at.
+    looked: usize,
+}
+
+impl<'l> Hand<'l> {
+    fn new(table: &Table<'_, '_>, layout: &'l Layout, instance: usize, within: f64) -> Self {
+        Self {
+            layout,
+            most: layout
+                .each_ref()
+                .map(|group| group.slots * table.most_of(instance, group.size)),
+            least: usize::from(table.kept.appearances(instance) == 0),
+            lack: -table.kept.errors()[instance],
+            within: within + ROUNDING,
+            counts: Counts::default(),
+            looked: 0,
+        }
+    }
+
+    /// Adds all choices that begin with the counts before `at`, which are worth that much together.
+    fn play(&mut self, at: usize, worth: f64, choices: &mut Vec<Choice>) {
+        self.looked += 1;
+        let each = self.layout[at].worth;
+        let high = self.lack + self.within - worth;
+        if high < 0.0 {
+            return;
+        }
+        if at + 1 < GROUPS {
+            for count in 0..=self.most[at] {
+                if count as f64 * each > high {
+                    break;
+                }
+                self.counts[at] = count;
+                self.play(at + 1, worth + count as f64 * each, choices);
+            }
+            return;
+        }
+        let low = high - 2.0 * self.within;
+        let from = (low / each).ceil().max(0.0) as usize;
+        let to = ((high / each).floor() as usize).min(self.most[at]);
+        let before: usize = self.counts[..at].iter().sum();
+        for count in from.max(self.least.saturating_sub(before))..=to {
+            self.counts[at] = count;
+            choices.push(Choice {
+                counts: self.counts,
+                error: (worth + count as f64 * each - self.lack).abs(),
+            });
+        }
+    }
+}
+
+/// Where the bit of each state is: the last group within a word, the one before in successive words, the others in blocks of these.
+struct Places {
+    words: usize,
+    /// The words of a block.
+    block: usize,
+    /// The last states of the outer groups.
+    totals: [usize; OUTER],
+    /// How many blocks lie between one state of an outer group and the next.
+    strides: [usize; OUTER],
+    mask: u64,
+}
+
+impl Places {
+    /// `None` if the last group's states don't go into a word.
+    fn new(layout: &Layout) -> Option<Self> {
+        let totals = layout.each_ref().map(Group::total);
+        let last = totals[GROUPS - 1] + 1;
+        if last > WORD {
+            return None;
+        }
+        let mut strides = [0; OUTER];
+        let mut blocks = 1;
+        for (stride, total) in strides.iter_mut().zip(totals).rev() {
+            *stride = blocks;
+            blocks *= total + 1;
+        }
+        let block = totals[OUTER] + 1;
+        Some(Self {
+            words: blocks * block,
+            block,
+            totals: std::array::from_fn(|group| totals[group]),
+            strides,
+            mask: u64::MAX >> (WORD - last),
+        })
+    }
+
+    /// Adds to `to` the states that are reached from those of `from` by taking so many points more.
+    fn step(&self, counts: Counts, from: &[u64], to: &mut [u64]) {
+        let [.., inner, bits] = counts;
+        let ahead: usize = self
+            .strides
+            .iter()
+            .zip(counts)
+            .map(|(stride, count)| stride * count)
+            .sum();
+        for (at, from) in from.chunks_exact(self.block).enumerate() {
+            let room =
+                |((stride, total), count): ((&usize, &usize), usize)| at / stride % (total + 1) + count <= *total;
+            if !self.strides.iter().zip(&self.totals).zip(counts).all(room) {
+                continue;
+            }
+            let begin = (at + ahead) * self.block;
+            let to = &mut to[begin + inner..begin + self.block];
+            for (to, from) in to.iter_mut().zip(from) {
+                *to |= (from << bits) & self.mask;
+            }
+        }
+    }
+
+    /// Whether the state can be reached with so many instances.
+    fn is_set(&self, reached: &[u64], instances: usize, state: Counts) -> bool {
+        let [.., inner, bits] = state;
+        let block: usize = self
+            .strides
+            .iter()
+            .zip(state)
+            .map(|(stride, count)| stride * count)
+            .sum();
+        reached[instances * self.words + block * self.block + inner] >> bits & 1 == 1
+    }
+}
