@@ -16,6 +16,7 @@
 //! | `blend::search` | where slots are too many or too unlike for that: small steps from board to better board |
 //! | `blend::seats` | which relay each point is at, none twice in a slot |
 //! | `plan` | what a policy answers: [`Plan`], and the [`Mix`] of each slot |
+//! | `outlook` | what clients meet when instances die: [`Outlook`] |
 //! | `question` | what a policy is asked, checked and put in order |
 //! | `quota` | how many places each instance gets, and who gets the remainder this round |
 //! | `draw` | what is drawn at random |
@@ -27,6 +28,7 @@ mod error;
 mod hybrid;
 mod input;
 mod mixed;
+mod outlook;
 mod plan;
 mod policy;
 mod question;
@@ -39,6 +41,7 @@ pub use error::Error;
 pub use hybrid::Hybrid;
 pub use input::{Instance, Relay, Round, Slot, Weight};
 pub use mixed::Mixed;
+pub use outlook::Outlook;
 pub use plan::{Mix, Plan};
 pub use policy::{Policy, PolicyName};
 pub use race::Race;

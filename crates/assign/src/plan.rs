@@ -120,7 +120,7 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
     }
 
     /// What goes into each slot of the plan, and the slot's read share.
-    fn read(&self, slots: &[Slot<S>]) -> impl Iterator<Item = (f64, &Mix<I>)> {
+    pub(crate) fn read(&self, slots: &[Slot<S>]) -> impl Iterator<Item = (f64, &Mix<I>)> {
         let read_shares: BTreeMap<&S, f64> = slots.iter().map(|slot| (slot.id(), slot.read_share())).collect();
         self.slots
             .iter()
