@@ -71,6 +71,20 @@ pub enum Error {
         weight: String,
     },
 
+    /// A load is a finite number that is not negative.
+    #[error("load {load:?} is not a number from 0 on")]
+    Load {
+        /// What was passed in.
+        load: String,
+    },
+
+    /// How strongly weights follow loads must be less than 1, else they might never settle.
+    #[error("strength {strength} is not at least 0 and less than 1")]
+    Strength {
+        /// What was passed in.
+        strength: f64,
+    },
+
     /// No policy has this name.
     #[error("there is no policy {name:?}; there is: {known}")]
     UnknownPolicy {

@@ -17,6 +17,7 @@
 //! | `blend::seats` | which relay each point is at, none twice in a slot |
 //! | `plan` | what a policy answers: [`Plan`], and the [`Mix`] of each slot |
 //! | `outlook` | what clients meet when instances die: [`Outlook`] |
+//! | `load` | weights from measured loads: [`Balance`] |
 //! | `question` | what a policy is asked, checked and put in order |
 //! | `quota` | how many places each instance gets, and who gets the remainder this round |
 //! | `draw` | what is drawn at random |
@@ -27,6 +28,7 @@ mod draw;
 mod error;
 mod hybrid;
 mod input;
+mod load;
 mod mixed;
 mod outlook;
 mod plan;
@@ -40,6 +42,7 @@ mod weighted;
 pub use error::Error;
 pub use hybrid::Hybrid;
 pub use input::{Instance, Relay, Round, Slot, Weight};
+pub use load::{Balance, Damping, Load, Measured};
 pub use mixed::Mixed;
 pub use outlook::Outlook;
 pub use plan::{Mix, Plan};
