@@ -21,11 +21,14 @@
 //! | `question` | what a policy is asked, checked and put in order |
 //! | `quota` | how many places each instance gets, and who gets the remainder this round |
 //! | `draw` | what is drawn at random |
+//! | `fuzz` | the functions that fuzzing drives |
 //! | `error` | [`Error`] |
 
 mod blend;
 mod draw;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod hybrid;
 mod input;
 mod load;

@@ -7,11 +7,10 @@ use onionweave_ring::Fingerprint;
 use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
-use super::directories::Watched;
+use super::directories::{Mood, Place};
+use super::instances::State;
 use super::publisher::Publisher;
 use super::world::{Due, LOOKS_UP, World};
-use crate::Fault;
-use crate::instance::State;
 
 /// The end, or the next part, of something that befell somebody.
 #[derive(Debug)]
@@ -295,7 +294,7 @@ impl World {
             Turn::Recovers { directory } => {
                 let now = self.now;
                 if let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed) {
-                    place.set_fault(Fault::None, now);
+                    place.set_mood(Mood::Well, now);
                     self.log.note(now, format_args!("{directory} is well again"));
                 }
             }
@@ -327,7 +326,7 @@ impl World {
         chosen.or_else(|| self.places.keys().copied().choose(&mut self.rng))
     }
 
-    pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Watched, Duration)) {
+    pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Place, Duration)) {
         let now = self.now;
         if let Some(directory) = self.any_directory()
             && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
@@ -338,7 +337,11 @@ impl World {
     }
 
     fn silence(&mut self) {
-        let silent = self.places.values().filter(|place| place.is_silent()).count();
+        let silent = self
+            .places
+            .values()
+            .filter(|place| place.mood() == Mood::Silent)
+            .count();
         if silent >= MOST_SILENT {
             return;
         }
@@ -347,7 +350,7 @@ impl World {
             && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
         {
             self.log.note(now, format_args!("{directory} falls silent"));
-            place.set_fault(Fault::Silent, now);
+            place.set_mood(Mood::Silent, now);
             let within = if self.rng.random_bool(0.7) {
                 1_000..60_000
             } else {
@@ -359,20 +362,18 @@ impl World {
 
     fn drop_uploads(&mut self) {
         let times = self.rng.random_range(1..5);
-        self.befall("drops uploads", |place, now| {
-            place.set_fault(Fault::DropsUploads(times), now)
-        });
+        self.befall("drops uploads", |place, now| place.set_mood(Mood::Drops(times), now));
     }
 
     fn refuse_uploads(&mut self) {
         let times = self.rng.random_range(1..5);
         self.befall("refuses uploads", |place, now| {
-            place.set_fault(Fault::Refuses(times), now)
+            place.set_mood(Mood::Refuses(times), now)
         });
     }
 
     fn forget(&mut self) {
-        self.befall("forgets everything", Watched::forget);
+        self.befall("forgets everything", Place::forget);
     }
 
     fn leave(&mut self) {
@@ -380,7 +381,7 @@ impl World {
         if listed > 1 {
             self.befall("leaves", |place, now| {
                 place.listed = false;
-                place.set_fault(Fault::Silent, now);
+                place.set_mood(Mood::Silent, now);
             });
         }
     }
@@ -397,7 +398,7 @@ impl World {
             Some((directory, place)) => {
                 self.log.note(now, format_args!("{directory} joins again"));
                 place.listed = true;
-                place.set_fault(Fault::None, now);
+                place.set_mood(Mood::Well, now);
                 if forgets {
                     place.forget(now);
                 }
@@ -439,11 +440,7 @@ impl World {
         };
         let by = minutes * 60 + self.rng.random_range(0..60);
         self.set_clock(publisher, by);
-        let within = match self.rng.random_bool(0.8) {
-            true => 1_000..300_000,
-            false => 300_000..3_600_000,
-        };
-        self.after(within, Due::Turn(Turn::Clock { publisher, by: -by }));
+        self.after(1_000..3_600_000, Due::Turn(Turn::Clock { publisher, by: -by }));
     }
 
     fn set_clock(&mut self, publisher: usize, by: i64) {
