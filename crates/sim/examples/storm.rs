@@ -4,19 +4,25 @@
 //! cargo run --release -p onionweave-sim --example storm -- --seed 17 --days 30
 //! cargo run --release -p onionweave-sim --example storm -- --seeds 1000
 //! ```
-#![allow(clippy::print_stdout, reason = "programs print")]
+//!
+//! A storm that breaks is told on the standard output, with what happened last and the command that runs it alone. How far a long
+//! run has come is told on the standard error output.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Parser;
-use onionweave_sim::{Storm, Tally};
+use onionweave_sim::{Error, Storm, Tally};
+
+/// How often a long run tells how far it has come.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Run the publisher's machine among seeded random faults, and check after every step what must always hold
-#[derive(Parser)]
+#[derive(Clone, Copy, Parser)]
 struct Args {
     /// The seed of the first storm
     #[arg(long, default_value_t = 0)]
@@ -30,6 +36,9 @@ struct Args {
     /// How many of the things that happened last a failure tells
     #[arg(long, default_value_t = 60)]
     history: usize,
+    /// How many storms at once [default: one for each processor]
+    #[arg(long)]
+    threads: Option<usize>,
     /// Sign with RSA, which takes most of the time
     #[arg(long)]
     real_signatures: bool,
@@ -38,44 +47,63 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let began = Instant::now();
-    let (next, broken) = (AtomicU64::new(0), AtomicU64::new(0));
-    let total = Mutex::new(Tally::default());
-    let threads = thread::available_parallelism()?.get();
+    let threads = match args.threads {
+        Some(threads) => threads.max(1),
+        None => thread::available_parallelism()?.get(),
+    };
+    let (mut total, mut done, mut broken) = (Tally::default(), 0, 0_u64);
+    let next = AtomicU64::new(0);
     thread::scope(|scope| {
+        let (send, outcomes) = mpsc::channel();
         for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < args.seeds) {
-                    match run(&args, args.seed + seed) {
-                        Ok(tally) => *total.lock().unwrap_or_else(PoisonError::into_inner) += tally,
-                        Err(error) => {
-                            broken.fetch_add(1, Ordering::Relaxed);
-                            println!("{error}\n");
-                        }
-                    }
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < args.seeds) {
+                    let outcome = run(args, args.seed.wrapping_add(number));
+                    // The receiver lives as long as this scope.
+                    send.send(outcome).ok();
                 }
             });
         }
+        drop(send);
+        let mut told = began;
+        loop {
+            match outcomes.recv_timeout(TELL_EVERY) {
+                Ok(Ok(tally)) => total += tally,
+                Ok(Err(error)) => {
+                    broken += 1;
+                    println!("{error}\n");
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            done += 1;
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                let left = began.elapsed().mul_f64((args.seeds - done) as f64 / done as f64);
+                eprintln!(
+                    "{done} of {} storms, {} days, {broken} broke, {} s left",
+                    args.seeds,
+                    total.days,
+                    left.as_secs()
+                );
+            }
+        }
     });
-    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{total}, in {:.1} s", began.elapsed().as_secs_f64());
-    let broken = broken.into_inner();
     ensure!(broken == 0, "{broken} of {} storms broke", args.seeds);
     Ok(())
 }
 
-fn run(args: &Args, seed: u64) -> Result<Tally, onionweave_sim::Error> {
+fn run(args: Args, seed: u64) -> Result<Tally, Error> {
     let mut storm = Storm::new(seed).days(args.days).history(args.history);
     if args.real_signatures {
         storm = storm.real_signatures();
     }
-    let tally = storm.run_with(|tally| {
+    storm.run_with(|tally| {
         // A single storm is one that somebody looks at.
         if args.seeds == 1 {
             println!("seed {seed}: {tally}");
         }
-    });
-    if args.seeds > 1 && seed % 100 == 99 {
-        println!("seed {seed} done");
-    }
-    tally
+    })
 }

@@ -2,12 +2,15 @@
 
 mod directory;
 mod fixtures;
+mod instance;
 mod network;
+mod place;
 mod queue;
 mod storm;
 
 pub use directory::Directory;
-pub use network::{Builder, Delays, Fault, Network};
+pub use network::{Builder, Delays, Network};
+pub use place::Fault;
 pub use storm::{Broken, Storm, Tally};
 
 /// What can go wrong in the simulator.

@@ -3,43 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use onionweave_assign::PolicyName;
 use onionweave_desc::rsa::RustCrypto;
-use onionweave_desc::v2::{Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey, UploadVerdict};
-use onionweave_publish::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Report, Settings, SlotId, Ticket,
-    UploadAnswer,
-};
+use onionweave_desc::v2::{Authorization, Descriptor, IntroductionPoint, ServiceKey, UploadVerdict};
+use onionweave_publish::{Action, Down, Event, InstanceName, Machine, Moment, Report, SlotId, Ticket};
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
-use crate::fixtures::{self, Points};
+use crate::fixtures::Points;
+use crate::instance::{self, Instance, State};
+use crate::place::Place;
 use crate::queue::Queue;
-use crate::{Directory, Error};
+use crate::{Error, Fault};
 
-/// How an upload or an audit goes wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// It does not.
-    #[default]
-    None,
-    /// The directory is dead: no answer, ever.
-    Silent,
-    /// The directory answers 200 and keeps nothing, `n` times more.
-    DropsUploads(u32),
-    /// The directory refuses, `n` times more.
-    Refuses(u32),
-}
+mod builder;
 
-/// An instance: one Tor with the service's key.
-#[derive(Clone, Debug)]
-struct Instance {
-    up: bool,
-    points: Vec<IntroductionPoint>,
-}
+pub use builder::Builder;
 
 /// How long things take, from the publisher's point of view. The defaults were measured on private networks of tor 0.4.5.9.
 #[derive(Clone, Copy, Debug)]
@@ -106,8 +86,7 @@ pub struct Network {
     now: Moment,
     /// What the directories' clocks show, compared with the publisher's, in seconds.
     publisher_ahead: i64,
-    directories: BTreeMap<Fingerprint, Directory>,
-    faults: BTreeMap<Fingerprint, Fault>,
+    directories: BTreeMap<Fingerprint, Place>,
     instances: BTreeMap<InstanceName, Instance>,
     queue: Queue<Due>,
     delays: Delays,
@@ -121,106 +100,10 @@ pub struct Network {
     points: Points,
 }
 
-/// Builds a [`Network`].
-#[derive(Clone, Debug)]
-pub struct Builder {
-    seed: u64,
-    directories: usize,
-    settings: Settings,
-    start: UnixTime,
-    delays: Delays,
-}
-
-impl Builder {
-    /// How many relays have the `HSDir` flag. Default: 12.
-    pub fn directories(mut self, directories: usize) -> Self {
-        self.directories = directories;
-        self
-    }
-
-    /// The instances' names. They are down until [`Network::start`].
-    pub fn instances<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        self.settings.instances = names.into_iter().map(InstanceSettings::new).collect();
-        self
-    }
-
-    /// Changes the publisher's settings.
-    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
-        self
-    }
-
-    /// When the simulation starts. Default: a quarter past an hour in 2026, an hour into the service's time period.
-    pub fn start(mut self, start: UnixTime) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// How long things take.
-    pub fn delays(mut self, delays: Delays) -> Self {
-        self.delays = delays;
-        self
-    }
-
-    /// Makes the network, with the consensus known to the publisher and no instance up.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] if the fixtures cannot be read.
-    pub fn build(self) -> Result<Network, Error> {
-        let key = ServiceKey::new(fixtures::private_key()?, &RustCrypto)?;
-        let mut rng = ChaCha12Rng::seed_from_u64(self.seed);
-        let directories = (0..self.directories)
-            .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), Directory::default()))
-            .collect();
-        let instances = self
-            .settings
-            .instances
-            .iter()
-            .map(|instance| {
-                let instance_state = Instance {
-                    up: false,
-                    points: Vec::new(),
-                };
-                (instance.name.clone(), instance_state)
-            })
-            .collect();
-        let authorization = self.settings.authorization.clone();
-        let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
-        let mut network = Network {
-            key,
-            authorization,
-            machine,
-            now: Moment::new(self.start, Duration::ZERO),
-            publisher_ahead: 0,
-            directories,
-            faults: BTreeMap::new(),
-            instances,
-            queue: Queue::new(),
-            delays: self.delays,
-            rng,
-            reports: Vec::new(),
-            restarts: Vec::new(),
-            uploads: 0,
-            on_their_way: BTreeMap::new(),
-            loud: BTreeMap::new(),
-            points: Points::new()?,
-        };
-        network.publish_consensus();
-        Ok(network)
-    }
-}
-
 impl Network {
     /// A network drawn from `seed`: the same seed gives the same run.
     pub fn builder(seed: u64) -> Builder {
-        Builder {
-            seed,
-            directories: 12,
-            settings: Settings::new(Vec::new()),
-            start: UnixTime::from_secs(1_795_349_700),
-            delays: Delays::default(),
-        }
+        Builder::new(seed)
     }
 
     // What an experiment does to the network.
@@ -235,7 +118,7 @@ impl Network {
     pub fn start_with(&mut self, name: &str, points: Vec<IntroductionPoint>) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
-            instance.up = true;
+            instance.start();
             self.tell(Event::InstanceUp { instance: name.clone() });
             self.offer(&name, points);
         }
@@ -250,7 +133,7 @@ impl Network {
     pub fn fail(&mut self, name: &str, why: Down) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
-            instance.up = false;
+            instance.state = State::Dead;
             self.tell(Event::InstanceDown { instance: name, why });
         }
     }
@@ -270,7 +153,7 @@ impl Network {
     pub fn offer_for(&mut self, name: &str, points: Vec<IntroductionPoint>, period: TimePeriod) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
-            instance.points = points;
+            instance.build(Some(points));
         }
         let [_, replica] = Replica::ALL;
         if let Some(text) = self.instance_text(&name, period, replica) {
@@ -291,7 +174,7 @@ impl Network {
     /// Lets an instance build its descriptor anew with the points that it has.
     pub fn rebuild(&mut self, name: &str) {
         if let Some(instance) = self.instances.get(name) {
-            self.offer(name, instance.points.clone());
+            self.offer(name, instance.introduction_points().to_vec());
         }
     }
 
@@ -330,24 +213,24 @@ impl Network {
         points: Vec<IntroductionPoint>,
         time: UnixTime,
     ) -> Result<UploadVerdict, Error> {
-        let text = self.draft(points).sign(&self.key, slot.period, slot.replica, time)?;
+        let draft = instance::draft(points, self.authorization.as_ref());
+        let text = draft.sign(&self.key, slot.period, slot.replica, time)?;
         let now = self.directory_clock();
-        Ok(self
-            .directories
-            .entry(slot.directory)
-            .or_default()
-            .upload(text.text(), now))
+        let place = self.directories.entry(slot.directory).or_default();
+        Ok(place.directory.upload(text.text(), now))
     }
 
     /// Lets a directory misbehave from now on.
     pub fn set_fault(&mut self, directory: Fingerprint, fault: Fault) {
-        self.faults.insert(directory, fault);
+        if let Some(place) = self.directories.get_mut(&directory) {
+            place.fault = fault;
+        }
     }
 
     /// Lets a directory forget everything.
     pub fn forget(&mut self, directory: Fingerprint) {
-        if let Some(directory) = self.directories.get_mut(&directory) {
-            directory.forget();
+        if let Some(place) = self.directories.get_mut(&directory) {
+            place.directory.forget();
         }
     }
 
@@ -431,7 +314,10 @@ impl Network {
     }
 
     fn fault(&self, directory: &Fingerprint) -> Fault {
-        self.faults.get(directory).copied().unwrap_or_default()
+        self.directories
+            .get(directory)
+            .map(|place| place.fault)
+            .unwrap_or_default()
     }
 
     /// The time by the clocks of directories and instances.
@@ -493,43 +379,24 @@ impl Network {
                 if let Some(on_their_way) = self.on_their_way.get_mut(&slot.directory) {
                     *on_their_way = on_their_way.saturating_sub(1);
                 }
-                let directory = self.directories.get_mut(&slot.directory);
-                let answer = match (directory, self.faults.entry(slot.directory).or_default()) {
-                    (None, _) | (_, Fault::Silent) => return,
-                    (Some(_), Fault::DropsUploads(n)) if *n > 0 => {
-                        *n -= 1;
-                        UploadAnswer::Accepted
-                    }
-                    (Some(_), Fault::Refuses(n)) if *n > 0 => {
-                        *n -= 1;
-                        UploadAnswer::Refused("UPLOAD_REJECTED".into())
-                    }
-                    (Some(directory), _) => match directory.upload(&text, clock).is_accepted() {
-                        true => UploadAnswer::Accepted,
-                        false => UploadAnswer::Refused("UPLOAD_REJECTED".into()),
-                    },
-                };
-                self.tell(Event::UploadAnswered { ticket, answer });
+                let place = self.directories.get_mut(&slot.directory);
+                if let Some(answer) = place.and_then(|place| place.upload(&RustCrypto, &text, clock)) {
+                    self.tell(Event::UploadAnswered { ticket, answer });
+                }
             }
             Due::Audit { ticket, slot, id } => {
-                let directory = self.directories.get(&slot.directory);
-                let found = match (directory, self.fault(&slot.directory)) {
-                    (None, _) | (_, Fault::Silent) => return,
-                    (Some(directory), _) => match directory.fetch(&id) {
-                        Some(descriptor) if descriptor.authorization().is_some() => Found::Unusable("BAD_DESC".into()),
-                        Some(descriptor) => Found::Text(descriptor.text().to_vec()),
-                        None => Found::Nothing,
-                    },
-                };
-                self.tell(Event::Audited { ticket, found });
+                let place = self.directories.get(&slot.directory);
+                if let Some(found) = place.and_then(|place| place.read(&id)) {
+                    self.tell(Event::Audited { ticket, found });
+                }
             }
             Due::LoudUpload {
                 instance,
                 directory,
                 text,
             } => {
-                if let Some(directory) = self.directories.get_mut(&directory) {
-                    directory.upload(&text, clock);
+                if let Some(place) = self.directories.get_mut(&directory) {
+                    place.directory.upload(&text, clock);
                 }
                 let pending = self.loud.entry((instance.clone(), directory)).or_default();
                 *pending = pending.saturating_sub(1);
@@ -547,21 +414,12 @@ impl Network {
 
     /// The descriptor that an instance builds by itself: its points, the present hour.
     fn instance_text(&self, name: &InstanceName, period: TimePeriod, replica: Replica) -> Option<Vec<u8>> {
-        let instance = self.instances.get(name).filter(|instance| instance.up)?;
-        let time = self.directory_clock().start_of_hour();
-        let text = self
-            .draft(instance.points.clone())
-            .sign(&self.key, period, replica, time);
-        text.ok().map(|descriptor| descriptor.text().to_vec())
-    }
-
-    /// What an instance, or a second publisher, makes of these points.
-    fn draft(&self, points: Vec<IntroductionPoint>) -> Draft {
-        let draft = Draft::new(points);
-        match &self.authorization {
-            Some(authorization) => draft.authorization(authorization.clone()),
-            None => draft,
-        }
+        let instance = self
+            .instances
+            .get(name)
+            .filter(|instance| instance.state == State::Runs)?;
+        let authorization = self.authorization.as_ref();
+        instance.text(&self.key, authorization, period, replica, self.directory_clock())
     }
 
     fn descriptor_id(&self, period: TimePeriod, replica: Replica) -> DescriptorId {
@@ -621,7 +479,7 @@ impl Network {
     /// What a slot's directory holds.
     pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
         let id = self.descriptor_id(slot.period, slot.replica);
-        self.directories.get(&slot.directory)?.fetch(&id).cloned()
+        self.directories.get(&slot.directory)?.held(&id).cloned()
     }
 
     /// Whose introduction points each of the machine's slots is handed out with.
@@ -633,7 +491,7 @@ impl Network {
                 let holders = self
                     .instances
                     .iter()
-                    .filter(|(_, instance)| points.iter().any(|point| instance.points.contains(point)))
+                    .filter(|(_, instance)| points.iter().any(|point| instance.has(point)))
                     .map(|(name, _)| &**name)
                     .collect();
                 (slot, holders)

@@ -3,10 +3,8 @@
 mod climate;
 mod directories;
 mod far;
-mod instances;
 mod log;
 mod messages;
-mod neighbours;
 mod publisher;
 mod seal;
 mod watch;
@@ -22,21 +20,25 @@ use world::World;
 /// Some days of a publisher's life among faults that are drawn from a seed.
 ///
 /// Uploads and audits are lost, delayed, duplicated, overtaken, dropped in silence and refused. Instances die, hang, flap, restart with the
-/// same or other introduction points, and publish by themselves. Directories fall silent, forget, leave and join, consensuses
+/// same or other introduction points, become unfit and fit, publish by themselves, and some wait as spares; one may be known only from a
+/// file or from the directories, which may show its old texts. Directories fall silent, forget, leave and join, consensuses
 /// jump, time periods end. The publisher's clock is set, its configuration changes, it is killed and started again, and in some
 /// storms a second publisher writes to the same ring. Most of the time little happens, as in real life; at times much does.
 ///
 /// After every step these are checked, independently of the machine's own pictures:
 ///
-/// - all texts carry one publication time, which never goes back, and never moves beyond the publisher's clock;
-/// - no two directories are given the same bytes, no text names a relay twice;
-/// - one upload at a time is on its way to a directory;
-/// - a directory that answers names no instance six seconds after the publisher was told that it is down, unless
-///   nobody is left; one that did not answer gets the time in which an audit and a pause must find out;
-/// - within the same bounds no slot is empty while an instance offers introduction points, and the slots are those that
-///   ring and clock demand;
-/// - within the same bounds each directory holds what the machine wants it to hold, and the machine knows; and then nothing is uploaded
-///   any more until something happens;
+/// - all texts carry one publication time, which moves with the hour, never goes back, and never moves beyond the publisher's clock;
+/// - no two directories are given the same bytes, no text names a relay twice, and after an instance was away its texts have other bytes;
+/// - one upload at a time is on its way to a directory, and it is what the slot shall hold;
+/// - no text names an instance of which the publisher was told that it is dead, or unfit while another is fit; all others have a part
+///   in the texts, or as many as shall serve, and whoever serves goes on while it can;
+/// - a directory that answers names no such instance six seconds after the publisher was told, unless nobody is left;
+/// - within the same bound no slot is empty while an instance offers introduction points, the slots are those that
+///   ring and clock demand, each directory holds what the machine wants it to hold, and the machine knows. After an answer that did not
+///   come there is the time that answers have and two pauses besides, and after what no publisher can see the time until an audit;
+/// - then nothing is uploaded, and nothing read back before it is due, until something happens;
+/// - an instance that is read from a file or from directories is never believed by an older descriptor than before, and in the end by its
+///   newest;
 /// - two publishers do not answer each other without end;
 /// - the machine never asks to be called again at once for ever.
 ///

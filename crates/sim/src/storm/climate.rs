@@ -4,14 +4,22 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_publish::{InstanceSettings, Policy, Settings, Source, Stamp};
+use onionweave_publish::{InstanceSettings, Settings, Source, Stamp};
 use onionweave_ring::UnixTime;
 use rand::{Rng, RngExt as _};
 
-use super::neighbours::Neighbours;
-
 /// The instances' names.
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// The policies that a publisher may follow, the default most often.
+const POLICIES: [PolicyName; 6] = [
+    PolicyName::Mixed,
+    PolicyName::Mixed,
+    PolicyName::Mixed,
+    PolicyName::Single,
+    PolicyName::Hybrid,
+    PolicyName::Weighted,
+];
 
 /// What a storm is like.
 #[derive(Clone, Debug)]
@@ -29,8 +37,8 @@ pub(super) struct Climate {
     pub(super) loud: bool,
     /// The last instance is far away: its control port is out of reach, and it is known under an address of its own, from here.
     pub(super) far: Option<Source>,
-    /// Whether texts name several instances.
-    pub(super) neighbours: bool,
+    /// How the publishers match instances and slots.
+    pub(super) policy: PolicyName,
     pub(super) settings: Settings,
 }
 
@@ -45,14 +53,6 @@ impl Climate {
     /// Which instance is far away, if one is.
     pub(super) fn far(&self) -> Option<usize> {
         self.far.map(|_| self.instances - 1)
-    }
-
-    /// How the publishers match instances and slots.
-    pub(super) fn policy(&self) -> Policy {
-        match self.neighbours {
-            true => Box::new(Neighbours::default()),
-            false => PolicyName::Mixed.policy(),
-        }
     }
 
     pub(super) fn draw(rng: &mut impl Rng) -> Self {
@@ -98,7 +98,7 @@ impl Climate {
             shared_carriers: rng.random_bool(0.5),
             loud,
             far,
-            neighbours: rng.random_bool(0.3),
+            policy: POLICIES[rng.random_range(0..POLICIES.len())],
             settings,
         }
     }

@@ -6,25 +6,14 @@ use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::Descriptor;
-use onionweave_publish::UploadAnswer;
+use onionweave_publish::{Found, UploadAnswer};
 use onionweave_ring::v2::DescriptorId;
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use super::seal::Seal;
-use crate::Directory;
+use crate::Fault;
 use crate::fixtures::PointName;
-
-/// How a directory treats what it is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
-    Well,
-    /// It answers nothing.
-    Silent,
-    /// It answers 200 and keeps nothing, so many times more.
-    Drops(u32),
-    /// It refuses, so many times more.
-    Refuses(u32),
-}
+use crate::place::Place;
 
 /// How long it may take until all is well again.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +26,9 @@ pub(super) struct Patience {
 
 /// A directory, what was last done to it, and who stands in its texts.
 #[derive(Debug)]
-pub(super) struct Place {
-    directory: Directory,
+pub(super) struct Watched {
+    place: Place,
     points: BTreeMap<DescriptorId, Arc<[PointName]>>,
-    mood: Mood,
     /// Whether it shows far instances' old texts.
     pub(super) lies: bool,
     /// Whether the consensus lists it.
@@ -53,12 +41,11 @@ pub(super) struct Place {
     real: bool,
 }
 
-impl Place {
+impl Watched {
     pub(super) fn new(real: bool) -> Self {
         Self {
-            directory: Directory::default(),
+            place: Place::default(),
             points: BTreeMap::new(),
-            mood: Mood::Well,
             lies: false,
             listed: true,
             failed: Duration::ZERO,
@@ -67,12 +54,12 @@ impl Place {
         }
     }
 
-    pub(super) fn mood(&self) -> Mood {
-        self.mood
+    pub(super) fn is_silent(&self) -> bool {
+        self.place.fault == Fault::Silent
     }
 
-    pub(super) fn set_mood(&mut self, mood: Mood, now: Duration) {
-        self.mood = mood;
+    pub(super) fn set_fault(&mut self, fault: Fault, now: Duration) {
+        self.place.fault = fault;
         self.failed = now;
     }
 
@@ -88,50 +75,40 @@ impl Place {
 
     /// From when all must be well here, if nothing else goes wrong.
     pub(super) fn well_from(&self, patience: Patience, now: Duration) -> Duration {
-        let failed = if self.mood == Mood::Silent { now } else { self.failed };
+        let failed = if self.is_silent() { now } else { self.failed };
         (failed + patience.seen).max(self.disturbed + patience.unseen)
     }
 
     pub(super) fn forget(&mut self, now: Duration) {
-        self.directory.forget();
+        self.place.directory.forget();
         self.points.clear();
         self.disturbed = now;
     }
 
     /// Takes an upload that arrives. Returns its answer, if there is one.
     pub(super) fn upload(&mut self, upload: &Text, clock: UnixTime, now: Duration) -> Option<UploadAnswer> {
-        match &mut self.mood {
-            Mood::Silent => None,
-            Mood::Drops(n) if *n > 0 => {
-                *n -= 1;
-                self.failed = now;
-                Some(UploadAnswer::Accepted)
-            }
-            Mood::Refuses(n) if *n > 0 => {
-                *n -= 1;
-                self.failed = now;
-                Some(UploadAnswer::Refused("UPLOAD_REJECTED".into()))
-            }
-            _ => Some(self.keep(upload, clock)),
+        let fault = self.place.fault;
+        let answer = match self.real {
+            true => self.place.upload(&RustCrypto, &upload.bytes, clock),
+            false => self.place.upload(&Seal, &upload.bytes, clock),
+        };
+        // It counts what it drops and refuses.
+        if self.place.fault != fault {
+            self.failed = now;
         }
+        if self.held(&upload.id).is_some_and(|held| held.text() == &*upload.bytes) {
+            self.points.insert(upload.id, upload.points.clone());
+        }
+        answer
     }
 
-    fn keep(&mut self, upload: &Text, clock: UnixTime) -> UploadAnswer {
-        let verdict = match self.real {
-            true => self.directory.upload_with(&RustCrypto, &upload.bytes, clock),
-            false => self.directory.upload_with(&Seal, &upload.bytes, clock),
-        };
-        for descriptor in verdict.stored() {
-            self.points.insert(descriptor.descriptor_id(), upload.points.clone());
-        }
-        match verdict.is_accepted() {
-            true => UploadAnswer::Accepted,
-            false => UploadAnswer::Refused("UPLOAD_REJECTED".into()),
-        }
+    /// What a Tor tells that asks it, if it answers.
+    pub(super) fn read(&self, id: &DescriptorId) -> Option<Found> {
+        self.place.read(id)
     }
 
     pub(super) fn held(&self, id: &DescriptorId) -> Option<&Descriptor> {
-        self.directory.fetch(id)
+        self.place.held(id)
     }
 
     /// The introduction points that what it holds names.
@@ -143,12 +120,13 @@ impl Place {
 /// A descriptor on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
+    pub(super) id: DescriptorId,
     pub(super) bytes: Arc<[u8]>,
     /// The introduction points that it names.
     pub(super) points: Arc<[PointName]>,
 }
 
 /// Those that the consensus lists.
-pub(super) fn ring(places: &BTreeMap<Fingerprint, Place>) -> HashRing {
+pub(super) fn ring(places: &BTreeMap<Fingerprint, Watched>) -> HashRing {
     HashRing::new(places.iter().filter(|(_, place)| place.listed).map(|(&id, _)| id))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use onionweave_assign::PolicyName;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, Source};
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
@@ -10,23 +11,34 @@ use onionweave_ring::{HashRing, UnixTime};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 
-use super::directories::{self, Mood, Text};
-use super::instances::State;
+use super::directories::{self, Text};
 use super::messages::{Fate, Message};
 use super::watch::SWIFT;
 use super::world::{Due, World};
 use crate::fixtures::PointName;
+use crate::instance::State;
 
 /// So many of its old texts are kept, to be shown again.
 const OLD_TEXTS: usize = 60;
+
+/// The descriptors of the far instance that name the same points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Build {
+    /// The number of the last one.
+    pub(super) number: u32,
+    /// The date of the first one.
+    pub(super) first: UnixTime,
+    /// The date of the last one.
+    pub(super) last: UnixTime,
+}
 
 /// What is known of the far instance.
 #[derive(Debug)]
 pub(super) struct Far {
     /// Its own.
     pub(super) key: ServiceKey,
-    /// The number and the date of the descriptor in which each point was last.
-    pub(super) builds: BTreeMap<PointName, (u32, UnixTime)>,
+    /// The descriptors in which each point was.
+    pub(super) builds: BTreeMap<PointName, Build>,
     texts: Vec<(DescriptorId, UnixTime, Vec<u8>)>,
     /// What was uploaded last, and where to.
     newest: Option<Newest>,
@@ -59,25 +71,34 @@ impl World {
         let truth = self.truth();
         let ring = directories::ring(&self.places);
         let address = self.far.key.service_id();
-        let build = (self.instances[index].builds, truth.start_of_hour());
+        let (number, dated) = (self.instances[index].builds, truth.start_of_hour());
         let points = self.instances[index].points();
         self.far.newest = Some(Newest {
-            build: build.0,
+            build: number,
             period: TimePeriod::at(&address, truth),
             ring: ring.clone(),
         });
         self.far.calm_since = self.now;
-        self.far.builds.extend(points.iter().map(|point| (*point, build)));
+        for point in &points {
+            let first = self.far.builds.get(point).map_or(dated, |build| build.first);
+            let build = Build {
+                number,
+                first,
+                last: dated,
+            };
+            self.far.builds.insert(*point, build);
+        }
         for period in v2::published_periods(&address, truth).collect::<Vec<_>>() {
             for replica in Replica::ALL {
-                let Some(bytes) = self.instances[index].text_for(&self.far.key, period, replica, truth) else {
+                let Some(bytes) = self.instances[index].text(&self.far.key, None, period, replica, truth) else {
                     return;
                 };
                 let id = DescriptorId::of(&address, period, replica);
                 let texts = &mut self.far.texts;
-                texts.push((id, truth.start_of_hour(), bytes.clone()));
+                texts.push((id, dated, bytes.clone()));
                 texts.drain(..texts.len().saturating_sub(OLD_TEXTS));
                 let text = Text {
+                    id,
                     bytes: bytes.into(),
                     points: points.clone().into(),
                 };
@@ -106,7 +127,8 @@ impl World {
         }
         let it = &self.instances[index];
         let instance = it.name.clone();
-        let text = it.text(&self.far.key, Replica::ALL[1], self.truth());
+        let (truth, period) = (self.truth(), TimePeriod::at(&self.far.key.service_id(), self.truth()));
+        let text = it.text(&self.far.key, None, period, Replica::ALL[1], truth);
         // Nobody rewrites the file of a process that is gone.
         let Some(text) = text.filter(|_| it.state != State::Dead) else {
             return;
@@ -190,9 +212,9 @@ impl World {
         let well = self
             .places
             .values()
-            .all(|place| !place.listed || (place.mood() != Mood::Silent && !place.lies));
+            .all(|place| !place.listed || (!place.is_silent() && !place.lies));
         // Where slots are few, instances take turns, and where texts name several, one point may leave no room for another.
-        let room = !self.climate.neighbours && ring.len() >= 3 && self.instances.len() <= 6;
+        let room = self.climate.policy == PolicyName::Mixed && ring.len() >= 3 && self.instances.len() <= 6;
         let calm = self.far.calm_since + every * 2 + self.climate.settings.answer_within + SWIFT;
         (it.state == State::Runs && it.builds == newest.build && same_place && well && room)
             .then_some((newest.build, calm))

@@ -8,7 +8,7 @@ use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use rand::RngExt as _;
 
-use super::directories::{self, Mood, Text};
+use super::directories::{self, Text};
 use super::world::{Due, World};
 
 /// When a Tor gives up an upload that was not answered.
@@ -113,10 +113,17 @@ impl World {
     }
 
     /// Sends what a machine uploads on its way.
-    pub(super) fn upload(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, bytes: Arc<[u8]>) {
+    pub(super) fn upload(
+        &mut self,
+        publisher: usize,
+        ticket: Ticket,
+        slot: SlotId,
+        id: DescriptorId,
+        bytes: Arc<[u8]>,
+    ) {
         self.tally.uploads += 1;
         let points = self.check_upload(publisher, ticket, &slot, &bytes);
-        let text = Text { bytes, points };
+        let text = Text { id, bytes, points };
         let directory = slot.directory;
         let fate = self.fate();
         self.log.note(
@@ -350,14 +357,13 @@ impl World {
                 let Some(place) = self.places.get(&directory) else {
                     return;
                 };
-                if place.mood() == Mood::Silent {
-                    return;
-                }
                 let lie = place.lies && far;
-                let found = match place.held(&id) {
-                    Some(_) if lie => Found::Text(self.old_text(&id)),
-                    Some(descriptor) => Found::Text(descriptor.text().to_vec()),
-                    None => Found::Nothing,
+                let Some(found) = place.read(&id) else {
+                    return;
+                };
+                let found = match found {
+                    Found::Text(_) if lie => Found::Text(self.old_text(&id)),
+                    found => found,
                 };
                 let ticket = reply.ticket;
                 self.answer_later(reply, found_event(far, ticket, found));
@@ -405,14 +411,15 @@ impl World {
         let unseen = self.watching(instance).len() < self.publishers.len();
         let period = TimePeriod::at(&service, clock);
         for replica in Replica::ALL {
-            let Some(text) = self.instances[instance].text(&self.key, replica, truth) else {
+            let Some(text) = self.instances[instance].text(&self.key, None, period, replica, clock) else {
                 return;
             };
+            let id = DescriptorId::of(&service, period, replica);
             let text = Text {
+                id,
                 bytes: text.into(),
                 points: self.instances[instance].points().into(),
             };
-            let id = DescriptorId::of(&service, period, replica);
             for directory in id.responsible(&ring) {
                 let fate = self.fate();
                 self.announce_to_others(None, instance, directory, id, true);

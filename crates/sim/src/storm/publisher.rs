@@ -11,6 +11,7 @@ use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use super::climate::Climate;
+use super::far::Build;
 use crate::fixtures::PointName;
 
 /// A publisher, with what it takes to judge it.
@@ -48,8 +49,7 @@ pub(super) struct Publisher {
     served: BTreeSet<usize>,
     /// Whether it was told of other points or of another health since its texts were last looked at.
     news: bool,
-    /// The number and the date of the far instance's descriptor that its texts name, and the newest date that they ever named.
-    far_named: Option<(u32, UnixTime)>,
+    /// The date of the far instance's descriptor that its texts name, or named last.
     far: Option<UnixTime>,
     /// The number of the far instance's descriptor that it was last told of, where it watches a file.
     pub(super) far_told: Option<u32>,
@@ -161,7 +161,7 @@ impl Publisher {
         };
         Self {
             links: climate.names().iter().map(link).collect(),
-            machine: Machine::new(key.clone(), climate.policy(), settings.clone(), seed),
+            machine: Machine::new(key.clone(), climate.policy.policy(), settings.clone(), seed),
             settings,
             life: 0,
             ahead: 0,
@@ -176,7 +176,6 @@ impl Publisher {
             served: BTreeSet::new(),
             news: false,
             audits: BTreeMap::new(),
-            far_named: None,
             far: None,
             far_told: None,
             time: None,
@@ -295,37 +294,27 @@ impl Publisher {
     }
 
     /// Whether its texts name points of the far instance's descriptor of this number.
-    pub(super) fn names_far(&self, builds: &BTreeMap<PointName, (u32, UnixTime)>, build: u32) -> bool {
+    pub(super) fn names_far(&self, builds: &BTreeMap<PointName, Build>, number: u32) -> bool {
         let mut named = self.texts.values().flat_map(|text| &*text.points);
-        named.any(|point| builds.get(point).is_some_and(|(number, _)| *number == build))
+        named.any(|point| builds.get(point).is_some_and(|build| build.number == number))
     }
 
     /// What is wrong with the far instance's points that its texts name.
-    pub(super) fn check_far(&mut self, builds: &BTreeMap<PointName, (u32, UnixTime)>, now: Duration) -> Option<String> {
+    pub(super) fn check_far(&mut self, builds: &BTreeMap<PointName, Build>) -> Option<String> {
         let named = self.texts.values().flat_map(|text| &*text.points);
         let named: BTreeSet<_> = named.filter_map(|point| builds.get(point)).copied().collect();
-        let newest = named.last().copied();
-        if newest != self.far_named {
-            self.far_named = newest;
-            self.stirred = now;
-        }
         if named.len() > 1 {
-            return Some(format!(
-                "{} descriptors of the far instance are named at once",
-                named.len()
-            ));
+            let count = named.len();
+            return Some(format!("{count} descriptors of the far instance are named at once"));
         }
-        if let Some(&(build, _)) = named.iter().find(|(build, _)| Some(*build) < self.far_told) {
-            return Some(format!("descriptor {build} of the far instance is still believed"));
+        let Build { number, first, last } = *named.first()?;
+        if Some(number) < self.far_told {
+            return Some(format!("descriptor {number} of the far instance is still believed"));
         }
-        let (_, dated) = newest?;
-        if self.far.is_some_and(|before| dated < before) {
-            return Some(format!(
-                "a descriptor of {dated} is believed after one of {:?}",
-                self.far
-            ));
+        if let Some(before) = self.far.filter(|&before| last < before) {
+            return Some(format!("a descriptor of {last} is believed after one of {before}"));
         }
-        self.far = Some(dated);
+        self.far = Some(first);
         None
     }
 

@@ -30,12 +30,12 @@ const CONTESTED: u32 = 80;
 const CHANGES: u32 = 500;
 
 impl World {
-    /// How long a directory may hold something else than it should. What is not answered is given up; then the slot pauses. What a
-    /// publisher cannot see it finds at the next audit, which may be given up as well; then the slot pauses, for that and for having
-    /// been written over.
+    /// How long a directory may hold something else than it should. What is not answered is given up; then the slot pauses, and once more
+    /// if the lost answer was that of an audit which would have found an upload dropped. What a publisher cannot see it finds at the
+    /// next audit, which may be given up as well; then the slot pauses, for that and for having been written over.
     fn patience(&self) -> Patience {
         let settings = &self.climate.settings;
-        let seen = settings.answer_within + PAUSE + SWIFT;
+        let seen = settings.answer_within + PAUSE * 2 + SWIFT;
         Patience {
             seen,
             unseen: settings.audit_every + seen + TRUCE,
@@ -252,7 +252,7 @@ impl World {
             }
             wrong.extend(publisher.check_roster());
         }
-        wrong.extend(publisher.check_far(&self.far.builds, self.now));
+        wrong.extend(publisher.check_far(&self.far.builds));
         let time = times.last().copied();
         self.check_time(index, time);
         for what in wrong {

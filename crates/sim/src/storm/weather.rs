@@ -7,10 +7,11 @@ use onionweave_ring::Fingerprint;
 use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
-use super::directories::{Mood, Place};
-use super::instances::State;
+use super::directories::Watched;
 use super::publisher::Publisher;
 use super::world::{Due, LOOKS_UP, World};
+use crate::Fault;
+use crate::instance::State;
 
 /// The end, or the next part, of something that befell somebody.
 #[derive(Debug)]
@@ -294,7 +295,7 @@ impl World {
             Turn::Recovers { directory } => {
                 let now = self.now;
                 if let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed) {
-                    place.set_mood(Mood::Well, now);
+                    place.set_fault(Fault::None, now);
                     self.log.note(now, format_args!("{directory} is well again"));
                 }
             }
@@ -326,7 +327,7 @@ impl World {
         chosen.or_else(|| self.places.keys().copied().choose(&mut self.rng))
     }
 
-    pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Place, Duration)) {
+    pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Watched, Duration)) {
         let now = self.now;
         if let Some(directory) = self.any_directory()
             && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
@@ -337,11 +338,7 @@ impl World {
     }
 
     fn silence(&mut self) {
-        let silent = self
-            .places
-            .values()
-            .filter(|place| place.mood() == Mood::Silent)
-            .count();
+        let silent = self.places.values().filter(|place| place.is_silent()).count();
         if silent >= MOST_SILENT {
             return;
         }
@@ -350,7 +347,7 @@ impl World {
             && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
         {
             self.log.note(now, format_args!("{directory} falls silent"));
-            place.set_mood(Mood::Silent, now);
+            place.set_fault(Fault::Silent, now);
             let within = if self.rng.random_bool(0.7) {
                 1_000..60_000
             } else {
@@ -362,18 +359,20 @@ impl World {
 
     fn drop_uploads(&mut self) {
         let times = self.rng.random_range(1..5);
-        self.befall("drops uploads", |place, now| place.set_mood(Mood::Drops(times), now));
+        self.befall("drops uploads", |place, now| {
+            place.set_fault(Fault::DropsUploads(times), now)
+        });
     }
 
     fn refuse_uploads(&mut self) {
         let times = self.rng.random_range(1..5);
         self.befall("refuses uploads", |place, now| {
-            place.set_mood(Mood::Refuses(times), now)
+            place.set_fault(Fault::Refuses(times), now)
         });
     }
 
     fn forget(&mut self) {
-        self.befall("forgets everything", Place::forget);
+        self.befall("forgets everything", Watched::forget);
     }
 
     fn leave(&mut self) {
@@ -381,7 +380,7 @@ impl World {
         if listed > 1 {
             self.befall("leaves", |place, now| {
                 place.listed = false;
-                place.set_mood(Mood::Silent, now);
+                place.set_fault(Fault::Silent, now);
             });
         }
     }
@@ -398,7 +397,7 @@ impl World {
             Some((directory, place)) => {
                 self.log.note(now, format_args!("{directory} joins again"));
                 place.listed = true;
-                place.set_mood(Mood::Well, now);
+                place.set_fault(Fault::None, now);
                 if forgets {
                     place.forget(now);
                 }
@@ -440,7 +439,11 @@ impl World {
         };
         let by = minutes * 60 + self.rng.random_range(0..60);
         self.set_clock(publisher, by);
-        self.after(1_000..3_600_000, Due::Turn(Turn::Clock { publisher, by: -by }));
+        let within = match self.rng.random_bool(0.8) {
+            true => 1_000..300_000,
+            false => 300_000..3_600_000,
+        };
+        self.after(within, Due::Turn(Turn::Clock { publisher, by: -by }));
     }
 
     fn set_clock(&mut self, publisher: usize, by: i64) {

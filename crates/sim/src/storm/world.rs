@@ -6,15 +6,14 @@ use std::time::Duration;
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Action, Down, Event, Report};
-use onionweave_ring::v2::Replica;
+use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
 use super::climate::{Climate, Season};
-use super::directories::{self, Place};
+use super::directories::{self, Watched};
 use super::far::Far;
-use super::instances::{Instance, State};
 use super::log::Log;
 use super::messages::Message;
 use super::publisher::{Publisher, Told};
@@ -23,6 +22,7 @@ use super::weather::Turn;
 use super::{Broken, Storm, Tally};
 use crate::Error;
 use crate::fixtures::{self, Points};
+use crate::instance::{Instance, State};
 use crate::queue::Queue;
 
 /// So many steps in which no time passes are taken for a circle.
@@ -68,7 +68,7 @@ pub(super) struct World {
     pub(super) key: ServiceKey,
     pub(super) far: Far,
     pub(super) points: Points,
-    pub(super) places: BTreeMap<Fingerprint, Place>,
+    pub(super) places: BTreeMap<Fingerprint, Watched>,
     pub(super) instances: Vec<Instance>,
     /// One, and at times a second.
     pub(super) publishers: Vec<Publisher>,
@@ -101,7 +101,7 @@ impl World {
             instance.source = source;
             instance.address = Some(far.key.service_id());
         }
-        let place = || Place::new(storm.real_signatures);
+        let place = || Watched::new(storm.real_signatures);
         let places = (0..climate.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
             .collect();
@@ -151,8 +151,8 @@ impl World {
         self.after(5_000..10_000, Due::Weather);
     }
 
-    pub(super) fn new_place(&self) -> Place {
-        Place::new(self.storm.real_signatures)
+    pub(super) fn new_place(&self) -> Watched {
+        Watched::new(self.storm.real_signatures)
     }
 
     /// The true time, by which directories live.
@@ -299,7 +299,13 @@ impl World {
         let mut uploaded = Vec::new();
         while let Some(action) = self.publishers[publisher].machine.poll(moment) {
             match action {
-                Action::Upload { ticket, slot, text, .. } => uploaded.push((ticket, slot, text)),
+                Action::Upload {
+                    ticket,
+                    slot,
+                    descriptor_id,
+                    text,
+                    ..
+                } => uploaded.push((ticket, slot, descriptor_id, text)),
                 Action::Audit {
                     ticket,
                     slot,
@@ -326,8 +332,8 @@ impl World {
         self.check_wanted(publisher);
         if !uploaded.is_empty() {
             self.changed = true;
-            for (ticket, slot, text) in uploaded {
-                self.upload(publisher, ticket, slot, text);
+            for (ticket, slot, id, text) in uploaded {
+                self.upload(publisher, ticket, slot, id, text);
             }
         }
         self.publishers[publisher].deadline = self.publishers[publisher].machine.next_deadline(moment);
@@ -445,7 +451,9 @@ impl World {
         let [_, replica] = Replica::ALL;
         let it = &self.instances[instance];
         let name = it.name.clone();
-        let text = it.text(&self.key, replica, truth);
+        let clock = it.clock(truth);
+        let period = TimePeriod::at(&self.key.service_id(), clock);
+        let text = it.text(&self.key, None, period, replica, clock);
         let told = Told {
             life: it.life,
             builds: it.builds,

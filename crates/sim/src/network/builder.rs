@@ -1,0 +1,112 @@
+//! What a network is made of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use onionweave_assign::PolicyName;
+use onionweave_desc::rsa::RustCrypto;
+use onionweave_desc::v2::ServiceKey;
+use onionweave_publish::{InstanceSettings, Machine, Moment, Settings};
+use onionweave_ring::{Fingerprint, UnixTime};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+
+use super::{Delays, Network};
+use crate::Error;
+use crate::fixtures::{self, Points};
+use crate::instance::Instance;
+use crate::place::Place;
+use crate::queue::Queue;
+
+/// Builds a [`Network`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    seed: u64,
+    directories: usize,
+    settings: Settings,
+    start: UnixTime,
+    delays: Delays,
+}
+
+impl Builder {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            directories: 12,
+            settings: Settings::new(Vec::new()),
+            start: UnixTime::from_secs(1_795_349_700),
+            delays: Delays::default(),
+        }
+    }
+
+    /// How many relays have the `HSDir` flag. Default: 12.
+    pub fn directories(mut self, directories: usize) -> Self {
+        self.directories = directories;
+        self
+    }
+
+    /// The instances' names. They are down until [`Network::start`].
+    pub fn instances<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.settings.instances = names.into_iter().map(InstanceSettings::new).collect();
+        self
+    }
+
+    /// Changes the publisher's settings.
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// When the simulation starts. Default: a quarter past an hour in 2026, an hour into the service's time period.
+    pub fn start(mut self, start: UnixTime) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How long things take.
+    pub fn delays(mut self, delays: Delays) -> Self {
+        self.delays = delays;
+        self
+    }
+
+    /// Makes the network, with the consensus known to the publisher and no instance up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the fixtures cannot be read.
+    pub fn build(self) -> Result<Network, Error> {
+        let key = ServiceKey::new(fixtures::private_key()?, &RustCrypto)?;
+        let mut rng = ChaCha12Rng::seed_from_u64(self.seed);
+        let directories = (0..self.directories)
+            .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), Place::default()))
+            .collect();
+        let instances = self
+            .settings
+            .instances
+            .iter()
+            .map(|instance| (instance.name.clone(), Instance::new(&instance.name)))
+            .collect();
+        let authorization = self.settings.authorization.clone();
+        let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
+        let mut network = Network {
+            key,
+            authorization,
+            machine,
+            now: Moment::new(self.start, Duration::ZERO),
+            publisher_ahead: 0,
+            directories,
+            instances,
+            queue: Queue::new(),
+            delays: self.delays,
+            rng,
+            reports: Vec::new(),
+            restarts: Vec::new(),
+            uploads: 0,
+            on_their_way: BTreeMap::new(),
+            loud: BTreeMap::new(),
+            points: Points::new()?,
+        };
+        network.publish_consensus();
+        Ok(network)
+    }
+}
