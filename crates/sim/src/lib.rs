@@ -6,6 +6,7 @@ mod instance;
 mod network;
 mod place;
 mod queue;
+mod seal;
 mod storm;
 
 pub use directory::Directory;

@@ -6,7 +6,6 @@ mod far;
 mod log;
 mod messages;
 mod publisher;
-mod seal;
 mod watch;
 mod weather;
 mod world;

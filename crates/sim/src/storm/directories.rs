@@ -10,10 +10,10 @@ use onionweave_publish::{Found, UploadAnswer};
 use onionweave_ring::v2::DescriptorId;
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
-use super::seal::Seal;
 use crate::Fault;
 use crate::fixtures::PointName;
 use crate::place::Place;
+use crate::seal::Seal;
 
 /// How long it may take until all is well again.
 #[derive(Clone, Copy, Debug)]

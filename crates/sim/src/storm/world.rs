@@ -17,13 +17,13 @@ use super::far::Far;
 use super::log::Log;
 use super::messages::Message;
 use super::publisher::{Publisher, Told};
-use super::seal::Seal;
 use super::weather::Turn;
 use super::{Broken, Storm, Tally};
 use crate::Error;
 use crate::fixtures::{self, Points};
 use crate::instance::{Instance, State};
 use crate::queue::Queue;
+use crate::seal::Seal;
 
 /// So many steps in which no time passes are taken for a circle.
 const MOST_STEPS_AT_ONCE: u32 = 20_000;

@@ -8,7 +8,7 @@ use onionweave_desc::rsa::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN};
 /// Signing takes most of a simulated day, and what it proves, that nobody else can do it, matters to nobody in a simulation. All
 /// else stays as it is: texts have the same form and length, and a text that was changed in any place is refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seal;
+pub(crate) struct Seal;
 
 const DIGEST_LEN: usize = 20;
 
