@@ -6,12 +6,17 @@ mod instance;
 mod network;
 mod place;
 mod queue;
+mod scenario;
 mod seal;
 mod storm;
 
 pub use directory::Directory;
 pub use network::{Builder, Delays, Network};
 pub use place::Fault;
+pub use scenario::{
+    Crowd, DirectoryRecord, Happening, InstancePlan, InstanceRecord, Interval, Miss, Outcome, Pace, Record, Scenario,
+    Simulation, Times, Visit,
+};
 pub use storm::{Broken, Storm, Tally};
 
 /// What can go wrong in the simulator.
@@ -21,6 +26,18 @@ pub enum Error {
     /// A descriptor or key could not be read or signed.
     #[error(transparent)]
     Descriptor(#[from] onionweave_desc::Error),
+    /// Two instances of a [`Scenario`] have the same name.
+    #[error("there are two instances called {name:?}")]
+    DuplicateInstance {
+        /// The name.
+        name: String,
+    },
+    /// Something shall happen to an instance that is not in the [`Scenario`].
+    #[error("there is no instance called {name:?}")]
+    UnknownInstance {
+        /// The name.
+        name: String,
+    },
     /// In a [`Storm`], something did not hold that must always hold.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),

@@ -1,0 +1,605 @@
+//! What came of a scenario: who reached whom, when, and why others did not.
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::time::Duration;
+
+use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::{Replica, TimePeriod};
+
+use super::Micros;
+
+/// Why a visit was in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Miss {
+    /// No directory was left that the client had not asked within fifteen minutes, and none had given it anything to use; it waited until it gave up.
+    NoDescriptor,
+    /// All introduction points had failed, and the next directory's text was the one that the client had given up, or an older one
+    /// (`feature/rend/rendcache.c:966-984`).
+    NothingNew,
+    /// Introduction points failed one after the other until the client gave up.
+    DeadPoints,
+    /// A hung instance got the introduction, or has the circuit, and did not answer until the client gave up.
+    Silent,
+    /// A transfer broke off because the instance died, or nothing came any more because it hung.
+    BrokenOff,
+}
+
+impl Miss {
+    /// All causes there are.
+    pub const ALL: [Self; 5] = [
+        Self::NoDescriptor,
+        Self::NothingNew,
+        Self::DeadPoints,
+        Self::Silent,
+        Self::BrokenOff,
+    ];
+
+    /// The cause in a few words, as tables name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoDescriptor => "no descriptor",
+            Self::NothingNew => "nothing new",
+            Self::DeadPoints => "dead points",
+            Self::Silent => "silent instance",
+            Self::BrokenOff => "broken off",
+        }
+    }
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a visit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The instance with this number, counted from 0 in the order of the plan, served it.
+    Served(usize),
+    /// Nobody did.
+    Missed(Miss),
+}
+
+/// One visit, for those who want every single one: [`Scenario::log_visits`](super::Scenario::log_visits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Visit {
+    /// Which client, counted from 0 in the order of arrival.
+    pub client: u32,
+    /// When it began.
+    pub began: Duration,
+    /// How long it took until the client was connected, or not served.
+    pub waited: Duration,
+    /// When it ended, with what was fetched.
+    pub ended: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What happened within one interval. A visit belongs to the one in which it ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// How many visits each instance served.
+    pub served: Vec<u64>,
+    /// How many bytes each instance sent.
+    pub bytes: Vec<f64>,
+    /// How many visits were in vain, in the order of [`Miss::ALL`].
+    pub missed: [u64; Miss::ALL.len()],
+}
+
+/// What an instance did in all.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct InstanceRecord {
+    /// Its name.
+    pub name: String,
+    /// How many visits it served.
+    pub served: u64,
+    /// How many of these came by an introduction, and not over a circuit that stood.
+    pub introductions: u64,
+    /// How many bytes it sent.
+    pub bytes: f64,
+    /// How many texts it uploaded by itself.
+    pub uploads: u64,
+    /// How many introduction points it opened.
+    pub points: u64,
+}
+
+/// What a directory did for one descriptor ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirectoryRecord {
+    /// Which directory.
+    pub directory: Fingerprint,
+    /// Of which time period.
+    pub period: TimePeriod,
+    /// Of which replica.
+    pub replica: Replica,
+    /// How many fetches it answered with a text.
+    pub handed_out: u64,
+    /// How many it had nothing for.
+    pub missing: u64,
+    /// How many it did not answer.
+    pub unanswered: u64,
+}
+
+/// Times, sorted into classes that are 3 % wide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    classes: Vec<u64>,
+    count: u64,
+    longest: Micros,
+}
+
+/// What came of a scenario.
+///
+/// ```
+/// use std::time::Duration;
+/// use onionweave_sim::{Crowd, Scenario};
+///
+/// let record = Scenario::new(7).numbered(3).clients(Crowd::new(100)).run(Duration::from_secs(3600))?;
+/// let served: u64 = record.instances().iter().map(|instance| instance.served).sum();
+/// assert_eq!(served, record.served());
+/// assert!(record.waited().quantile(0.5) < Duration::from_secs(1));
+/// println!("{}", record.intervals_csv());
+/// # Ok::<(), onionweave_sim::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Record {
+    interval: Micros,
+    pub(super) end: Micros,
+    intervals: Vec<Interval>,
+    pub(super) instances: Vec<InstanceRecord>,
+    pub(super) directories: Vec<DirectoryRecord>,
+    waited: Times,
+    waited_in_vain: Times,
+    missed: [u64; Miss::ALL.len()],
+    served: u64,
+    /// For every second, whether somebody came who was served (1), and somebody who was not (2).
+    seconds: Vec<u8>,
+    visits: Vec<Visit>,
+    most_visits: usize,
+    pub(super) fetches: u64,
+    pub(super) uploads: u64,
+    pub(super) clients: u64,
+    pub(super) steps: u64,
+}
+
+const SERVED: u8 = 1;
+const MISSED: u8 = 2;
+const SECOND: Micros = 1_000_000;
+
+impl Record {
+    pub(super) fn new(names: impl Iterator<Item = String>, interval: Micros, most_visits: usize) -> Self {
+        let instances = names.map(|name| InstanceRecord {
+            name,
+            ..InstanceRecord::default()
+        });
+        Self {
+            interval: interval.max(1),
+            end: 0,
+            intervals: Vec::new(),
+            instances: instances.collect(),
+            directories: Vec::new(),
+            waited: Times::default(),
+            waited_in_vain: Times::default(),
+            missed: [0; Miss::ALL.len()],
+            served: 0,
+            seconds: Vec::new(),
+            visits: Vec::new(),
+            most_visits,
+            fetches: 0,
+            uploads: 0,
+            clients: 0,
+            steps: 0,
+        }
+    }
+
+    /// How long was simulated.
+    pub fn duration(&self) -> Duration {
+        Duration::from_micros(self.end)
+    }
+
+    /// How many visits were served.
+    pub const fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// How many visits were in vain.
+    pub fn missed(&self) -> u64 {
+        self.missed.iter().sum()
+    }
+
+    /// How many visits were in vain for this cause.
+    pub fn missed_by(&self, cause: Miss) -> u64 {
+        self.missed.get(cause as usize).copied().unwrap_or_default()
+    }
+
+    /// How many clients arrived.
+    pub const fn clients(&self) -> u64 {
+        self.clients
+    }
+
+    /// How many descriptors clients asked for.
+    pub const fn fetches(&self) -> u64 {
+        self.fetches
+    }
+
+    /// How many texts the publisher uploaded; what instances uploaded is told of each.
+    pub const fn uploads(&self) -> u64 {
+        self.uploads
+    }
+
+    /// How many steps of clients were simulated.
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What each instance did, in the order of the plan.
+    pub fn instances(&self) -> &[InstanceRecord] {
+        &self.instances
+    }
+
+    /// What each directory did that anybody was sent to, one entry for each descriptor ID.
+    pub fn directories(&self) -> &[DirectoryRecord] {
+        &self.directories
+    }
+
+    /// How long those waited who were served, until they were connected.
+    pub const fn waited(&self) -> &Times {
+        &self.waited
+    }
+
+    /// How long those waited who were not.
+    pub const fn waited_in_vain(&self) -> &Times {
+        &self.waited_in_vain
+    }
+
+    /// How long an interval is.
+    pub fn interval(&self) -> Duration {
+        Duration::from_micros(self.interval)
+    }
+
+    /// The intervals from the beginning, as far as anything happened.
+    pub fn intervals(&self) -> &[Interval] {
+        &self.intervals
+    }
+
+    /// The single visits, as far as they were wanted, in the order in which they ended (within two seconds).
+    pub fn visits(&self) -> &[Visit] {
+        &self.visits
+    }
+
+    /// Each instance's part of the visits that were served; all zero if none was.
+    pub fn shares(&self) -> Vec<f64> {
+        let all = self.served.max(1) as f64;
+        self.instances
+            .iter()
+            .map(|instance| instance.served as f64 / all)
+            .collect()
+    }
+
+    /// How evenly the visits were spread: Jain's index, 1 if all instances served as many, 1/n if one served all.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use onionweave_sim::{Crowd, Scenario};
+    ///
+    /// let crowd = Crowd::new(2000).fresh();
+    /// let record = Scenario::new(1).numbered(3).clients(crowd).run(Duration::from_secs(1800))?;
+    /// assert!(record.evenness() > 0.99);
+    /// # Ok::<(), onionweave_sim::Error>(())
+    /// ```
+    pub fn evenness(&self) -> f64 {
+        let counts = || self.instances.iter().map(|instance| instance.served as f64);
+        let squares: f64 = counts().map(|count| count * count).sum();
+        if squares == 0.0 {
+            return 0.0;
+        }
+        counts().sum::<f64>().powi(2) / (squares * self.instances.len() as f64)
+    }
+
+    /// When nobody was served: from a second in which only visits began that were in vain, to the next in which one began that was served.
+    /// Whether a second counts depends on whether somebody came, so it takes clients enough.
+    pub fn outages(&self) -> Vec<Range<Duration>> {
+        let mut outages = Vec::new();
+        let mut since = None;
+        for (second, &seen) in (0..).zip(&self.seconds) {
+            match (seen & SERVED != 0, seen & MISSED != 0) {
+                (true, _) => outages.extend(since.take().map(|since| since..second)),
+                (false, true) => since = since.or(Some(second)),
+                (false, false) => {}
+            }
+        }
+        outages.extend(since.map(|since| since..self.end.div_ceil(SECOND)));
+        outages
+            .into_iter()
+            .map(|Range { start, end }| Duration::from_secs(start)..Duration::from_secs(end))
+            .collect()
+    }
+
+    /// For how long nobody was served, in all: see [`outages`](Self::outages).
+    pub fn without_service(&self) -> Duration {
+        self.outages().iter().map(|outage| outage.end - outage.start).sum()
+    }
+
+    // Files.
+
+    /// A line for each interval and instance, and one for each interval and cause: `seconds,what,visits,bytes`.
+    pub fn intervals_csv(&self) -> String {
+        let mut csv = String::from("seconds,what,visits,bytes\n");
+        for (number, interval) in self.intervals.iter().enumerate() {
+            let seconds = number as f64 * self.interval as f64 / SECOND as f64;
+            for (i, instance) in self.instances.iter().enumerate() {
+                let served = interval.served.get(i).copied().unwrap_or_default();
+                let bytes = interval.bytes.get(i).copied().unwrap_or_default();
+                // Writing to a string does not fail.
+                let _ = writeln!(csv, "{seconds},{},{served},{bytes:.0}", instance.name);
+            }
+            for (cause, missed) in Miss::ALL.iter().zip(interval.missed) {
+                let _ = writeln!(csv, "{seconds},{cause},{missed},0");
+            }
+        }
+        csv
+    }
+
+    /// A line for each instance: `instance,visits,introductions,bytes,uploads,points`.
+    pub fn instances_csv(&self) -> String {
+        let mut csv = String::from("instance,visits,introductions,bytes,uploads,points\n");
+        for one in &self.instances {
+            let _ = writeln!(
+                csv,
+                "{},{},{},{:.0},{},{}",
+                one.name, one.served, one.introductions, one.bytes, one.uploads, one.points
+            );
+        }
+        csv
+    }
+
+    /// A line for each directory and descriptor ID: `directory,period,replica,handed out,missing,unanswered`.
+    pub fn directories_csv(&self) -> String {
+        let mut csv = String::from("directory,period,replica,handed out,missing,unanswered\n");
+        for one in &self.directories {
+            let _ = writeln!(
+                csv,
+                "{},{},{},{},{},{}",
+                one.directory,
+                one.period.number(),
+                one.replica.number(),
+                one.handed_out,
+                one.missing,
+                one.unanswered
+            );
+        }
+        csv
+    }
+
+    /// A line for each single visit: `client,began,waited,ended,outcome`, with times in seconds.
+    pub fn visits_csv(&self) -> String {
+        let mut csv = String::from("client,began,waited,ended,outcome\n");
+        for visit in &self.visits {
+            let outcome = match visit.outcome {
+                Outcome::Served(instance) => self.instances.get(instance).map_or("", |one| &one.name),
+                Outcome::Missed(cause) => cause.as_str(),
+            };
+            let _ = writeln!(
+                csv,
+                "{},{},{},{},{outcome}",
+                visit.client,
+                visit.began.as_secs_f64(),
+                visit.waited.as_secs_f64(),
+                visit.ended.as_secs_f64()
+            );
+        }
+        csv
+    }
+
+    // What is recorded.
+
+    /// A visit is over.
+    pub(super) fn visit(&mut self, client: u32, began: Micros, connected: Micros, ended: Micros, outcome: Outcome) {
+        let row = self.row(ended);
+        match outcome {
+            Outcome::Served(instance) => {
+                if let Some(served) = row.served.get_mut(instance) {
+                    *served += 1;
+                }
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.served += 1;
+                }
+                self.served += 1;
+                self.waited.add(connected - began);
+                self.see(began, SERVED);
+            }
+            Outcome::Missed(cause) => {
+                if let Some(missed) = row.missed.get_mut(cause as usize) {
+                    *missed += 1;
+                }
+                if let Some(missed) = self.missed.get_mut(cause as usize) {
+                    *missed += 1;
+                }
+                self.waited_in_vain.add(connected - began);
+                self.see(began, MISSED);
+            }
+        }
+        if self.visits.len() < self.most_visits {
+            self.visits.push(Visit {
+                client,
+                began: Duration::from_micros(began),
+                waited: Duration::from_micros(connected - began),
+                ended: Duration::from_micros(ended),
+                outcome,
+            });
+        }
+    }
+
+    /// An instance sent so many bytes between two moments.
+    pub(super) fn sent(&mut self, instance: usize, from: Micros, to: Micros, bytes: f64) {
+        if let Some(instance) = self.instances.get_mut(instance) {
+            instance.bytes += bytes;
+        }
+        let rate = bytes / to.saturating_sub(from).max(1) as f64;
+        let mut since = from;
+        loop {
+            let until = ((since / self.interval + 1) * self.interval).min(to);
+            let part = if to > from {
+                rate * (until - since) as f64
+            } else {
+                bytes
+            };
+            if let Some(sum) = self.row(since).bytes.get_mut(instance) {
+                *sum += part;
+            }
+            if until >= to {
+                return;
+            }
+            since = until;
+        }
+    }
+
+    fn row(&mut self, at: Micros) -> &mut Interval {
+        let number = (at / self.interval) as usize;
+        if number >= self.intervals.len() {
+            let empty = Interval {
+                served: vec![0; self.instances.len()],
+                bytes: vec![0.0; self.instances.len()],
+                missed: [0; Miss::ALL.len()],
+            };
+            self.intervals.resize(number + 1, empty);
+        }
+        // It was made just now, if it was not there.
+        &mut self.intervals[number]
+    }
+
+    fn see(&mut self, began: Micros, what: u8) {
+        let second = (began / SECOND) as usize;
+        if second >= self.seconds.len() {
+            self.seconds.resize(second + 1, 0);
+        }
+        if let Some(seen) = self.seconds.get_mut(second) {
+            *seen |= what;
+        }
+    }
+}
+
+impl Times {
+    /// So many classes for each doubling.
+    const FINE: u32 = 5;
+
+    /// How many times there are.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The longest.
+    pub const fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest)
+    }
+
+    /// The time that this part of all did not exceed, to 3 %: 0.5 gives the median. Zero if there are none.
+    pub fn quantile(&self, part: f64) -> Duration {
+        let rank = (part.clamp(0.0, 1.0) * self.count as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (class, &count) in self.classes.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return Duration::from_micros(Self::last_of(class).min(self.longest));
+            }
+        }
+        Duration::ZERO
+    }
+
+    fn add(&mut self, time: Micros) {
+        let class = Self::class(time);
+        if class >= self.classes.len() {
+            self.classes.resize(class + 1, 0);
+        }
+        if let Some(count) = self.classes.get_mut(class) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.longest = self.longest.max(time);
+    }
+
+    /// The class of a time: by its highest bit, and by the five bits after that.
+    fn class(time: Micros) -> usize {
+        let octave = time.max(1).ilog2().saturating_sub(Self::FINE);
+        (u64::from(octave << Self::FINE) + (time >> octave)) as usize
+    }
+
+    /// The longest time of a class.
+    fn last_of(class: usize) -> Micros {
+        let class = class as u64;
+        let octave = (class >> Self::FINE).saturating_sub(1);
+        let first = class - (octave << Self::FINE);
+        ((first + 1) << octave) - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_as_narrow_as_promised() {
+        for time in (0..100_000).chain((0..200).map(|i| 1_000_000 + i * 999_983)) {
+            let class = Times::class(time);
+            let last = Times::last_of(class);
+            assert!(time <= last && Times::class(last) == class, "{time}: {class}, {last}");
+            assert!(
+                (last - time) as f64 <= 0.0313 * time.max(1) as f64,
+                "{time}: up to {last}"
+            );
+            assert!(Times::class(last + 1) == class + 1);
+        }
+    }
+
+    #[test]
+    fn quantiles_are_those_of_what_was_added() {
+        let mut times = Times::default();
+        assert_eq!(times.quantile(0.5), Duration::ZERO);
+        for millis in 1..=1000 {
+            times.add(millis * 1000);
+        }
+        let median = times.quantile(0.5).as_secs_f64();
+        assert!((median - 0.5).abs() < 0.02, "{median}");
+        assert_eq!(times.quantile(1.0), Duration::from_secs(1));
+        assert_eq!(times.longest(), Duration::from_secs(1));
+        assert_eq!(times.count(), 1000);
+    }
+
+    #[test]
+    fn bytes_are_split_between_intervals() {
+        let mut record = Record::new(["a".to_owned()].into_iter(), 1000, 0);
+        record.sent(0, 500, 3500, 300.0);
+        let bytes: Vec<_> = record.intervals().iter().map(|interval| interval.bytes[0]).collect();
+        assert_eq!(bytes, [50.0, 100.0, 100.0, 50.0]);
+        record.sent(0, 4000, 4000, 7.0);
+        assert_eq!(record.intervals()[4].bytes[0], 7.0);
+        assert_eq!(record.instances()[0].bytes, 307.0);
+    }
+
+    #[test]
+    fn an_outage_begins_and_ends_with_visits() {
+        let mut record = Record::new(["a".to_owned()].into_iter(), SECOND, 0);
+        let mut visit =
+            |second, outcome| record.visit(0, second * SECOND, second * SECOND + 5, second * SECOND + 5, outcome);
+        visit(1, Outcome::Served(0));
+        visit(2, Outcome::Missed(Miss::Silent));
+        visit(3, Outcome::Served(0));
+        visit(3, Outcome::Missed(Miss::Silent));
+        visit(5, Outcome::Missed(Miss::NothingNew));
+        visit(7, Outcome::Missed(Miss::NothingNew));
+        visit(9, Outcome::Served(0));
+        visit(11, Outcome::Missed(Miss::NothingNew));
+        record.end = 12 * SECOND;
+        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
+        assert_eq!(record.outages(), [seconds(2, 3), seconds(5, 9), seconds(11, 12)]);
+        assert_eq!(record.without_service(), Duration::from_secs(6));
+    }
+}
