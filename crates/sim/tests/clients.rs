@@ -105,6 +105,7 @@ fn loud_instances_publish_on_tors_schedule() {
     assert_eq!(uploads(34 * SECOND, None), 6);
     assert_eq!(uploads(HOUR + 32 * SECOND, None), 6);
     assert_eq!(uploads(HOUR + 36 * SECOND, None), 12);
+    assert_eq!(uploads(5 * HOUR + 36 * SECOND, None), 36);
     let rotates = (30 * MINUTE, Happening::Rotates("instance1".into()));
     assert_eq!(uploads(30 * MINUTE + 31 * SECOND, Some(rotates.clone())), 6);
     assert_eq!(uploads(30 * MINUTE + 34 * SECOND, Some(rotates)), 12);

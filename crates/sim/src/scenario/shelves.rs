@@ -387,11 +387,13 @@ impl View {
     /// The number of the consensus that is used at some time, which never goes back.
     pub(super) fn advance(&mut self, shelves: &Shelves, now: UnixTime, rng: &mut ChaCha12Rng) -> usize {
         loop {
-            let next = shelves.first_hour.as_secs() + u64::from(self.next);
-            if next > now.as_secs() {
+            let next = UnixTime::from_secs(self.next(shelves));
+            let newest = shelves.newest_at(next);
+            // Where no consensus is made any more, there is none to wait for.
+            if next > now || newest == self.consensus as usize {
                 return self.consensus as usize;
             }
-            self.get(shelves, shelves.newest_at(UnixTime::from_secs(next)), rng);
+            self.get(shelves, newest, rng);
         }
     }
 
