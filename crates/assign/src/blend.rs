@@ -22,7 +22,7 @@ mod seats;
 /// What is less than this is a rounding error.
 const ROUNDING: f64 = 1e-9;
 /// What the exact search may cost for a fresh plan, and as much to mend one: about a millisecond.
-const BUDGET: usize = 600_000;
+const BUDGET: usize = 900_000;
 /// What it may cost to come nearer than [`AIM`].
 const REFINING: usize = 200_000;
 /// So many steps of the local search may be looked at for a fresh plan, and as many to mend one: about a tenth of a millisecond.

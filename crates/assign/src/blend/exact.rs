@@ -24,6 +24,8 @@ const OUTER: usize = GROUPS - 2;
 const WORD: usize = 64;
 /// Errors that differ by less need no further search.
 const GAP: f64 = 1.0 / 1000.0;
+/// Such a part of the budget is kept for the case that nothing good is found.
+const RESERVE: usize = 3;
 /// What looking at some numbers of points costs, and what it costs to note them.
 const LOOK: usize = 12;
 const NOTE: usize = 4;
@@ -84,30 +86,63 @@ pub(super) fn fill<'a>(
     budget: &mut Budget,
 ) -> Option<Board<'a>> {
     let table = Table::new(kept, free, order)?;
-    let mut best: Option<Board<'a>> = None;
-    let mut beat = aim.beat.min(1.0);
-    // No plan that is looked at is so near.
-    let mut refuted = 0.0_f64;
-    let mut within = if beat > aim.good { aim.good } else { aim.enough };
-    loop {
-        match table.any(within, budget) {
-            Some(board) if board.error() < beat => {
-                if board.error() <= aim.good + ROUNDING && beat > aim.good {
-                    budget.limit(aim.refining);
+    let mut search = Search {
+        table,
+        aim,
+        beat: aim.beat.min(1.0),
+        best: None,
+    };
+    // First what is good, wherever it is; if that is nowhere to be found, what is less bad.
+    let reserve = budget.0 / RESERVE;
+    budget.0 -= reserve;
+    for groups in 1..=GROUPS {
+        search.look(groups, groups == 1, budget);
+    }
+    budget.0 += reserve;
+    for groups in 2..=GROUPS {
+        search.look(groups, true, budget);
+    }
+    search.best
+}
+
+/// The best board so far, and what is sought.
+struct Search<'b, 'a> {
+    table: Table<'b, 'a>,
+    aim: Aim,
+    /// What is no nearer than this is of no use.
+    beat: f64,
+    best: Option<Board<'a>>,
+}
+
+impl Search<'_, '_> {
+    /// Looks for something better among the boards of so many groups; if `humble`, also for what is better without being good.
+    fn look(&mut self, groups: usize, humble: bool, budget: &mut Budget) {
+        let Aim {
+            good, enough, refining, ..
+        } = self.aim;
+        // No board of so many groups is so near.
+        let mut refuted = 0.0_f64;
+        while self.beat > enough + ROUNDING && self.beat - refuted >= GAP && !budget.is_spent() {
+            let is_good = self.beat <= good + ROUNDING;
+            let within = if is_good && refuted == 0.0 {
+                enough
+            } else if !is_good && refuted < good {
+                good
+            } else if is_good || humble {
+                f64::midpoint(refuted, self.beat)
+            } else {
+                return;
+            };
+            match self.table.any(groups, within, budget) {
+                Some(board) if board.error() < self.beat => {
+                    if !is_good && board.error() <= good + ROUNDING {
+                        budget.limit(refining);
+                    }
+                    self.beat = board.error();
+                    self.best = Some(board);
                 }
-                beat = board.error();
-                best = Some(board);
+                _ => refuted = refuted.max(within),
             }
-            Some(_) => return best,
-            None if budget.is_spent() => return best,
-            None => refuted = refuted.max(within),
-        }
-        if beat <= aim.enough + ROUNDING || beat - refuted < GAP {
-            return best;
-        }
-        within = f64::midpoint(refuted, beat).max(aim.enough);
-        if beat > aim.good && refuted < aim.good {
-            within = aim.good;
         }
     }
 }
@@ -183,23 +218,21 @@ impl<'b, 'a> Table<'b, 'a> {
         })
     }
 
-    /// Some board that comes so near. `None` if there is none, or the budget is spent.
-    fn any(&self, within: f64, budget: &mut Budget) -> Option<Board<'a>> {
-        for (known, groups) in self.layouts.iter().zip(1..) {
-            let layouts = known.get_or_init(|| {
-                let layouts = self.layouts(groups);
-                budget.spend(layouts.len() * LAY_OUT);
-                layouts
-            });
-            for layout in layouts {
-                if budget.is_spent() {
-                    return None;
-                }
-                if let Some(counts) = self.counts(layout, within, budget)
-                    && let Some(board) = self.deal(layout, &counts)
-                {
-                    return Some(board);
-                }
+    /// Some board of so many groups that comes so near. `None` if there is none, or the budget is spent.
+    fn any(&self, groups: usize, within: f64, budget: &mut Budget) -> Option<Board<'a>> {
+        let layouts = self.layouts[groups - 1].get_or_init(|| {
+            let layouts = self.layouts(groups);
+            budget.spend(layouts.len() * LAY_OUT);
+            layouts
+        });
+        for layout in layouts {
+            if budget.is_spent() {
+                return None;
+            }
+            if let Some(counts) = self.counts(layout, within, budget)
+                && let Some(board) = self.deal(layout, &counts)
+            {
+                return Some(board);
             }
         }
         None
