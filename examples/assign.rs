@@ -1,8 +1,9 @@
-//! Shows what a policy does: which instance each directory hands out, round by round, and what part
-//! of the clients each instance gets.
+//! Shows what a policy does: which instances each directory hands out, round by round, what part of the clients each instance gets, how many
+//! introduction points carry them, and what clients meet when instances die.
 //!
 //! ```text
 //! cargo run --example assign -- --instances a,b=2,c --directories 6 --rounds 3
+//! cargo run --example assign -- --instances 60 --policy hybrid --dead 5
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,15 +16,20 @@ use clap::Parser;
 use onionweave_assign::{Instance, Mix, Mixed, Plan, PolicyName, Relay, Round, Slot, Weight};
 use serde::{Serialize, Serializer};
 
-/// Show which instance each directory of an onion service would hand out
+/// So many instances may be asked for by their number.
+const MOST_INSTANCES: usize = 1000;
+/// How long a client takes to find that a point is dead, in seconds: seen on private networks of tor 0.4.5.9.
+const DEAD_POINT: f64 = 0.45;
+
+/// Show which instances each directory of an onion service would hand out
 ///
 /// All directories are read alike by the clients. The first half of them belongs to replica 0, the
 /// second half to replica 1; if their number is odd, replica 0 has one more.
 #[derive(Parser)]
 #[command(name = "assign", version)]
 struct Args {
-    /// Names of the instances, separated by commas; `=N` behind a name is its weight, else 1
-    #[arg(long, value_name = "NAME[=N],...")]
+    /// Names of the instances, separated by commas; `=N` behind a name is its weight, else 1. A number alone is how many there are
+    #[arg(long, value_name = "NAME[=N],...|COUNT")]
     instances: String,
 
     /// How many directories are responsible, of both replicas together (v2: 6)
@@ -34,9 +40,16 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     points: u32,
 
-    /// The policy: mixed
+    /// The policy
+    ///
+    /// mixed: one instance per directory; race: the last one to publish has all of them; single: one text, the same everywhere; hybrid: points of
+    /// several instances in every text, and other ones in each; weighted: shares as near to the weights as they can be
     #[arg(long, value_name = "NAME", default_value_t)]
     policy: PolicyName,
+
+    /// Show what a new client meets when so many instances die before the next plan, whichever they are
+    #[arg(long, value_name = "N")]
+    dead: Option<usize>,
 
     /// How many rounds to show
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -76,7 +89,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
     for number in 0..args.rounds {
         let round = Round::new(number, args.seed);
         let plan = policy.plan(&instances, &slots, previous.as_ref(), round)?;
-        rounds.push(RoundReport::new(&plan, &instances, &slots, previous.as_ref()));
+        rounds.push(RoundReport::new(
+            &plan,
+            &instances,
+            &slots,
+            previous.as_ref(),
+            args.dead,
+        ));
         previous = Some(plan);
     }
     let report = Report {
@@ -96,8 +115,17 @@ fn run(args: &Args) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Reads `a,b=2,c`.
+/// Reads `a,b=2,c`, or `3` for three instances.
 fn parse_instances(list: &str, points: u32) -> anyhow::Result<Vec<Instance<String>>> {
+    if let Ok(count) = list.trim().parse::<usize>() {
+        ensure!(
+            (1..=MOST_INSTANCES).contains(&count),
+            "instances: {count} is not from 1 to {MOST_INSTANCES}"
+        );
+        let width = count.to_string().len();
+        let names: Vec<_> = (1..=count).map(|number| format!("i{number:0width$}")).collect();
+        return parse_instances(&names.join(","), points);
+    }
     let mut instances: Vec<Instance<String>> = Vec::new();
     for (entry, position) in list.split(',').zip(1..) {
         let (name, weight) = match entry.split_once('=') {
@@ -166,8 +194,25 @@ struct RoundReport {
     round: u64,
     slots: Vec<SlotReport>,
     shares: BTreeMap<String, f64>,
-    /// How many slots hand out another instance than in the round before.
+    /// How many slots hand out other points than in the round before.
     changed: usize,
+    /// How many introduction points carry the service.
+    points: usize,
+    /// What part of the clients comes in at the busiest of them.
+    busiest_point: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deaths: Option<DeathReport>,
+}
+
+/// What a new client meets on average when any `dead` of the instances in the plan are dead.
+#[derive(Serialize)]
+struct DeathReport {
+    dead: usize,
+    of: usize,
+    first_point_dead: f64,
+    dead_points: f64,
+    text_dead: f64,
+    unreachable: f64,
 }
 
 #[derive(Serialize)]
@@ -184,7 +229,20 @@ impl RoundReport {
         instances: &[Instance<String>],
         slots: &[Slot<Directory>],
         previous: Option<&Plan<String, Directory>>,
+        dead: Option<usize>,
     ) -> Self {
+        let loads = plan.loads(slots);
+        let deaths = dead.map(|dead| {
+            let outlook = plan.with_any_dead(dead, slots);
+            DeathReport {
+                dead: dead.min(plan.standing()),
+                of: plan.standing(),
+                first_point_dead: outlook.first_point_dead,
+                dead_points: outlook.dead_points,
+                text_dead: outlook.text_dead,
+                unreachable: outlook.unreachable,
+            }
+        });
         // Instances that wait for their turn have a share too: none.
         let mut shares: BTreeMap<_, _> = instances.iter().map(|i| (i.id.clone(), 0.0)).collect();
         shares.extend(plan.shares(slots));
@@ -199,6 +257,9 @@ impl RoundReport {
             slots: slots.collect(),
             shares,
             changed: previous.map_or(0, |previous| plan.changes(previous)),
+            points: loads.len(),
+            busiest_point: loads.into_values().fold(0.0, f64::max),
+            deaths,
         }
     }
 }
@@ -251,7 +312,36 @@ impl fmt::Display for RoundReport {
                 points.join(", ")
             )?;
         }
-        write_bars(f, &self.shares)
+        write_bars(f, &self.shares)?;
+        writeln!(
+            f,
+            "  {} introduction points; the busiest is used by {:.1} % of the clients",
+            self.points,
+            self.busiest_point * 100.0
+        )?;
+        self.deaths.as_ref().map_or(Ok(()), |deaths| write!(f, "{deaths}"))
+    }
+}
+
+impl fmt::Display for DeathReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  when {} of {} die, whichever, a new client", self.dead, self.of)?;
+        let dead = self.dead_points;
+        for (chance, what) in [
+            (self.first_point_dead, "finds the first point that it tries dead"),
+            (
+                self.text_dead,
+                "finds all points of the text dead, and asks another directory",
+            ),
+            (self.unreachable, "reaches nobody"),
+        ] {
+            writeln!(f, "  {:>6.1} %  {what}", chance * 100.0)?;
+        }
+        let seconds = dead * DEAD_POINT;
+        writeln!(
+            f,
+            "  {dead:>6.2}    dead points are tried on average, for {seconds:.1} s"
+        )
     }
 }
 

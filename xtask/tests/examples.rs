@@ -589,6 +589,44 @@ fn plans_are_shown() {
     }
 }
 
+/// Every policy can be chosen, in words and in JSON, and what deaths do to clients is told.
+#[test]
+fn every_policy_shows_its_plans() {
+    // What part of the clients finds nothing but dead points in the first text, when one of six dies.
+    for (policy, text_dead) in [
+        ("race", 1.0 / 6.0),
+        ("mixed", 1.0 / 6.0),
+        ("single", 0.0),
+        ("hybrid", 0.0),
+        ("weighted", 0.0),
+    ] {
+        let arguments = format!("--instances 6 --policy {policy} --dead 1");
+        let words = succeed("assign", arguments.split(' '));
+        for expected in ["round 0", "i6", "introduction points", "a new client", "█"] {
+            assert!(words.contains(expected), "{policy}: {words}");
+        }
+        let json = json(&succeed("assign", format!("{arguments} --json").split(' ')));
+        assert_eq!(json["policy"], policy);
+        let round = &json["rounds"][0];
+        assert!(round["points"].as_u64().unwrap() >= 3);
+        assert!(round["busiest_point"].as_f64().unwrap() > 0.0);
+        let deaths = &round["deaths"];
+        let found = deaths["text_dead"].as_f64().unwrap();
+        // In a race, how many of them stand at all is drawn.
+        let expected = if policy == "race" {
+            1.0 / deaths["of"].as_f64().unwrap()
+        } else {
+            text_dead
+        };
+        assert!((found - expected).abs() < 1e-9, "{policy}: {found}");
+    }
+    let sixty = succeed("assign", "--instances 60 --policy hybrid".split(' '));
+    assert!(
+        sixty.contains("60 introduction points; the busiest is used by 1.7 %"),
+        "{sixty}"
+    );
+}
+
 #[test]
 fn bad_plans_are_refused() {
     for (arguments, reason) in [
@@ -600,6 +638,9 @@ fn bad_plans_are_refused() {
         ("--instances a --points 0", "points"),
         ("--instances a --rounds 0", "rounds"),
         ("--instances a --policy best", "best"),
+        ("--instances 0", "instances: 0"),
+        ("--instances 1001", "instances: 1001"),
+        ("--instances a --dead -1", "dead"),
     ] {
         let words = refuse("assign", arguments.split(' '));
         assert!(words.contains(reason), "{arguments}: {words}");
