@@ -194,6 +194,35 @@ proptest! {
         }
     }
 
+    /// With two instances or more, no loss of one instance, one directory or one replica leaves a client without a live point.
+    #[test]
+    fn no_single_loss_takes_the_service_away(
+        weights in prop::collection::vec(prop_oneof![1..3_u32, 1..=u32::MAX], 2..=20),
+        points in 1..5_u8,
+        round in any_round(),
+    ) {
+        let six = slots([3, 3]);
+        let instances: Vec<_> = (0..).zip(&weights).map(|(id, &weight)| instance(id, weight, points)).collect();
+        for policy in PolicyName::ALL {
+            if !policy.is_for_publishers() {
+                continue;
+            }
+            let plan = policy.policy().plan(&instances, &six, None, round).unwrap();
+            let most = instances.iter().map(|i| plan.slots_of(&i.id).count()).max();
+            // Where weights are unequal, the quota of one may be all slots.
+            if *policy == PolicyName::Mixed && plan.standing() == 1 {
+                prop_assert_eq!(most, Some(6));
+                continue;
+            }
+            for gone in &instances {
+                let left = plan.with_dead(|id| *id == gone.id, &six);
+                prop_assert_eq!(left.unreachable, 0.0, "{} without {}", policy, gone.id);
+            }
+            // Every slot is filled, so any directory and any replica may go.
+            prop_assert!(plan.slots().count() == 6 && plan.slots().all(|(_, mix)| !mix.is_empty()));
+        }
+    }
+
     /// The hybrid policy lets no slot depend on one instance, and puts whoever stands in two slots on both replicas.
     #[test]
     fn hybrid_has_two_instances_in_every_slot(
@@ -295,7 +324,8 @@ fn weighted_is_as_exact_as_points_allow() {
 #[test]
 fn a_departure_changes_the_slots_it_must() {
     let six = slots([3, 3]);
-    for count in (2..=60).filter(|count| !(31..=35).contains(count) && *count != 23) {
+    let mut exceptions = BTreeSet::new();
+    for count in 2..=60 {
         let instances = equal(count);
         let round = Round::new(3, count as u64);
         let before = Hybrid::new().plan(&instances, &six, None, round).unwrap();
@@ -305,11 +335,17 @@ fn a_departure_changes_the_slots_it_must() {
             let after = Hybrid::new().plan(&rest, &six, Some(&before), round).unwrap();
             let had: BTreeSet<_> = before.slots_of(&gone).collect();
             for (slot, mix) in after.slots() {
-                assert_eq!(before.slot(slot) != Some(mix), had.contains(slot), "{count} instances");
+                let changed = before.slot(slot) != Some(mix);
+                assert!(changed || !had.contains(slot), "{count} instances");
+                if changed && !had.contains(slot) {
+                    exceptions.insert(count);
+                }
             }
             assert!(error(&after, &rest, &six) <= 1.0 / 120.0 + 1e-9);
         }
     }
+    // Of 32, say, a slot of five is left with four, and each of them with 1/24, which is further than 1/120 from 1/31.
+    assert_eq!(exceptions, BTreeSet::from([23, 32, 33]));
 }
 
 /// A point that moves to another relay changes only the slots in which it stood, and no share.
