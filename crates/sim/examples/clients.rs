@@ -22,6 +22,8 @@ use onionweave_assign::PolicyName;
 use onionweave_sim::{Crowd, Happening, InstancePlan, Miss, Record, Scenario};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How often a long run tells how far it has come, where there is no terminal for a bar.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How wide the longest bar is.
 const BAR: usize = 40;
 
@@ -102,7 +104,7 @@ fn main() -> anyhow::Result<()> {
     } else {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    let mut memory = 0;
+    let (mut memory, mut told) = (0, began);
     let record = scenario.run_with(time, |simulation| {
         let part = simulation.now().as_secs_f64() / time.as_secs_f64();
         bar.set_position((part * 1000.0) as u64);
@@ -112,6 +114,15 @@ fn main() -> anyhow::Result<()> {
             simulation.arrived()
         ));
         memory = simulation.memory();
+        if bar.is_hidden() && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            eprintln!(
+                "{:.1} of {} h, {} clients",
+                simulation.now().as_secs_f64() / 3600.0,
+                args.hours,
+                simulation.arrived()
+            );
+        }
     })?;
     bar.finish_and_clear();
     let took = began.elapsed();

@@ -288,6 +288,22 @@ fn points_wear_out() {
     assert_eq!(record.missed(), 0, "quiet instances keep the old points open");
 }
 
+/// Loud instances write over the mix, as in the thesis, and are answered at once.
+#[test]
+fn loud_instances_do_not_win() {
+    let crowd = Crowd::new(3000)
+        .fresh()
+        .arriving(5 * MINUTE..=6 * MINUTE)
+        .pausing(MINUTE..=2 * MINUTE);
+    let scenario = Scenario::new(12).numbered(3).clients(crowd);
+    let record = scenario.loud().run(4 * HOUR).unwrap();
+    assert!(record.instances().iter().all(|one| one.uploads >= 24));
+    assert!(record.evenness() > 0.999, "{:?}", served(&record));
+    assert_eq!(record.missed(), 0);
+    // Each round of theirs costs one of the publisher's.
+    assert!(record.uploads() >= 6 * 4 * 3, "{}", record.uploads());
+}
+
 /// Directories come and go, and those who have an old consensus still find the service.
 #[test]
 fn clients_bear_churn() {

@@ -54,6 +54,23 @@ pub(super) struct Habit {
     patience: Micros,
 }
 
+#[cfg(test)]
+impl Client {
+    /// A client that holds this text.
+    pub(super) const fn for_test(text: u32) -> Self {
+        Self {
+            text,
+            notes: NONE,
+            circuit: NONE,
+            used: 0,
+            attempt: NONE,
+            visits_left: 1,
+            gone: 0,
+            habit: 0,
+        }
+    }
+}
+
 /// The moments at which the clients of a crowd arrive, each drawn when the one before has come.
 #[derive(Debug)]
 struct Arrivals {
@@ -157,7 +174,8 @@ impl Clients {
                     break;
                 }
                 Step::Over { at, outcome } => {
-                    scene.record.visit(number, attempt.began, at, at, outcome);
+                    attempt.connected = at;
+                    scene.record.visit(number, &attempt, at, outcome);
                     self.part(&mut client, number, at, scene.rng);
                     break;
                 }
@@ -173,9 +191,7 @@ impl Clients {
         };
         if let Phase::Transfers(server) = attempt.phase {
             let outcome = Outcome::Served(server as usize);
-            scene
-                .record
-                .visit(number, attempt.began, attempt.connected, at, outcome);
+            scene.record.visit(number, &attempt, at, outcome);
         }
         self.leave(number, at, scene.rng);
     }
@@ -198,9 +214,7 @@ impl Clients {
             return;
         }
         let outcome = Outcome::Missed(Miss::BrokenOff);
-        scene
-            .record
-            .visit(number, attempt.began, attempt.connected, at, outcome);
+        scene.record.visit(number, &attempt, at, outcome);
         self.leave(number, at, scene.rng);
     }
 

@@ -8,6 +8,7 @@ use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::{Replica, TimePeriod};
 
 use super::Micros;
+use super::visit::Attempt;
 
 /// Why a visit was in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +77,8 @@ pub struct Visit {
     pub waited: Duration,
     /// When it ended, with what was fetched.
     pub ended: Duration,
+    /// How many directories were asked.
+    pub fetches: u16,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -153,6 +156,8 @@ pub struct Times {
 pub struct Record {
     interval: Micros,
     pub(super) end: Micros,
+    /// When the last visit ended.
+    last: Micros,
     intervals: Vec<Interval>,
     pub(super) instances: Vec<InstanceRecord>,
     pub(super) directories: Vec<DirectoryRecord>,
@@ -183,6 +188,7 @@ impl Record {
         Self {
             interval: interval.max(1),
             end: 0,
+            last: 0,
             intervals: Vec::new(),
             instances: instances.collect(),
             directories: Vec::new(),
@@ -203,6 +209,11 @@ impl Record {
     /// How long was simulated.
     pub fn duration(&self) -> Duration {
         Duration::from_micros(self.end)
+    }
+
+    /// When the last visit ended: with clients that make a number of visits, when all was done.
+    pub fn last_visit_ended(&self) -> Duration {
+        Duration::from_micros(self.last)
     }
 
     /// How many visits were served.
@@ -379,9 +390,9 @@ impl Record {
         csv
     }
 
-    /// A line for each single visit: `client,began,waited,ended,outcome`, with times in seconds.
+    /// A line for each single visit: `client,began,waited,ended,fetches,outcome`, with times in seconds.
     pub fn visits_csv(&self) -> String {
-        let mut csv = String::from("client,began,waited,ended,outcome\n");
+        let mut csv = String::from("client,began,waited,ended,fetches,outcome\n");
         for visit in &self.visits {
             let outcome = match visit.outcome {
                 Outcome::Served(instance) => self.instances.get(instance).map_or("", |one| &one.name),
@@ -389,11 +400,12 @@ impl Record {
             };
             let _ = writeln!(
                 csv,
-                "{},{},{},{},{outcome}",
+                "{},{},{},{},{},{outcome}",
                 visit.client,
                 visit.began.as_secs_f64(),
                 visit.waited.as_secs_f64(),
-                visit.ended.as_secs_f64()
+                visit.ended.as_secs_f64(),
+                visit.fetches
             );
         }
         csv
@@ -402,7 +414,14 @@ impl Record {
     // What is recorded.
 
     /// A visit is over.
-    pub(super) fn visit(&mut self, client: u32, began: Micros, connected: Micros, ended: Micros, outcome: Outcome) {
+    pub(super) fn visit(&mut self, client: u32, attempt: &Attempt, ended: Micros, outcome: Outcome) {
+        let Attempt {
+            began,
+            connected,
+            fetches,
+            ..
+        } = *attempt;
+        self.last = self.last.max(ended);
         let row = self.row(ended);
         match outcome {
             Outcome::Served(instance) => {
@@ -433,6 +452,7 @@ impl Record {
                 began: Duration::from_micros(began),
                 waited: Duration::from_micros(connected - began),
                 ended: Duration::from_micros(ended),
+                fetches,
                 outcome,
             });
         }
@@ -587,8 +607,9 @@ mod tests {
     #[test]
     fn an_outage_begins_and_ends_with_visits() {
         let mut record = Record::new(["a".to_owned()].into_iter(), SECOND, 0);
-        let mut visit =
-            |second, outcome| record.visit(0, second * SECOND, second * SECOND + 5, second * SECOND + 5, outcome);
+        let mut visit = |second, outcome| {
+            record.visit(0, &Attempt::begin(second * SECOND), second * SECOND + 5, outcome);
+        };
         visit(1, Outcome::Served(0));
         visit(2, Outcome::Missed(Miss::Silent));
         visit(3, Outcome::Served(0));

@@ -13,7 +13,6 @@ use rand_chacha::ChaCha12Rng;
 
 use super::notes::NONE;
 use crate::Fault;
-use crate::fixtures::{PointName, name};
 use crate::place::Place;
 use crate::seal::Seal;
 
@@ -34,7 +33,7 @@ pub(super) struct Shelves {
     pub(super) texts: Vec<Text>,
     texts_by_bytes: HashMap<Box<[u8]>, u32>,
     pub(super) points: Vec<Point>,
-    points_by_name: BTreeMap<PointName, u32>,
+    points_by_name: BTreeMap<IntroductionPoint, u32>,
     relays: BTreeMap<Fingerprint, u32>,
     /// The first was made in this hour, and one in each hour since.
     first_hour: UnixTime,
@@ -331,7 +330,7 @@ impl Shelves {
     /// The number of an introduction point. One that was not heard of before is nobody's.
     pub(super) fn point(&mut self, point: &IntroductionPoint) -> u32 {
         let next = self.points.len() as u32;
-        let number = *self.points_by_name.entry(name(point)).or_insert(next);
+        let number = *self.points_by_name.entry(point.clone()).or_insert(next);
         if number == next {
             self.points.push(Point {
                 server: NONE,
@@ -348,7 +347,7 @@ impl Shelves {
         &mut self.points[number as usize]
     }
 
-    fn relay(&mut self, relay: Fingerprint) -> u32 {
+    pub(super) fn relay(&mut self, relay: Fingerprint) -> u32 {
         let next = self.relays.len() as u32;
         *self.relays.entry(relay).or_insert(next)
     }

@@ -1,5 +1,7 @@
 //! A visit: the rules by which a client of tor 0.4.5.9 finds a service. Places in Tor are below `src/feature/rend` where nothing else is said.
 
+use std::time::Duration;
+
 use onionweave_ring::UnixTime;
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
@@ -11,6 +13,8 @@ use super::shelves::{MOST_POINTS, Shelves, Text};
 use super::{Gait, Micros, Reach, SECOND, below};
 use crate::instance::State;
 
+/// `REND_CACHE_MAX_AGE` and `REND_CACHE_MAX_SKEW`, `rendcache.h:17-20`.
+const OLDEST: Duration = Duration::from_secs((48 + 24) * 3600);
 /// How long a relay counts as failed, in seconds (`REND_CACHE_FAILURE_MAX_AGE`, `rendcache.h:22`).
 const FAILED_FOR: u32 = 5 * 60;
 /// How long a circuit can be idle and still be used, in seconds (`MaxCircuitDirtiness`; each use begins it anew for a rendezvous circuit,
@@ -48,6 +52,8 @@ pub(super) struct Attempt {
     pub(super) phase: Phase,
     /// The replicas that the stream itself asked for, a bit for each.
     own: u8,
+    /// How many directories were asked.
+    pub(super) fetches: u16,
 }
 
 /// What a client does next.
@@ -91,6 +97,7 @@ impl Attempt {
             connected: at,
             phase: Phase::Begins,
             own: 0,
+            fetches: 0,
         }
     }
 }
@@ -137,6 +144,9 @@ impl Clients {
             client.text = NONE;
             client.gone = 0;
             self.notes.retain(&mut client.notes, |_, _| false);
+        }
+        if client.text != NONE && is_too_old(text_of(scene.shelves, client), scene.clock(at)) {
+            client.text = NONE;
         }
         if !habit.isolated && client.circuit != NONE {
             if let Some(server) = circuit_leads_to(client, at, scene) {
@@ -214,6 +224,7 @@ impl Clients {
                 .unwrap_or(NONE);
             self.notes.add(&mut client.notes, Topic::Asked(spot), now);
             scene.record.fetches += 1;
+            attempt.fetches = attempt.fetches.saturating_add(1);
             let seen = scene.shelves.spot_mut(spot);
             if seen.answers {
                 return Step::Later(at + scene.gait.fetch, Phase::Answered { spot });
@@ -247,28 +258,40 @@ impl Clients {
             return Step::Later(at, again);
         }
         seen.handed_out += 1;
-        let text = text(scene.shelves, number);
-        let held = (client.text != NONE).then(|| text_of(scene.shelves, client).time);
-        // The bytes that it holds, it has already (rendcache.c:969); and an older text does not take the place of a newer one (rendcache.c:979).
-        if number != client.text && held.is_none_or(|held| held <= text.time) {
-            let gone = self.failed_points(client, text, at);
-            // Failures at relays that the text does not name are forgotten (rendcache.c:413-452).
-            let points = text.points();
-            self.notes.retain(&mut client.notes, |topic, _| match topic {
-                Topic::Failed(failed) => points.iter().any(|&(_, relay)| relay == failed),
-                Topic::Asked(_) => true,
-            });
-            if text.points().len() == gone.count_ones() as usize {
-                return Step::Later(at, again); // rendcache.c:990, dirclient.c:2841
-            }
-            client.text = number;
-            client.gone = gone;
+        if !self.keeps(client, number, at, scene.clock(at), scene.shelves) {
+            return Step::Later(at, again); // feature/dirclient/dirclient.c:2841
         }
         if !self.any_usable(client, at, scene) {
             return self.give_up(client, attempt, at, Miss::NothingNew, scene);
         }
         attempt.born = at; // rendclient.c:951
         self.draw(client, at, scene)
+    }
+
+    /// What becomes of a text that was fetched. Returns whether the client accepts it, be it that it goes on with the one that it has. The whole of the
+    /// rules, with those that no text here can break, is `onionweave_desc::v2::Fetch::judge`.
+    fn keeps(&mut self, client: &mut Client, number: u32, at: Micros, clock: UnixTime, shelves: &Shelves) -> bool {
+        let text = text(shelves, number);
+        if is_too_old(text, clock) {
+            return false; // rendcache.c:955
+        }
+        let held = (client.text != NONE).then(|| text_of(shelves, client).time);
+        // The bytes that it holds, it has already (rendcache.c:969); and an older text does not take the place of a newer one (rendcache.c:979).
+        if number == client.text || held.is_some_and(|held| held > text.time) {
+            return true;
+        }
+        let gone = self.failed_points(client, text, at);
+        // Failures at relays that the text does not name are forgotten (rendcache.c:413-452).
+        let points = text.points();
+        self.notes.retain(&mut client.notes, |topic, _| match topic {
+            Topic::Failed(failed) => points.iter().any(|&(_, relay)| relay == failed),
+            Topic::Asked(_) => true,
+        });
+        if points.len() == gone.count_ones() as usize {
+            return false; // rendcache.c:990
+        }
+        (client.text, client.gone) = (number, gone);
+        true
     }
 
     /// Which points of a text are at relays that failed lately, a bit for each.
@@ -451,6 +474,11 @@ fn circuit_leads_to(client: &Client, at: Micros, scene: &Scene<'_>) -> Option<u3
     stands.then_some(server)
 }
 
+/// Nobody accepts a text that is so old, or keeps it (`rendcache.c:295`, `rendcache.c:955`).
+fn is_too_old(text: &Text, clock: UnixTime) -> bool {
+    text.time < clock.saturating_sub(OLDEST).as_secs()
+}
+
 fn text(shelves: &Shelves, number: u32) -> &Text {
     // Numbers of texts come from spots and clients, which have them from `Shelves`, and texts stay.
     &shelves.texts[number as usize]
@@ -462,4 +490,94 @@ fn text_of<'a>(shelves: &'a Shelves, client: &Client) -> &'a Text {
 
 fn seconds(at: Micros) -> u32 {
     (at / SECOND) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use onionweave_desc::Error;
+    use onionweave_desc::rsa::RustCrypto;
+    use onionweave_desc::v2::{Descriptor, Draft, Fetch, FetchVerdict, IntroductionPoint, Known, ServiceKey};
+    use onionweave_ring::Fingerprint;
+    use onionweave_ring::v2::{Replica, TimePeriod};
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::fixtures::{self, Points};
+
+    const NOW: UnixTime = UnixTime::from_secs(1_795_349_700);
+
+    /// All texts, all that may be held, all relays that may have failed: the client here and the verdict of `desc`, which was held against real Tor,
+    /// keep the same text with the same points.
+    #[test]
+    fn texts_are_kept_as_tor_keeps_them() {
+        let key = ServiceKey::new(fixtures::private_key().unwrap(), &RustCrypto).unwrap();
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        let points = Points::new().unwrap().draw(&mut rng, 4);
+        let period = TimePeriod::at(&key.service_id(), NOW);
+        let [replica, _] = Replica::ALL;
+        let directory = Fingerprint::from([7; 20]);
+        let mut shelves = Shelves::new(key.service_id(), true, [directory], NOW);
+        let spot = shelves.spot(directory, period, replica);
+        // Which points, and how many hours old. A directory takes them only in the order of time.
+        let drafts: [(&[usize], u64); 7] = [
+            (&[0, 1], 80),
+            (&[0, 1, 2], 72),
+            (&[0, 1, 2], 2),
+            (&[0, 1, 2], 1),
+            (&[2, 3], 1),
+            (&[1], 0),
+            (&[3, 0], 0),
+        ];
+        let texts: Vec<(u32, Descriptor)> = drafts
+            .iter()
+            .map(|(which, hours)| {
+                let chosen: Vec<IntroductionPoint> = which.iter().map(|&i| points[i].clone()).collect();
+                let time = NOW.start_of_hour().saturating_sub(Duration::from_secs(hours * 3600));
+                let text = Draft::new(chosen).sign(&key, period, replica, time).unwrap();
+                // The directory's clock goes with the texts.
+                shelves.upload(&directory, text.text(), time);
+                (shelves.spot_mut(spot).text, text)
+            })
+            .collect();
+        let relays: Vec<_> = points.iter().map(IntroductionPoint::identity).collect();
+        let numbers: Vec<_> = relays.iter().map(|&relay| shelves.relay(relay)).collect();
+
+        let at = 1000 * SECOND;
+        let mut cases = 0;
+        for (number, fetched) in &texts {
+            for held in [None].into_iter().chain(texts.iter().map(Some)) {
+                for failed in 0_usize..16 {
+                    let mut clients = Clients::new(&[], &mut rng);
+                    let mut client = Client::for_test(held.map_or(NONE, |held| held.0));
+                    let failed = |i: &usize| failed >> i & 1 == 1;
+                    for i in (0..4).filter(failed) {
+                        clients.notes.add(&mut client.notes, Topic::Failed(numbers[i]), 999);
+                    }
+                    let failed: Vec<_> = (0..4).filter(failed).map(|i| relays[i]).collect();
+
+                    let accepts = clients.keeps(&mut client, *number, at, NOW, &shelves);
+                    let known = Known::default().held(held.map(|held| &held.1)).failed(&failed);
+                    let verdict = Fetch::new(fetched.descriptor_id()).judge(fetched.text(), |_| known, NOW);
+                    match verdict {
+                        Ok(FetchVerdict::Stored { points, .. }) => {
+                            assert!(accepts && client.text == *number);
+                            let text = text_of(&shelves, &client);
+                            let usable = clients.usable(&client, text, at);
+                            let left = text.points().iter().enumerate().filter(|(i, _)| usable & 1 << i != 0);
+                            let left: Vec<_> = left.map(|(_, &(_, relay))| relay).collect();
+                            let expected: Vec<_> = points.iter().map(|one| shelves.relay(one.identity())).collect();
+                            assert_eq!(left, expected);
+                        }
+                        Ok(_) => assert!(accepts && Some(client.text) == held.map(|held| held.0)),
+                        Err(Error::NoUsablePoints | Error::TooOld { .. }) => {
+                            assert!(!accepts && client.text == held.map_or(NONE, |held| held.0));
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                    cases += 1;
+                }
+            }
+        }
+        assert_eq!(cases, 7 * 8 * 16);
+    }
 }
