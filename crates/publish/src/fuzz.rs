@@ -6,7 +6,9 @@ use onionweave_assign::PolicyName;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
-use crate::{Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, Source, Ticket, UploadAnswer};
+use crate::{
+    Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket, UploadAnswer,
+};
 
 /// Reading a configuration fails with one line that names a place within the text, or gives services with instances of different names.
 #[cfg(feature = "tokio")]
@@ -39,8 +41,8 @@ pub fn config(input: &[u8]) {
     }
 }
 
-/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with what it asks for, and one upload at most is
-/// on its way to a directory.
+/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with what it asks for, and for each slot one upload at most
+/// is on its way.
 pub fn machine(input: &[u8]) {
     let Ok(key) = ServiceKey::from_pem(include_str!("../testdata/private_key")) else {
         return;
@@ -67,8 +69,8 @@ struct World {
     machine: Machine,
     now: Moment,
     asked: Vec<Ticket>,
-    /// Where to, and when the machine gives it up.
-    uploads: Vec<(Ticket, Fingerprint, Duration)>,
+    /// For which slot, and when the machine gives it up.
+    uploads: Vec<(Ticket, SlotId, Duration)>,
 }
 
 impl World {
@@ -183,7 +185,7 @@ impl World {
         rest.get(used..).unwrap_or_default()
     }
 
-    fn taken(&mut self, more: u8) -> Option<(Ticket, Fingerprint, Duration)> {
+    fn taken(&mut self, more: u8) -> Option<(Ticket, SlotId, Duration)> {
         let at = usize::from(more).checked_rem(self.uploads.len())?;
         Some(self.uploads.swap_remove(at))
     }
@@ -198,13 +200,10 @@ impl World {
             assert!(actions < 1000, "it never ends");
             match action {
                 Action::Upload { ticket, slot, .. } => {
-                    let busy = self
-                        .uploads
-                        .iter()
-                        .any(|(_, directory, ..)| *directory == slot.directory);
-                    assert!(!busy, "two uploads on their way to {}", slot.directory);
+                    let busy = self.uploads.iter().any(|(_, other, ..)| *other == slot);
+                    assert!(!busy, "two uploads for {slot} are on their way");
                     let given_up = now + Duration::from_secs(20);
-                    self.uploads.push((ticket, slot.directory, given_up));
+                    self.uploads.push((ticket, slot, given_up));
                 }
                 Action::Audit { ticket, .. } => self.asked.push(ticket),
                 _ => {}

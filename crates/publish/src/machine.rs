@@ -20,7 +20,6 @@
 //!   (`rendcache.c:686`) and answers 200 all the same (`rendcache.c:736-742`), so only reading back proves anything.
 //! - Every directory gets bytes of its own, and new ones whenever an instance came back (see `text.rs`).
 //! - No relay stands twice in a text (`rendclient.c:162-171`).
-//! - One upload at a time is on its way to a directory, because `UPLOADED` does not say which one it answers.
 //! - In the last hour of a time period the next period's slots are filled too (`rendservice.c:3861-3893`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -108,8 +107,6 @@ pub struct Machine {
 
     /// Slots that the first look at the ring still waits for; `None` before it began.
     survey: Option<BTreeSet<SlotId>>,
-    /// The uploads that are on their way, at most one to a directory, and when each is given up.
-    uploading: BTreeMap<Fingerprint, (Ticket, Duration)>,
     /// The uploads of others that are on their way.
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
@@ -162,7 +159,6 @@ impl Machine {
             fresh_bytes: BTreeSet::new(),
             wanted_during: None,
             survey: None,
-            uploading: BTreeMap::new(),
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             readings: BTreeMap::new(),
@@ -231,13 +227,12 @@ impl Machine {
         let restarts = instances.clone().filter_map(Instance::restart_due);
         let readings = instances.clone().filter_map(Instance::reading_due);
         let readings = readings.filter(|_| self.ring.is_some());
-        let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
         let wall = self
             .next_wall_change(now.wall())
             .into_iter()
             .chain(instances.filter_map(Instance::stale_from))
             .map(|target| now.uptime_at(target));
-        slots.chain(restarts).chain(readings).chain(uploads).chain(wall).min()
+        slots.chain(restarts).chain(readings).chain(wall).min()
     }
 
     /// What each slot shall hold. Slots for which there is nothing yet are left out.

@@ -94,7 +94,7 @@ pub struct Network {
     reports: Vec<(Duration, Report)>,
     restarts: Vec<InstanceName>,
     uploads: u64,
-    on_their_way: BTreeMap<Fingerprint, u32>,
+    on_their_way: BTreeMap<SlotId, u32>,
     /// Uploads that instances make by themselves.
     loud: BTreeMap<(InstanceName, Fingerprint), u32>,
     points: Points,
@@ -341,12 +341,11 @@ impl Network {
             match action {
                 Action::Upload { ticket, slot, text, .. } => {
                     self.uploads += 1;
-                    let on_their_way = self.on_their_way.entry(slot.directory).or_default();
+                    let on_their_way = self.on_their_way.entry(slot).or_default();
                     *on_their_way += 1;
                     assert!(
                         *on_their_way == 1 || self.fault(&slot.directory) == Fault::Silent,
-                        "two uploads on their way to {}",
-                        slot.directory
+                        "two uploads for {slot} are on their way"
                     );
                     let upload = Due::Upload {
                         ticket,
@@ -376,7 +375,7 @@ impl Network {
         let clock = self.directory_clock();
         match due {
             Due::Upload { ticket, slot, text } => {
-                if let Some(on_their_way) = self.on_their_way.get_mut(&slot.directory) {
+                if let Some(on_their_way) = self.on_their_way.get_mut(&slot) {
                     *on_their_way = on_their_way.saturating_sub(1);
                 }
                 let place = self.directories.get_mut(&slot.directory);

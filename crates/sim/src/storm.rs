@@ -28,7 +28,7 @@ use world::World;
 ///
 /// - all texts carry one publication time, which moves with the hour, never goes back, and never moves beyond the publisher's clock;
 /// - no two directories are given the same bytes, no text names a relay twice, and after an instance was away its texts have other bytes;
-/// - one upload at a time is on its way to a directory, and it is what the slot shall hold;
+/// - one upload at a time is on its way for a slot, and it is what the slot shall hold;
 /// - no text names an instance of which the publisher was told that it is dead, or unfit while another is fit; all others have a part
 ///   in the texts, or as many as shall serve, and whoever serves goes on while it can;
 /// - a directory that answers names no such instance six seconds after the publisher was told, unless nobody is left;

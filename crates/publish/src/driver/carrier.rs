@@ -1,10 +1,11 @@
 //! Who carries uploads and fetches, and which uploads are still to be answered.
 //!
 //! Tor answers a post by events that name neither the request nor the descriptor ID, and reports uploads of its own in the same words.
-//! So this keeps, for each link, what is on its way to which directory, whoever sent it. The machine sees to it that at most one upload
-//! of ours is on its way to a directory. ([`Connection::post`] would do for a Tor that does not run the service itself.)
+//! So this keeps, for each link, what is on its way to which directory, whoever sent it, and gives a Tor no upload to a directory to which
+//! one is on its way there already. ([`Connection::post`] would do for a Tor that does not run the service itself.)
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescReason};
@@ -24,6 +25,21 @@ struct Upload {
     descriptor_id: DescriptorId,
     /// Whether Tor announced it (`HS_DESC UPLOAD`).
     announced: bool,
+    /// When it is given up: of a directory that does not answer nothing is told.
+    until: Instant,
+}
+
+/// An upload that a Tor shall carry.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) ticket: Ticket,
+    pub(super) slot: SlotId,
+    pub(super) descriptor_id: DescriptorId,
+    pub(super) text: Arc<[u8]>,
+    /// How often the slot has failed in a row.
+    pub(super) attempt: u32,
+    /// When the machine asked for it.
+    pub(super) asked: Instant,
 }
 
 /// The addresses under which Tor speaks of one machine's descriptors.
@@ -96,10 +112,32 @@ impl Carriers {
     /// that offer points, in turn. Every Tor keeps a few circuits ready, so six uploads through three Tors wait for fewer new
     /// ones than through one.
     pub(super) fn choose(&mut self, attempt: u32) -> Option<(LinkName, Connection)> {
+        self.choose_among(attempt, |_, _| true)
+    }
+
+    /// The same, for an upload to this directory. `None` also if all are busy there; see [`is_busy`](Self::is_busy).
+    pub(super) fn choose_for(&mut self, directory: Fingerprint, attempt: u32) -> Option<(LinkName, Connection)> {
+        let now = Instant::now();
+        self.uploads.retain(|_, upload| now < upload.until);
+        self.choose_among(attempt, |carriers, name| {
+            !carriers.uploads.contains_key(&(name.clone(), directory))
+        })
+    }
+
+    /// Whether an upload of ours is on its way to this directory.
+    pub(super) fn is_busy(&self, directory: Fingerprint) -> bool {
+        self.uploads.keys().any(|(_, to)| *to == directory)
+    }
+
+    fn choose_among(
+        &mut self,
+        attempt: u32,
+        wanted: impl Fn(&Self, &LinkName) -> bool,
+    ) -> Option<(LinkName, Connection)> {
         // What its link has not told yet, the connection may know.
         let able = self.able.iter().filter_map(|name| {
             let connection = self.standing.get(name)?;
-            (!connection.is_closed()).then_some((name, connection))
+            (!connection.is_closed() && wanted(self, name)).then_some((name, connection))
         });
         let own = able.clone().find(|(name, _)| **name == LinkName::Own);
         let mut instances = able.filter(|(name, _)| **name != LinkName::Own);
@@ -107,11 +145,13 @@ impl Carriers {
         let (name, connection) = match own {
             Some(own) if attempt < 2 || count == 0 => own,
             _ => {
-                self.turn = self.turn.wrapping_add(1);
-                instances.nth(self.turn.checked_rem(count)?)?
+                let turn = self.turn.wrapping_add(1);
+                instances.nth(turn.checked_rem(count)?)?
             }
         };
-        Some((name.clone(), connection.clone()))
+        let chosen = (name.clone(), connection.clone());
+        self.turn = self.turn.wrapping_add(1);
+        Some(chosen)
     }
 
     /// Any link that stands, to read a consensus from.
@@ -124,13 +164,14 @@ impl Carriers {
         self.uploads.is_empty()
     }
 
-    pub(super) fn begin_upload(&mut self, link: LinkName, slot: SlotId, descriptor_id: DescriptorId, ticket: Ticket) {
-        let upload = Upload {
-            ticket,
-            descriptor_id,
+    pub(super) fn begin_upload(&mut self, link: LinkName, upload: &Outgoing, within: Duration) {
+        let on_its_way = Upload {
+            ticket: upload.ticket,
+            descriptor_id: upload.descriptor_id,
             announced: false,
+            until: Instant::now() + within,
         };
-        self.uploads.insert((link, slot.directory), upload);
+        self.uploads.insert((link, upload.slot.directory), on_its_way);
     }
 
     /// Ends an upload that Tor refused, or never announced.
@@ -234,4 +275,87 @@ pub(super) fn reason(reason: Option<&HsDescReason>) -> String {
 
 fn descriptor_id(event: &HsDesc) -> Option<DescriptorId> {
     event.descriptor_id()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use onionweave_control::{Credentials, Endpoint, Options};
+    use onionweave_ring::v2::{Replica, TimePeriod};
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const OFFER: &str = "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n";
+
+    /// A connection to something that greets as Tor does and agrees to all else.
+    async fn connection() -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.unwrap() > 0 {
+                let answer = match line.starts_with("PROTOCOLINFO") {
+                    true => OFFER,
+                    false => "250 OK\r\n",
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                line.clear();
+            }
+        });
+        let connected = Connection::connect(&endpoint, &Credentials::default(), &Options::default()).await;
+        connected.unwrap().0
+    }
+
+    async fn carriers(names: &[&str]) -> Carriers {
+        let mut carriers = Carriers::default();
+        for name in names {
+            let name = LinkName::Instance((*name).into());
+            carriers.up(name.clone(), connection().await);
+            carriers.set_able(&name, true);
+        }
+        carriers
+    }
+
+    fn outgoing(ticket: u64, directory: Fingerprint, replica: Replica) -> Outgoing {
+        Outgoing {
+            ticket: Ticket(ticket),
+            slot: SlotId::new(TimePeriod::from(0), replica, directory),
+            descriptor_id: DescriptorId::from([replica.number(); 20]),
+            text: Arc::from(*b"text"),
+            attempt: 0,
+            asked: Instant::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_upload_at_a_time_goes_to_a_directory_through_a_tor() {
+        let mut carriers = carriers(&["a", "b"]).await;
+        let long = Duration::from_secs(1000);
+        let (here, there) = (Fingerprint::from([1; 20]), Fingerprint::from([2; 20]));
+
+        let (first, _) = carriers.choose_for(here, 0).unwrap();
+        carriers.begin_upload(first.clone(), &outgoing(0, here, Replica::ALL[0]), long);
+        let (second, _) = carriers.choose_for(here, 0).unwrap();
+        assert_ne!(first, second, "the other Tor is free");
+        carriers.begin_upload(second, &outgoing(1, here, Replica::ALL[1]), long);
+        assert!(carriers.choose_for(here, 0).is_none() && carriers.is_busy(here));
+        assert!(carriers.choose_for(there, 0).is_some() && !carriers.is_busy(there));
+
+        // One is refused, and its Tor is free again.
+        assert!(carriers.fail_upload(Ticket(0), "refused".into(), false).is_some());
+        assert_eq!(carriers.choose_for(here, 0).unwrap().0, first);
+    }
+
+    #[tokio::test]
+    async fn upload_without_an_answer_is_in_nobodys_way_once_it_is_given_up() {
+        let mut carriers = carriers(&["a"]).await;
+        let here = Fingerprint::from([1; 20]);
+        let (name, _) = carriers.choose_for(here, 0).unwrap();
+        carriers.begin_upload(name.clone(), &outgoing(0, here, Replica::ALL[0]), Duration::ZERO);
+        assert_eq!(carriers.choose_for(here, 0).unwrap().0, name);
+        assert!(!carriers.is_busy(here));
+    }
 }

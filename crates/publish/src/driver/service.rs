@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{
@@ -17,11 +16,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::ServiceReport;
-use super::carrier::{Addresses, Carriers, reason};
+use super::carrier::{Addresses, Carriers, Outgoing, reason};
 use super::link::{Link, LinkInput, LinkName, LinkSettings};
 use super::sides::{SideSettings, Sides};
 use super::watch::Folders;
-use crate::{Action, Event, Found, InstanceName, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer};
+use crate::{Action, Event, Found, InstanceName, Machine, Moment, Settings, Ticket, UploadAnswer};
 
 /// The wall clock may be set while the task sleeps, so it never sleeps for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -75,6 +74,8 @@ pub(super) struct ServiceTask {
     setup: Setup,
     started: Instant,
     carriers: Carriers,
+    /// Uploads that wait for another one to the same directory.
+    waiting: Vec<Outgoing>,
     links: BTreeMap<LinkName, AbortHandle>,
     sides: Sides,
     /// Links and commands under way; dropped, and so ended, with the task.
@@ -100,6 +101,7 @@ impl ServiceTask {
             setup,
             started: Instant::now(),
             carriers: Carriers::default(),
+            waiting: Vec::new(),
             links: BTreeMap::new(),
             sides: Sides::new(machine.service_id(), folders),
             machine,
@@ -295,6 +297,13 @@ impl ServiceTask {
     // What goes out.
 
     fn act(&mut self) {
+        let answer_within = self.setup.settings.answer_within;
+        for upload in std::mem::take(&mut self.waiting) {
+            // The machine gave up what waited longer.
+            if upload.asked.elapsed() < answer_within {
+                self.upload(upload);
+            }
+        }
         loop {
             let now = self.now();
             let Some(action) = self.machine.poll(now) else {
@@ -308,7 +317,14 @@ impl ServiceTask {
                     descriptor_id,
                     text,
                     attempt,
-                } => self.upload(ticket, slot, descriptor_id, text, attempt),
+                } => self.upload(Outgoing {
+                    ticket,
+                    slot,
+                    descriptor_id,
+                    text,
+                    attempt,
+                    asked: Instant::now(),
+                }),
                 Action::Audit {
                     ticket,
                     slot,
@@ -358,16 +374,25 @@ impl ServiceTask {
         self.links.insert(name, handle);
     }
 
-    fn upload(&mut self, ticket: Ticket, slot: SlotId, id: DescriptorId, text: Arc<[u8]>, attempt: u32) {
-        let Some((name, connection)) = self.carriers.choose(attempt) else {
+    /// Sends an upload on its way, or lets it wait for another one to the same directory.
+    fn upload(&mut self, upload: Outgoing) {
+        let Outgoing { ticket, slot, .. } = upload;
+        let Some((name, connection)) = self.carriers.choose_for(slot.directory, upload.attempt) else {
+            if self.carriers.is_busy(slot.directory) {
+                // Whatever waited for this slot was given up meanwhile.
+                self.waiting.retain(|other| other.slot != slot);
+                self.waiting.push(upload);
+                return;
+            }
             let answer = UploadAnswer::Refused("no Tor is there to carry it".into());
             return self.handle(Event::UploadAnswered { ticket, answer });
         };
-        self.carriers.begin_upload(name, slot, id, ticket);
+        self.carriers
+            .begin_upload(name, &upload, self.setup.settings.answer_within);
         let done = self.done.0.clone();
         self.tasks.spawn(async move {
             let directories = [*slot.directory.as_bytes()];
-            let told = match connection.hs_post(&directories, None, &text).await {
+            let told = match connection.hs_post(&directories, None, &upload.text).await {
                 Ok(()) => {
                     sleep(ANNOUNCED_WITHIN).await;
                     Done::UploadDue(ticket)

@@ -54,7 +54,7 @@ impl Machine {
         for id in ids {
             match self.slots.get(&id).map(|slot| slot.need(now.uptime())) {
                 Some(Need::Audit) => self.audit(id, self.settings.answer_within, now),
-                Some(Need::Upload) if !self.uploading.contains_key(&id.directory) => self.upload(id, now),
+                Some(Need::Upload) => self.upload(id, now),
                 _ => {}
             }
         }
@@ -69,7 +69,6 @@ impl Machine {
         let Some(text) = slot.send(ticket, give_up) else {
             return;
         };
-        self.uploading.insert(id.directory, (ticket, give_up));
         self.actions.push_back(Action::Upload {
             ticket,
             slot: id,
@@ -120,7 +119,6 @@ impl Machine {
         for ticket in audits {
             self.audited(ticket, Found::Failed(why()), now);
         }
-        self.uploading.retain(|_, (_, give_up)| *give_up > up);
         let silent: Vec<_> = self
             .others
             .iter()
@@ -133,7 +131,6 @@ impl Machine {
     }
 
     pub(super) fn upload_answered(&mut self, ticket: Ticket, answer: UploadAnswer, now: Moment) {
-        self.uploading.retain(|_, (other, _)| *other != ticket);
         let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
             return;
         };

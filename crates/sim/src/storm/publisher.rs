@@ -8,7 +8,7 @@ use std::time::Duration;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket};
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::{HashRing, UnixTime};
 
 use super::climate::Climate;
 use super::far::Build;
@@ -42,7 +42,7 @@ pub(super) struct Publisher {
     /// The time of its texts.
     pub(super) time: Option<UnixTime>,
     /// Uploads that were neither answered nor given up.
-    pub(super) in_flight: BTreeMap<Fingerprint, Vec<(Ticket, Duration)>>,
+    pub(super) in_flight: BTreeMap<SlotId, Vec<(Ticket, Duration)>>,
     /// What its slots shall hold.
     pub(super) texts: BTreeMap<SlotId, Text>,
     /// Whose points its texts name.

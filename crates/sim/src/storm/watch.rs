@@ -320,10 +320,10 @@ impl World {
         let publisher = &mut self.publishers[index];
         let mut wrong = Vec::new();
 
-        let in_flight = publisher.in_flight.entry(slot.directory).or_default();
+        let in_flight = publisher.in_flight.entry(*slot).or_default();
         in_flight.retain(|(_, sent)| now < *sent + within);
         if !in_flight.is_empty() {
-            wrong.push(format!("a second upload is on its way to {}", slot.directory));
+            wrong.push(format!("a second upload is on its way for {slot}"));
         }
         in_flight.push((ticket, now));
 
