@@ -34,6 +34,7 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
 
+mod glance;
 mod instance;
 mod offers;
 mod readings;
@@ -45,6 +46,7 @@ mod text;
 mod wanted;
 mod world;
 
+use glance::Pace;
 use instance::Instance;
 use rounds::Rounds;
 use seen::Others;
@@ -107,6 +109,7 @@ pub struct Machine {
 
     /// Slots that the first look at the ring still waits for; `None` before it began.
     survey: Option<BTreeSet<SlotId>>,
+    pace: Pace,
     /// The uploads of others that are on their way.
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
@@ -159,6 +162,7 @@ impl Machine {
             fresh_bytes: BTreeSet::new(),
             wanted_during: None,
             survey: None,
+            pace: Pace::default(),
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             readings: BTreeMap::new(),

@@ -94,6 +94,7 @@ pub struct Network {
     reports: Vec<(Duration, Report)>,
     restarts: Vec<InstanceName>,
     uploads: u64,
+    audits: u64,
     on_their_way: BTreeMap<SlotId, u32>,
     /// Uploads that instances make by themselves.
     loud: BTreeMap<(InstanceName, Fingerprint), u32>,
@@ -359,7 +360,10 @@ impl Network {
                     slot,
                     descriptor_id: id,
                     ..
-                } => self.later(self.delays.audit, Due::Audit { ticket, slot, id }),
+                } => {
+                    self.audits += 1;
+                    self.later(self.delays.audit, Due::Audit { ticket, slot, id });
+                }
                 Action::Restart { instance } => self.restarts.push(instance),
                 Action::Report(report) => self.reports.push((self.now.uptime(), report)),
                 _ => {}
@@ -473,6 +477,11 @@ impl Network {
     /// How many uploads there were.
     pub fn uploads(&self) -> u64 {
         self.uploads
+    }
+
+    /// How many audits there were, glances among them.
+    pub fn audits(&self) -> u64 {
+        self.audits
     }
 
     /// What a slot's directory holds.

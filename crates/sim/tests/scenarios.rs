@@ -10,7 +10,7 @@ use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, Sl
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use onionweave_sim::{Fault, Network};
+use onionweave_sim::{Delays, Fault, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -237,6 +237,55 @@ fn loud_instance_is_answered_at_once() {
             .iter()
             .any(|(_, report)| matches!(report, Report::Loud(_)))
     );
+}
+
+fn with_delays(upload: Duration, audit: Duration) -> Network {
+    let mut delays = Delays::default();
+    (delays.upload, delays.audit) = (upload, audit);
+    let mut network = Network::builder(43)
+        .instances(["a", "b", "c"])
+        .delays(delays)
+        .build()
+        .unwrap();
+    for name in ["a", "b", "c"] {
+        network.start(name);
+    }
+    network.settle(20 * SECOND).unwrap();
+    network
+}
+
+fn is_trouble((_, report): &(Duration, Report)) -> bool {
+    matches!(report, Report::Trouble { .. })
+}
+
+/// Uploads and audits take about equally long, so a look that is sent while the upload is on its way finds it there.
+#[test]
+fn glance_proves_a_directory_before_an_audit_would() {
+    let mut network = with_delays(SECOND, SECOND);
+    for _ in 0..10 {
+        let (uploads, audits) = (network.uploads(), network.audits());
+        network.rotate("a");
+        let took = network.settle(10 * SECOND).unwrap();
+        // The half of an upload, and an audit, each up to a tenth longer than it should.
+        assert!(took < Duration::from_millis(1700), "{took:?}");
+        assert_eq!(network.uploads() - uploads, 2);
+        assert_eq!(network.audits() - audits, 2, "nothing is read twice");
+    }
+    assert!(!network.reports().iter().any(is_trouble));
+}
+
+#[test]
+fn glance_that_overtakes_the_upload_proves_nothing() {
+    let mut network = with_delays(SECOND, Duration::from_millis(50));
+    let (uploads, audits) = (network.uploads(), network.audits());
+    for _ in 0..60 {
+        network.rotate("a");
+        let took = network.settle(10 * SECOND).unwrap();
+        assert!(took > SECOND && took < Duration::from_millis(1200), "{took:?}");
+    }
+    let in_vain = network.audits() - audits - (network.uploads() - uploads);
+    assert!((1..=30).contains(&in_vain), "{in_vain} of 120: the glances learn to wait");
+    assert!(!network.reports().iter().any(is_trouble));
 }
 
 /// A loud instance uploads before it is known what it offers; meanwhile the directories may have become others.

@@ -8,7 +8,7 @@ use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::DescriptorId;
 
 use super::Machine;
-use super::slot::{Contest, Need, Seen, Slot, Work};
+use super::slot::{Contest, Glance, Need, Seen, Slot, Work};
 use crate::{Action, Cause, Found, InstanceName, Moment, Report, SlotId, Ticket, UploadAnswer};
 
 /// How long the first look at the ring may take. A dead directory never answers, and must not hold up the living.
@@ -54,6 +54,7 @@ impl Machine {
         for id in ids {
             match self.slots.get(&id).map(|slot| slot.need(now.uptime())) {
                 Some(Need::Audit) => self.audit(id, self.settings.answer_within, now),
+                Some(Need::Glance) => self.glance(id, now),
                 Some(Need::Upload) => self.upload(id, now),
                 _ => {}
             }
@@ -62,11 +63,19 @@ impl Machine {
 
     fn upload(&mut self, id: SlotId, now: Moment) {
         let ticket = self.ticket(id);
-        let give_up = now.uptime().saturating_add(self.settings.answer_within);
+        let up = now.uptime();
+        let give_up = up.saturating_add(self.settings.answer_within);
+        // Nobody can read back what only authorized clients can read.
+        let delay = self.pace.delay().filter(|_| self.settings.authorization.is_none());
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let Some(text) = slot.send(ticket, give_up) else {
+        // A directory that failed is given time.
+        let glance = match delay.filter(|_| slot.failures == 0) {
+            Some(delay) => Glance::At(up.saturating_add(delay)),
+            None => Glance::None,
+        };
+        let Some(text) = slot.send(ticket, up, give_up, glance) else {
             return;
         };
         self.actions.push_back(Action::Upload {
@@ -79,18 +88,27 @@ impl Machine {
     }
 
     fn audit(&mut self, id: SlotId, within: Duration, now: Moment) {
-        let ticket = self.ticket(id);
-        let give_up = now.uptime().saturating_add(within);
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.work = Work::Auditing { ticket, give_up };
-        self.actions.push_back(Action::Audit {
-            ticket,
-            slot: id,
-            descriptor_id: slot.descriptor_id,
-            attempt: slot.failures,
-        });
+        let (ticket, give_up) = (self.ticket(id), now.uptime().saturating_add(within));
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.work = Work::Auditing {
+                ticket,
+                give_up,
+                glance: false,
+            };
+            self.actions.push_back(look(id, slot, ticket));
+        }
+    }
+
+    /// Looks while the upload is still on its way.
+    fn glance(&mut self, id: SlotId, now: Moment) {
+        let give_up = now.uptime().saturating_add(self.settings.answer_within);
+        let asked = self.ticket(id);
+        if let Some(slot) = self.slots.get_mut(&id)
+            && let Work::Uploading { glance, .. } = &mut slot.work
+        {
+            *glance = Glance::Asked { ticket: asked, give_up };
+            self.actions.push_back(look(id, slot, asked));
+        }
     }
 
     fn ticket(&mut self, id: SlotId) -> Ticket {
@@ -108,7 +126,7 @@ impl Machine {
         for slot in self.slots.values() {
             match slot.work {
                 Work::Uploading { ticket, give_up, .. } if give_up <= up => uploads.push(ticket),
-                Work::Auditing { ticket, give_up } if give_up <= up => audits.push(ticket),
+                Work::Auditing { ticket, give_up, .. } if give_up <= up => audits.push(ticket),
                 _ => {}
             }
         }
@@ -134,11 +152,35 @@ impl Machine {
         let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
             return;
         };
-        let Work::Uploading { bytes, .. } = std::mem::replace(&mut slot.work, Work::Idle) else {
+        let Work::Uploading {
+            bytes, since, glance, ..
+        } = std::mem::replace(&mut slot.work, Work::Idle)
+        else {
             return;
         };
+        let is_proved = matches!(&slot.seen, Seen::Proved(proved) if *proved == bytes);
+        match (&answer, glance) {
+            (UploadAnswer::Accepted, Glance::Asked { ticket, give_up }) => {
+                slot.work = Work::Auditing {
+                    ticket,
+                    give_up,
+                    glance: true,
+                };
+            }
+            (_, Glance::Asked { ticket, .. }) => {
+                self.tickets.remove(&ticket);
+            }
+            _ => {}
+        }
         match answer {
-            UploadAnswer::Accepted => slot.seen = Seen::Accepted(bytes),
+            UploadAnswer::Accepted => {
+                self.pace.uploaded(now.uptime().saturating_sub(since));
+                if !is_proved {
+                    slot.seen = Seen::Accepted(bytes);
+                }
+            }
+            // It was there already. Whether by this upload, another audit tells.
+            _ if is_proved => slot.seen = Seen::Accepted(bytes),
             UploadAnswer::Interrupted => slot.seen = Seen::Other,
             UploadAnswer::Refused(why) => {
                 slot.seen = Seen::Other;
@@ -151,7 +193,22 @@ impl Machine {
         let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
             return;
         };
-        slot.work = Work::Idle;
+        let is_glance = match &mut slot.work {
+            Work::Uploading { glance, .. } => {
+                *glance = Glance::None;
+                true
+            }
+            Work::Auditing { glance, .. } => {
+                let is_glance = *glance;
+                slot.work = Work::Idle;
+                is_glance
+            }
+            Work::Idle => false,
+        };
+        if is_glance {
+            self.glanced(id, &found, now);
+            return;
+        }
         if found != Found::Interrupted
             && let Some(survey) = &mut self.survey
         {
@@ -177,6 +234,26 @@ impl Machine {
                 }
             }
             Found::Interrupted => {}
+        }
+    }
+
+    /// A directory was looked at while the upload was on its way. Whatever else it holds, the upload may have come after that.
+    fn glanced(&mut self, id: SlotId, found: &Found, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let Some(wanted) = slot.wanted.as_ref().map(|wanted| wanted.bytes.clone()) else {
+            return;
+        };
+        let is_there = match found {
+            Found::Text(text) => same_text(&wanted, text),
+            Found::Nothing => false,
+            Found::Unusable(_) | Found::Failed(_) | Found::Interrupted => return,
+        };
+        self.pace.glanced(is_there);
+        if is_there {
+            slot.prove(wanted, now.uptime().saturating_add(self.settings.audit_every));
+            self.rounds.proved(now, id);
         }
     }
 
@@ -324,9 +401,17 @@ impl Machine {
             slot.held_until = Duration::ZERO;
             slot.seen = Seen::Other;
             // An audit under way may have read the text of before.
-            if let Work::Auditing { ticket, .. } = slot.work {
-                self.tickets.remove(&ticket);
-                slot.work = Work::Idle;
+            match &mut slot.work {
+                Work::Auditing { ticket, .. } => {
+                    self.tickets.remove(ticket);
+                    slot.work = Work::Idle;
+                }
+                Work::Uploading { glance, .. } => {
+                    if let Glance::Asked { ticket, .. } = std::mem::replace(glance, Glance::None) {
+                        self.tickets.remove(&ticket);
+                    }
+                }
+                Work::Idle => {}
             }
             self.rounds.note(now, id, [others.cause.clone()]);
             // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
@@ -345,6 +430,16 @@ impl Machine {
             Contest::Truce(pause) => self.report(Report::Contested { slot: id, pause }),
             Contest::Wait => {}
         }
+    }
+}
+
+/// Asks what a slot's directory holds.
+fn look(id: SlotId, slot: &Slot, ticket: Ticket) -> Action {
+    Action::Audit {
+        ticket,
+        slot: id,
+        descriptor_id: slot.descriptor_id,
+        attempt: slot.failures,
     }
 }
 

@@ -57,12 +57,47 @@ pub(super) enum Work {
     Uploading {
         ticket: Ticket,
         bytes: Arc<[u8]>,
+        since: Duration,
         give_up: Duration,
+        glance: Glance,
     },
     Auditing {
         ticket: Ticket,
         give_up: Duration,
+        /// Whether it was a [`Glance`], which may have come before the upload and proves nothing if it finds something else.
+        glance: bool,
     },
+}
+
+/// An audit that is sent while the upload is still on its way.
+///
+/// Both spend most of their time on building a circuit, so the audit arrives after the upload if it is sent after the first half of the
+/// time that uploads take, and the directory is proved that much earlier. If it arrives before it, one fetch was in vain.
+#[derive(Clone, Debug)]
+pub(super) enum Glance {
+    /// There is none, or it told nothing.
+    None,
+    At(Duration),
+    Asked {
+        ticket: Ticket,
+        give_up: Duration,
+    },
+}
+
+impl Work {
+    /// The tickets whose answers are waited for.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        let (work, glance) = match self {
+            Work::Idle => (None, None),
+            Work::Uploading {
+                ticket,
+                glance: Glance::Asked { ticket: glance, .. },
+                ..
+            } => (Some(*ticket), Some(*glance)),
+            Work::Uploading { ticket, .. } | Work::Auditing { ticket, .. } => (Some(*ticket), None),
+        };
+        work.into_iter().chain(glance)
+    }
 }
 
 /// What a slot needs next.
@@ -70,6 +105,7 @@ pub(super) enum Work {
 pub(super) enum Need {
     Nothing,
     Upload,
+    Glance,
     Audit,
 }
 
@@ -144,8 +180,12 @@ impl Slot {
         let Some(wanted) = &self.wanted else {
             return Need::Nothing;
         };
-        if !matches!(self.work, Work::Idle) || now < self.not_before {
-            return Need::Nothing;
+        match &self.work {
+            Work::Uploading {
+                glance: Glance::At(at), ..
+            } if *at <= now => return Need::Glance,
+            Work::Idle if self.not_before <= now => {}
+            _ => return Need::Nothing,
         }
         match &self.seen {
             Seen::Proved(bytes) if *bytes == wanted.bytes => {
@@ -164,6 +204,11 @@ impl Slot {
     /// When the answer of [`need`](Self::need) may change by time alone.
     pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
         match &self.work {
+            Work::Uploading {
+                glance: Glance::At(at),
+                give_up,
+                ..
+            } => Some(*at.min(give_up)),
             Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
             Work::Idle => {
                 self.wanted.as_ref()?;
@@ -187,13 +232,21 @@ impl Slot {
     }
 
     /// Notes that the wanted text is sent; returns it.
-    pub(super) fn send(&mut self, ticket: Ticket, give_up: Duration) -> Option<Arc<[u8]>> {
+    pub(super) fn send(
+        &mut self,
+        ticket: Ticket,
+        since: Duration,
+        give_up: Duration,
+        glance: Glance,
+    ) -> Option<Arc<[u8]>> {
         let bytes = self.wanted.as_ref()?.bytes.clone();
         self.untried = false;
         self.work = Work::Uploading {
             ticket,
             bytes: bytes.clone(),
+            since,
             give_up,
+            glance,
         };
         Some(bytes)
     }

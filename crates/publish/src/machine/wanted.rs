@@ -8,7 +8,7 @@ use onionweave_desc::v2::{Authorization, IntroductionPoint};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{self, DescriptorId, Replica, SecretIdPart, TimePeriod};
 
-use super::slot::{Slot, Work};
+use super::slot::Slot;
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
 use crate::{Cause, Moment, SlotId, Stamp};
 
@@ -41,7 +41,7 @@ impl Machine {
         }
         // What is left are slots that are no longer ours. An upload that is still on its way keeps its directory busy.
         for (id, slot) in std::mem::replace(&mut self.slots, slots) {
-            if let Work::Auditing { ticket, .. } | Work::Uploading { ticket, .. } = slot.work {
+            for ticket in slot.work.tickets() {
                 self.tickets.remove(&ticket);
             }
             self.rounds.forget(&id);

@@ -8,7 +8,6 @@ use onionweave_ring::{HashRing, UnixTime};
 
 use super::Machine;
 use super::instance::Instance;
-use super::slot::Work;
 use crate::{Action, Cause, Down, InstanceName, Moment, Report, Settings};
 
 /// A clock that is further behind the consensus than this is reported.
@@ -91,7 +90,7 @@ impl Machine {
     /// Other clients may read the texts: all are written anew, at other places if a stealth cookie changed.
     fn clients_changed(&mut self) {
         for slot in std::mem::take(&mut self.slots).values() {
-            if let Work::Auditing { ticket, .. } | Work::Uploading { ticket, .. } = slot.work {
+            for ticket in slot.work.tickets() {
                 self.tickets.remove(&ticket);
             }
         }

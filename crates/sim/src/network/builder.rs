@@ -102,6 +102,7 @@ impl Builder {
             reports: Vec::new(),
             restarts: Vec::new(),
             uploads: 0,
+            audits: 0,
             on_their_way: BTreeMap::new(),
             loud: BTreeMap::new(),
             points: Points::new()?,

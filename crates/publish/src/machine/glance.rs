@@ -1,0 +1,85 @@
+//! When to look whether an upload arrived, learned from those before.
+
+use std::time::Duration;
+
+/// The part of an upload's time after which the first glances are sent. Uploads and audits spend most of their time on building a
+/// circuit, and an audit that is sent so much later seldom overtakes the upload.
+const FIRST_PART: f64 = 0.5;
+/// So much earlier is the next glance if one found the text, and so much later if it did not: about one in thirty comes too early. That
+/// one costs a fetch, and its slot the time from the upload's answer until the glance's.
+const EARLIER: f64 = 0.005;
+const LATER: f64 = 0.15;
+const LEAST_PART: f64 = 0.25;
+
+/// How long after an upload the directory is looked at.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// How long uploads take of late until they are answered, if any was.
+    takes: Option<Duration>,
+    part: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            takes: None,
+            part: FIRST_PART,
+        }
+    }
+}
+
+impl Pace {
+    /// How long to wait; `None` while it is unknown how long uploads take.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        Some(self.takes?.mul_f64(self.part))
+    }
+
+    /// An upload was accepted after this time.
+    pub(super) fn uploaded(&mut self, took: Duration) {
+        self.takes = Some(self.takes.map_or(took, |before| (before * 3 + took) / 4));
+    }
+
+    /// A glance found the text that was on its way, or something else.
+    pub(super) fn glanced(&mut self, found: bool) {
+        let part = match found {
+            true => self.part - EARLIER,
+            false => self.part + LATER,
+        };
+        self.part = part.clamp(LEAST_PART, 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_glances_come_too_early_whatever_the_network_is_like() {
+        // From which part of an upload's time on a glance finds the text.
+        for arrives in [0.0, 0.3, 0.6, 0.9] {
+            let mut pace = Pace::default();
+            assert_eq!(pace.delay(), None);
+            let mut missed = 0;
+            for _ in 0..1000 {
+                pace.uploaded(Duration::from_secs(2));
+                let found = pace.delay().unwrap() >= Duration::from_secs(2).mul_f64(arrives);
+                missed += u32::from(!found);
+                pace.glanced(found);
+            }
+            assert!(missed <= 40, "{missed} for {arrives}");
+            assert!(pace.delay().unwrap() <= Duration::from_secs(2));
+        }
+    }
+
+    #[test]
+    fn follows_how_long_uploads_take() {
+        let mut pace = Pace::default();
+        pace.uploaded(Duration::from_secs(8));
+        assert_eq!(pace.delay(), Some(Duration::from_secs(4)));
+        for _ in 0..20 {
+            pace.uploaded(Duration::from_millis(200));
+        }
+        let delay = pace.delay().unwrap();
+        assert!(delay < Duration::from_millis(120), "{delay:?}");
+    }
+}
