@@ -1,6 +1,6 @@
 """Times stem and onionbalance at the work of the benches beside this folder, and prints what it finds as JSON.
 
-    peers.py [--rehearse] DESCRIPTOR PRIVATE_KEY NS_ALL
+    peers.py [--rehearse] DESCRIPTOR PRIVATE_KEY NS_ALL LONGER_NS_ALL
 
 With `--rehearse`, every time is measured once and in haste. Each peer is called as its own program calls it: onionbalance's functions where it has one for the work, stem's below them.
 """
@@ -9,9 +9,13 @@ import argparse
 import datetime
 import json
 import logging
+import os
 import platform
+import socket
 import statistics
 import sys
+import tempfile
+import threading
 import time
 import tracemalloc
 from importlib import metadata
@@ -47,7 +51,7 @@ class Controller(stem.control.Controller):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rehearse", action="store_true")
-    parser.add_argument("files", nargs=3, type=argparse.FileType("rb"))
+    parser.add_argument("files", nargs=4, type=argparse.FileType("rb"))
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     work = dict(rows(*(file.read() for file in arguments.files)))
@@ -66,7 +70,7 @@ def main():
     )
 
 
-def rows(text, pem, ns_all):
+def rows(text, pem, ns_all, longer_ns_all):
     """Every piece of work with its name."""
     Descriptor = hidden_service.HiddenServiceDescriptorV2
     yield "parse", lambda: Descriptor(text, validate=True, skip_crypto_validation=True).introduction_points()
@@ -115,6 +119,39 @@ def rows(text, pem, ns_all):
         assert consensus.HSDIR_LIST
 
     yield "ring", read_ring
+
+    tor = connect(longer_ns_all)
+
+    def read_relays():
+        assert sum(1 for _ in tor.get_network_statuses()) == longer_ns_all.count(b"\nw ")
+
+    yield "ask", read_relays
+
+
+def connect(ns_all):
+    """stem's controller at a control port that lets everybody in and answers every question with the same."""
+    folder = tempfile.TemporaryDirectory()
+    path = os.path.join(folder.name, "control")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    answer = b"250+ns/all=\r\n" + ns_all.replace(b"\n", b"\r\n") + b".\r\n250 OK\r\n"
+
+    def serve():
+        connection, _ = listener.accept()
+        for line in connection.makefile("rb"):
+            if line.startswith(b"PROTOCOLINFO"):
+                connection.sendall(b"250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n")
+            elif line.startswith(b"GETINFO ns/all"):
+                connection.sendall(answer)
+            else:
+                connection.sendall(b"250 OK\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    tor = stem.control.Controller.from_socket_file(path)
+    tor.authenticate()
+    folder.cleanup()
+    return tor
 
 
 def points_of_instances(points):

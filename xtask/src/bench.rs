@@ -88,8 +88,17 @@ fn measure(workspace: &Workspace, args: &Args) -> anyhow::Result<Figures> {
 
     let folder = workspace.target_directory.join("xtask-bench");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let ns_all = folder.join("ns_all.txt");
-    fs::write(&ns_all, inputs::ns_all()).with_context(|| format!("write {}", ns_all.display()))?;
+    let relays = [
+        ("ns_all.txt", inputs::ns_all()),
+        ("longer_ns_all.txt", inputs::ns_all_of(table::ASKED_FOR)),
+    ];
+    let relays = relays.map(|(name, text)| {
+        let path = folder.join(name);
+        let written = fs::write(&path, text).with_context(|| format!("write {}", path.display()));
+        written.map(|()| path)
+    });
+    let [shorter, longer] = relays;
+    let relays = [shorter?, longer?];
 
     let mut figures = Figures {
         ours: Vec::new(),
@@ -106,7 +115,7 @@ fn measure(workspace: &Workspace, args: &Args) -> anyhow::Result<Figures> {
             .push(Ours::measure(&benches, &names, &core, &folder, args.rehearse)?);
         figures
             .peers
-            .push(peers.measure(workspace, &core, &ns_all, args.rehearse)?);
+            .push(peers.measure(workspace, &core, &relays, args.rehearse)?);
         figures.openssl.push(OpenSsl::measure(&core)?);
     }
     Ok(figures)

@@ -22,10 +22,10 @@ pub(super) fn build(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
         "--no-run",
         "--message-format=json",
     ]);
-    let benches = workspace.build(build.args(["--bench", "desc", "--bench", "ring"]))?;
+    let benches = workspace.build(build.args(["--bench", "desc", "--bench", "ring", "--bench", "control"]))?;
     ensure!(
-        benches.len() == 2,
-        "the benches of descriptors and of the ring were not built"
+        benches.len() == 3,
+        "the benches of descriptors, of the ring and of the control client were not built"
     );
     Ok(benches)
 }

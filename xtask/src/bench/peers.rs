@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 /// The peers and what they need, in their versions.
 const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
-/// What they are given, apart from the list of relays.
+/// What they are given, apart from the lists of relays.
 const DESCRIPTOR: &str = "crates/desc/testdata/plain/descriptor-rf75jzdtba4wnd6v.txt";
 const KEY: &str = "crates/desc/testdata/plain/private_key";
 
@@ -67,7 +67,7 @@ impl Peers {
         &self,
         workspace: &Workspace,
         core: &Core,
-        ns_all: &Path,
+        relays: &[PathBuf; 2],
         rehearse: bool,
     ) -> anyhow::Result<Figures> {
         let mut command = core.command(&self.python);
@@ -75,7 +75,7 @@ impl Peers {
         if rehearse {
             command.arg("--rehearse");
         }
-        let output = setup::output(command.args([DESCRIPTOR, KEY]).arg(ns_all))?;
+        let output = setup::output(command.args([DESCRIPTOR, KEY]).args(relays))?;
         serde_json::from_str(&output).context("what the peers were measured at is not understood")
     }
 }

@@ -15,7 +15,7 @@ struct Work {
     what: &'static str,
     /// With the peers: `benches/peers/peers.py`.
     peers: &'static str,
-    /// With Criterion, computed by the crate `rsa`: `benches/desc.rs` and `benches/ring.rs`.
+    /// With Criterion, computed by the crate `rsa`: `benches/desc.rs`, `benches/ring.rs` and `benches/control.rs`.
     ours: &'static str,
     /// The same by OpenSSL, where RSA is part of the work.
     openssl: Option<&'static str>,
@@ -26,7 +26,10 @@ struct Work {
     openssl_aim: Option<f64>,
 }
 
-const WORK: [Work; 8] = [
+/// So many relays the control client asks for: some more than the public network has.
+pub(super) const ASKED_FOR: u32 = 7000;
+
+const WORK: [Work; 9] = [
     Work {
         what: "parse and verify a descriptor with three points",
         peers: "verify",
@@ -97,6 +100,15 @@ const WORK: [Work; 8] = [
         openssl: None,
         memory: Some("ring"),
         aim: Some(2e-3),
+        openssl_aim: None,
+    },
+    Work {
+        what: "`ns/all` of 7 000 relays, asked for at a control port and read",
+        peers: "ask",
+        ours: "control/ns/all read and parsed, 7000",
+        openssl: None,
+        memory: None,
+        aim: Some(5e-3),
         openssl_aim: None,
     },
 ];
