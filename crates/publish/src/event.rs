@@ -227,7 +227,7 @@ pub enum Action {
         /// How often this slot has failed in a row: a driver with several Tors takes another at each attempt.
         attempt: u32,
     },
-    /// Read back what the slot's directory holds, and answer with [`Event::Audited`].
+    /// Read back what the slot's directory holds, and answer with [`Event::Audited`]. It may be asked for while an upload to the slot is on its way.
     Audit {
         /// Goes into the answer.
         ticket: Ticket,

@@ -284,7 +284,10 @@ fn glance_that_overtakes_the_upload_proves_nothing() {
         assert!(took > SECOND && took < Duration::from_millis(1200), "{took:?}");
     }
     let in_vain = network.audits() - audits - (network.uploads() - uploads);
-    assert!((1..=30).contains(&in_vain), "{in_vain} of 120: the glances learn to wait");
+    assert!(
+        (1..=30).contains(&in_vain),
+        "{in_vain} of 120: the glances learn to wait"
+    );
     assert!(!network.reports().iter().any(is_trouble));
 }
 
