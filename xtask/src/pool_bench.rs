@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use console::style;
 use futures_util::future::join_all;
 use onionweave_publish::config::Config;
 use onionweave_publish::pool::PlaceState;
 use onionweave_publish::{PoolMember, Publisher};
 use onionweave_testnet::{Client, Network, Role};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,6 +33,8 @@ const RATE: &str = "400 KB";
 /// round, and so many must be left.
 const CONNECT: Duration = Duration::from_secs(30);
 const LEAST_CLIENTS: usize = 12;
+/// How often it is tried to get so many.
+const TRIES: usize = 3;
 /// How long is waited before it is measured, and how long it is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(8);
@@ -205,29 +207,37 @@ impl<'a> Bench<'a> {
         Ok(all)
     }
 
+    /// A stream for each client, at the same time. An instance that carries as much as it may lets nobody in before its buffers are empty.
+    async fn streams(&self) -> anyhow::Result<Vec<impl AsyncRead + Unpin + Send + use<>>> {
+        let mut standing = 0;
+        for _ in 0..TRIES {
+            join_all(self.clients.iter().map(Client::new_identity))
+                .await
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?;
+            let opening = self
+                .clients
+                .iter()
+                .map(|client| timeout(CONNECT, client.open(&self.onion, 80)));
+            let opened = join_all(opening).await;
+            let streams: Vec<_> = opened.into_iter().flatten().flatten().collect();
+            standing = streams.len();
+            if standing < CLIENTS {
+                self.screen.event(&format!(
+                    "{} of {CLIENTS} clients got no stream in time",
+                    CLIENTS - standing
+                ));
+            }
+            if standing >= LEAST_CLIENTS {
+                return Ok(streams);
+            }
+        }
+        bail!("only {standing} of {CLIENTS} clients got a stream, the last time of {TRIES}");
+    }
+
     /// Lets all clients load at once; returns bytes per second that arrived, and the cores that the instances used.
     async fn round(&self, pids: &[u32]) -> anyhow::Result<(f64, f64)> {
-        join_all(self.clients.iter().map(Client::new_identity))
-            .await
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
-        let opening = self
-            .clients
-            .iter()
-            .map(|client| timeout(CONNECT, client.open(&self.onion, 80)));
-        let opened = join_all(opening).await;
-        let streams: Vec<_> = opened.into_iter().flatten().flatten().collect();
-        let standing = streams.len();
-        if standing < CLIENTS {
-            self.screen.event(&format!(
-                "{} of {CLIENTS} clients got no stream in time",
-                CLIENTS - standing
-            ));
-        }
-        ensure!(
-            standing >= LEAST_CLIENTS,
-            "only {standing} of {CLIENTS} clients got a stream"
-        );
+        let streams = self.streams().await?;
         let arrived = Arc::new(AtomicU64::new(0));
         let mut readers = tokio::task::JoinSet::new();
         for mut stream in streams {
