@@ -5,8 +5,9 @@ use std::time::Duration;
 /// The part of an upload's time after which the first glances are sent. Uploads and audits spend most of their time on building a
 /// circuit, and an audit that is sent so much later seldom overtakes the upload.
 const FIRST_PART: f64 = 0.5;
-/// So much earlier is the next glance if one found the text, and so much later if it did not: about one in sixteen comes too early. That
-/// one costs a fetch, and its slot the time from the upload's answer until the glance's.
+/// So much earlier is the next glance if one found the text, and so much later if it did not: one in sixteen comes too early, or one in
+/// ten if only the last part of an upload's time is late enough. That one costs a fetch, and its slot the time from the upload's answer
+/// until the glance's.
 const EARLIER: f64 = 0.01;
 const LATER: f64 = 0.15;
 const LEAST_PART: f64 = 0.25;
@@ -66,7 +67,7 @@ mod tests {
                 missed += u32::from(!found);
                 pace.glanced(found);
             }
-            assert!(missed <= 70, "{missed} for {arrives}");
+            assert!(missed <= 100, "{missed} for {arrives}");
             assert!(pace.delay().unwrap() <= Duration::from_secs(2));
         }
     }
