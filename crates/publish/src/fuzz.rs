@@ -209,6 +209,8 @@ impl World {
                 _ => {}
             }
         }
+        let next = self.machine.next_deadline(self.now);
+        assert!(next.is_none_or(|at| now < at), "it asks to be called at once for ever");
     }
 }
 

@@ -369,6 +369,11 @@ impl Network {
                 _ => {}
             }
         }
+        let next = self.machine.next_deadline(self.now);
+        assert!(
+            next.is_none_or(|at| self.now.uptime() < at),
+            "the machine asks to be called at once for ever"
+        );
         // Whatever changes the wanted ring leads to uploads.
         if self.uploads != uploads {
             self.check();

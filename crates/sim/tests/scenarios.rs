@@ -274,6 +274,26 @@ fn glance_proves_a_directory_before_an_audit_would() {
     assert!(!network.reports().iter().any(is_trouble));
 }
 
+/// A glance is due while there is nobody for whom anything could be done.
+#[test]
+fn nobody_is_left_while_uploads_are_on_their_way() {
+    let mut network = with_delays(SECOND, SECOND);
+    network.rotate("a");
+    network.run_for(SECOND / 4);
+    for name in ["a", "b", "c"] {
+        network.kill(name);
+    }
+    network.run_for(60 * SECOND);
+    assert!(
+        network
+            .reports()
+            .iter()
+            .any(|(_, report)| matches!(report, Report::NobodyLeft))
+    );
+    network.start("a");
+    assert!(network.settle(10 * SECOND).is_some());
+}
+
 #[test]
 fn glance_that_overtakes_the_upload_proves_nothing() {
     let mut network = with_delays(SECOND, Duration::from_millis(50));

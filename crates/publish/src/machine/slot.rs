@@ -204,11 +204,12 @@ impl Slot {
     /// When the answer of [`need`](Self::need) may change by time alone.
     pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
         match &self.work {
+            // A glance that is due is for the next call that starts work; while nobody offers points, none does.
             Work::Uploading {
                 glance: Glance::At(at),
                 give_up,
                 ..
-            } => Some(*at.min(give_up)),
+            } if now < *at => Some(*at.min(give_up)),
             Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
             Work::Idle => {
                 self.wanted.as_ref()?;
