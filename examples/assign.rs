@@ -48,7 +48,7 @@ struct Args {
     policy: PolicyName,
 
     /// Show what a new client meets when so many instances die before the next plan, whichever they are
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     dead: Option<usize>,
 
     /// How many rounds to show
