@@ -110,6 +110,9 @@ pub struct Machine {
     /// Slots that the first look at the ring still waits for; `None` before it began.
     survey: Option<BTreeSet<SlotId>>,
     pace: Pace,
+    /// The uploads that are on their way, at most one for a slot, and when each is given up. A slot that was lost and is ours again waits for
+    /// the one of before, which would write over the next if it arrived after it.
+    uploading: BTreeMap<SlotId, (Ticket, Duration)>,
     /// The uploads of others that are on their way.
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
@@ -163,6 +166,7 @@ impl Machine {
             wanted_during: None,
             survey: None,
             pace: Pace::default(),
+            uploading: BTreeMap::new(),
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             readings: BTreeMap::new(),
@@ -236,7 +240,8 @@ impl Machine {
             .into_iter()
             .chain(instances.filter_map(Instance::stale_from))
             .map(|target| now.uptime_at(target));
-        slots.chain(restarts).chain(readings).chain(wall).min()
+        let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
+        slots.chain(restarts).chain(readings).chain(uploads).chain(wall).min()
     }
 
     /// What each slot shall hold. Slots for which there is nothing yet are left out.

@@ -55,7 +55,7 @@ impl Machine {
             match self.slots.get(&id).map(|slot| slot.need(now.uptime())) {
                 Some(Need::Audit) => self.audit(id, self.settings.answer_within, now),
                 Some(Need::Glance) => self.glance(id, now),
-                Some(Need::Upload) => self.upload(id, now),
+                Some(Need::Upload) if !self.uploading.contains_key(&id) => self.upload(id, now),
                 _ => {}
             }
         }
@@ -78,6 +78,7 @@ impl Machine {
         let Some(text) = slot.send(ticket, up, give_up, glance) else {
             return;
         };
+        self.uploading.insert(id, (ticket, give_up));
         self.actions.push_back(Action::Upload {
             ticket,
             slot: id,
@@ -137,6 +138,7 @@ impl Machine {
         for ticket in audits {
             self.audited(ticket, Found::Failed(why()), now);
         }
+        self.uploading.retain(|_, (_, give_up)| *give_up > up);
         let silent: Vec<_> = self
             .others
             .iter()
@@ -149,6 +151,7 @@ impl Machine {
     }
 
     pub(super) fn upload_answered(&mut self, ticket: Ticket, answer: UploadAnswer, now: Moment) {
+        self.uploading.retain(|_, (other, _)| *other != ticket);
         let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
             return;
         };
