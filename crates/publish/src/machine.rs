@@ -109,6 +109,7 @@ pub struct Machine {
 
     /// Slots that the first look at the ring still waits for; `None` before it began.
     survey: Option<BTreeSet<SlotId>>,
+    /// When to look whether an upload of ours arrived.
     pace: Pace,
     /// The uploads that are on their way, at most one for a slot, and when each is given up. A slot that was lost and is ours again waits for
     /// the one of before, which would write over the next if it arrived after it.
@@ -235,12 +236,12 @@ impl Machine {
         let restarts = instances.clone().filter_map(Instance::restart_due);
         let readings = instances.clone().filter_map(Instance::reading_due);
         let readings = readings.filter(|_| self.ring.is_some());
+        let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
         let wall = self
             .next_wall_change(now.wall())
             .into_iter()
             .chain(instances.filter_map(Instance::stale_from))
             .map(|target| now.uptime_at(target));
-        let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
         slots.chain(restarts).chain(readings).chain(uploads).chain(wall).min()
     }
 

@@ -297,13 +297,7 @@ impl ServiceTask {
     // What goes out.
 
     fn act(&mut self) {
-        let answer_within = self.setup.settings.answer_within;
-        for upload in std::mem::take(&mut self.waiting) {
-            // The machine gave up what waited longer.
-            if upload.asked.elapsed() < answer_within {
-                self.upload(upload);
-            }
-        }
+        self.send_waiting();
         loop {
             let now = self.now();
             let Some(action) = self.machine.poll(now) else {
@@ -372,6 +366,17 @@ impl ServiceTask {
         };
         let handle = self.tasks.spawn(link.run());
         self.links.insert(name, handle);
+    }
+
+    /// Sends what waited for an upload that was answered meanwhile.
+    fn send_waiting(&mut self) {
+        let answer_within = self.setup.settings.answer_within;
+        for upload in std::mem::take(&mut self.waiting) {
+            // The machine gave up what waited longer.
+            if upload.asked.elapsed() < answer_within {
+                self.upload(upload);
+            }
+        }
     }
 
     /// Sends an upload on its way, or lets it wait for another one to the same directory.
@@ -474,12 +479,13 @@ impl ServiceTask {
     /// Lets what is on its way arrive.
     async fn drain(&mut self) {
         let all_out = async {
-            while !self.carriers.is_idle() {
+            while !(self.carriers.is_idle() && self.waiting.is_empty()) {
                 tokio::select! {
                     Some((name, input)) = self.link_inputs.1.recv() => self.link_input(name, input),
                     Some(done) = self.done.1.recv() => self.command_done(done),
                     else => return,
                 }
+                self.send_waiting();
             }
         };
         // Whatever takes longer will be seen by the next publisher's first look at the ring.
