@@ -34,9 +34,9 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
 
-mod glance;
 mod instance;
 mod offers;
+mod pace;
 mod readings;
 mod roster;
 mod rounds;
@@ -46,8 +46,8 @@ mod text;
 mod wanted;
 mod world;
 
-use glance::Pace;
 use instance::Instance;
+use pace::Pace;
 use rounds::Rounds;
 use seen::Others;
 use slot::Slot;
@@ -114,6 +114,8 @@ pub struct Machine {
     /// The uploads that are on their way, at most one for a slot, and when each is given up. A slot that was lost and is ours again waits for
     /// the one of before, which would write over the next if it arrived after it.
     uploading: BTreeMap<SlotId, (Ticket, Duration)>,
+    /// When to answer an upload of a loud instance.
+    loud_pace: Pace,
     /// The uploads of others that are on their way.
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
@@ -168,6 +170,7 @@ impl Machine {
             survey: None,
             pace: Pace::default(),
             uploading: BTreeMap::new(),
+            loud_pace: Pace::default(),
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             readings: BTreeMap::new(),

@@ -29,6 +29,8 @@ pub struct Delays {
     pub upload: Duration,
     /// From the fetch to the descriptor: 0.14 s.
     pub audit: Duration,
+    /// From a loud instance's upload to the directory's answer: 0.16 s.
+    pub loud: Duration,
 }
 
 impl Default for Delays {
@@ -36,6 +38,7 @@ impl Default for Delays {
         Self {
             upload: Duration::from_millis(160),
             audit: Duration::from_millis(140),
+            loud: Duration::from_millis(160),
         }
     }
 }
@@ -202,7 +205,7 @@ impl Network {
                     directory,
                     text: text.clone(),
                 };
-                self.later(self.delays.upload, upload);
+                self.later(self.delays.loud, upload);
             }
         }
     }
@@ -219,6 +222,11 @@ impl Network {
         let now = self.directory_clock();
         let place = self.directories.entry(slot.directory).or_default();
         Ok(place.directory.upload(text.text(), now))
+    }
+
+    /// Lets everything take other times from now on.
+    pub fn set_delays(&mut self, delays: Delays) {
+        self.delays = delays;
     }
 
     /// Lets a directory misbehave from now on.

@@ -29,6 +29,18 @@ struct Upload {
     until: Instant,
 }
 
+/// Uploads that this publisher did not ask for.
+#[derive(Clone, Copy, Debug)]
+struct Others {
+    /// How many are still to be answered.
+    pending: u32,
+    /// Until when an upload of ours to the same directory goes another way, lest one's answer be taken for the other's.
+    until: Instant,
+}
+
+/// How long an answer to uploads of others is waited for.
+const OTHERS_WITHIN: Duration = Duration::from_secs(20);
+
 /// An upload that a Tor shall carry.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
@@ -73,7 +85,7 @@ pub(super) struct Carriers {
     /// When an instance last built a descriptor of its own.
     built: BTreeMap<(LinkName, DescriptorId), Instant>,
     /// Uploads that this publisher did not ask for, by the address that Tor names with them.
-    others: BTreeMap<(LinkName, Fingerprint, ServiceId), u32>,
+    others: BTreeMap<(LinkName, Fingerprint, ServiceId), Others>,
 }
 
 impl Carriers {
@@ -120,13 +132,24 @@ impl Carriers {
         let now = Instant::now();
         self.uploads.retain(|_, upload| now < upload.until);
         self.choose_among(attempt, |carriers, name| {
-            !carriers.uploads.contains_key(&(name.clone(), directory))
+            !carriers.on_their_way(directory).any(|link| link == name)
         })
     }
 
-    /// Whether an upload of ours is on its way to this directory.
+    /// Whether an upload is on its way to this directory.
     pub(super) fn is_busy(&self, directory: Fingerprint) -> bool {
-        self.uploads.keys().any(|(_, to)| *to == directory)
+        self.on_their_way(directory).next().is_some()
+    }
+
+    /// Who carries uploads to this directory, ours or others'.
+    fn on_their_way(&self, directory: Fingerprint) -> impl Iterator<Item = &LinkName> {
+        let now = Instant::now();
+        let ours = self.uploads.keys().map(|(link, to)| (link, to));
+        let others = self.others.iter().filter(move |(_, others)| now < others.until);
+        let others = others.map(|((link, to, _), _)| (link, to));
+        ours.chain(others)
+            .filter(move |(_, to)| **to == directory)
+            .map(|(link, _)| link)
     }
 
     fn choose_among(
@@ -230,8 +253,11 @@ impl Carriers {
         };
         let built = self.built.get(&(link.clone(), descriptor_id));
         let own = built.is_some_and(|at| at.elapsed() < BUILT_JUST_BEFORE);
-        let pending = self.others.entry((link.clone(), directory, address)).or_default();
-        *pending = pending.saturating_add(1);
+        let others = self.others.entry((link.clone(), directory, address));
+        let until = Instant::now() + OTHERS_WITHIN;
+        let others = others.or_insert(Others { pending: 0, until });
+        others.pending = others.pending.saturating_add(1);
+        others.until = until;
         Some(Event::InstanceUploads {
             instance: instance.clone(),
             own,
@@ -251,8 +277,8 @@ impl Carriers {
     ) -> Option<Event> {
         let others = (link.clone(), directory, address);
         if let (Some(pending), LinkName::Instance(instance)) = (self.others.get_mut(&others), link) {
-            *pending -= 1;
-            if *pending > 0 {
+            pending.pending = pending.pending.saturating_sub(1);
+            if pending.pending > 0 {
                 return None;
             }
             self.others.remove(&others);
@@ -347,6 +373,27 @@ mod tests {
         // One is refused, and its Tor is free again.
         assert!(carriers.fail_upload(Ticket(0), "refused".into(), false).is_some());
         assert_eq!(carriers.choose_for(here, 0).unwrap().0, first);
+    }
+
+    /// Tor reports its own upload and ours in the same words.
+    #[tokio::test]
+    async fn answer_to_a_loud_instance_goes_through_another_tor() {
+        let mut carriers = carriers(&["a", "b"]).await;
+        let here = Fingerprint::from([1; 20]);
+        let others = Others {
+            pending: 1,
+            until: Instant::now() + OTHERS_WITHIN,
+        };
+        let a = LinkName::Instance("a".into());
+        carriers.others.insert((a.clone(), here, ServiceId::from([0; 10])), others);
+        for _ in 0..3 {
+            assert_ne!(carriers.choose_for(here, 0).unwrap().0, a);
+        }
+        assert!(carriers.is_busy(here));
+        carriers.down(&LinkName::Instance("b".into()));
+        assert!(carriers.choose_for(here, 0).is_none(), "ours waits");
+        carriers.others.clear();
+        assert_eq!(carriers.choose_for(here, 0).unwrap().0, a);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use onionweave_ring::v2::DescriptorId;
 
 use super::Machine;
 use super::slot::{Contest, Glance, Need, Seen, Slot, Work};
-use crate::{Action, Cause, Found, InstanceName, Moment, Report, SlotId, Ticket, UploadAnswer};
+use crate::{Action, Cause, Found, InstanceName, Moment, Report, SlotId, Stamp, Ticket, UploadAnswer};
 
 /// How long the first look at the ring may take. A dead directory never answers, and must not hold up the living.
 const SURVEY_WITHIN: Duration = Duration::from_secs(3);
@@ -22,6 +22,7 @@ const HOLD_FOR_OTHERS: Duration = Duration::from_secs(2);
 pub(super) struct Others {
     /// Whose uploads are still to be answered.
     pending: BTreeSet<InstanceName>,
+    since: Duration,
     until: Duration,
     slots: BTreeSet<SlotId>,
     cause: Cause,
@@ -67,6 +68,7 @@ impl Machine {
         let give_up = up.saturating_add(self.settings.answer_within);
         // Nobody can read back what only authorized clients can read.
         let delay = self.pace.delay().filter(|_| self.settings.authorization.is_none());
+        let others = self.others.get(&id.directory).filter(|others| others.slots.contains(&id));
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -75,6 +77,7 @@ impl Machine {
             Some(delay) => Glance::At(up.saturating_add(delay)),
             None => Glance::None,
         };
+        slot.hasty = others.is_some();
         let Some(text) = slot.send(ticket, up, give_up, glance) else {
             return;
         };
@@ -221,6 +224,9 @@ impl Machine {
         match found {
             Found::Text(text) => {
                 if let Some(wanted) = wanted.filter(|wanted| same_text(wanted, &text)) {
+                    if std::mem::take(&mut slot.hasty) {
+                        self.loud_pace.arrived(true);
+                    }
                     slot.prove(wanted, now.uptime().saturating_add(self.settings.audit_every));
                     self.rounds.proved(now, id);
                 } else {
@@ -253,8 +259,11 @@ impl Machine {
             Found::Nothing => false,
             Found::Unusable(_) | Found::Failed(_) | Found::Interrupted => return,
         };
-        self.pace.glanced(is_there);
+        self.pace.arrived(is_there);
         if is_there {
+            if std::mem::take(&mut slot.hasty) {
+                self.loud_pace.arrived(true);
+            }
             slot.prove(wanted, now.uptime().saturating_add(self.settings.audit_every));
             self.rounds.proved(now, id);
         }
@@ -276,7 +285,13 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        match std::mem::replace(&mut slot.seen, Seen::Other) {
+        let seen = std::mem::replace(&mut slot.seen, Seen::Other);
+        if std::mem::take(&mut slot.hasty) {
+            // Ours arrived first.
+            self.loud_pace.arrived(false);
+            return;
+        }
+        match seen {
             // Our last text but one: the wanted text changed while this one was on its way.
             Seen::Accepted(accepted) if same_text(&accepted, text) => {}
             Seen::Accepted(_) if slot.wanted.is_some() => {
@@ -357,7 +372,13 @@ impl Machine {
         }
         // While nobody offered points, nobody asked where they would go.
         self.place(now);
-        let until = now.uptime().saturating_add(HOLD_FOR_OTHERS);
+        let since = now.uptime();
+        let until = since.saturating_add(HOLD_FOR_OTHERS);
+        // Our answer shall arrive just after theirs. Newer texts outrank theirs whenever they arrive.
+        let answer_after = self
+            .loud_pace
+            .delay()
+            .filter(|_| own && self.settings.stamp == Stamp::Hour);
         let cause = if own {
             Cause::Published(name.clone())
         } else {
@@ -369,6 +390,7 @@ impl Machine {
             }
             let others = self.others.entry(directory).or_insert_with(|| Others {
                 pending: BTreeSet::new(),
+                since,
                 until,
                 slots: BTreeSet::new(),
                 cause: cause.clone(),
@@ -376,7 +398,13 @@ impl Machine {
             others.pending.insert(name.clone());
             others.until = until;
             others.slots.insert(*id);
-            slot.held_until = until;
+            let alone = others.pending.len() == 1;
+            slot.held_until = match answer_after.filter(|_| alone && slot.failures == 0) {
+                Some(delay) => others.since.saturating_add(delay).min(until),
+                None => until,
+            };
+            slot.others_until = until;
+            slot.hasty = false;
             slot.seen = Seen::Other;
             self.rounds.note(now, *id, [cause.clone()]);
         }
@@ -388,6 +416,9 @@ impl Machine {
         };
         others.pending.remove(name);
         if others.pending.is_empty() {
+            if let Cause::Published(_) = others.cause {
+                self.loud_pace.uploaded(now.uptime().saturating_sub(others.since));
+            }
             self.release(directory, now);
         }
     }
@@ -402,7 +433,12 @@ impl Machine {
                 continue;
             };
             slot.held_until = Duration::ZERO;
-            slot.seen = Seen::Other;
+            slot.others_until = Duration::ZERO;
+            slot.seen = match std::mem::replace(&mut slot.seen, Seen::Other) {
+                // Which of the two arrived second, an audit tells.
+                Seen::Accepted(bytes) | Seen::Proved(bytes) if slot.hasty => Seen::Accepted(bytes),
+                _ => Seen::Other,
+            };
             // An audit under way may have read the text of before.
             match &mut slot.work {
                 Work::Auditing { ticket, .. } => {
@@ -410,8 +446,9 @@ impl Machine {
                     slot.work = Work::Idle;
                 }
                 Work::Uploading { glance, .. } => {
-                    if let Glance::Asked { ticket, .. } = std::mem::replace(glance, Glance::None) {
+                    if let Glance::Asked { ticket, .. } = *glance {
                         self.tickets.remove(&ticket);
+                        *glance = Glance::None;
                     }
                 }
                 Work::Idle => {}

@@ -123,9 +123,13 @@ pub(super) struct Slot {
     untried: bool,
     /// When a proved slot is proved again.
     pub(super) next_audit: Duration,
-    /// Until when uploads of others are waited for that are on their way to this slot: an upload of ours that arrives
-    /// before theirs is overwritten at once (`rendcache.c:693`: among equal times the last one wins).
+    /// No upload before this uptime: others have one on its way to this slot, and one of ours that arrives before theirs is overwritten at
+    /// once (`rendcache.c:693`: among equal times the last one wins).
     pub(super) held_until: Duration,
+    /// No reading before this uptime, or before theirs ended: what is there may be written over.
+    pub(super) others_until: Duration,
+    /// Whether our last upload was sent before theirs ended. It should have arrived after it; an audit tells whether it did.
+    pub(super) hasty: bool,
     /// How often this slot was written over, and when last.
     contests: u32,
     last_contest: Duration,
@@ -156,6 +160,8 @@ impl Slot {
             untried: false,
             next_audit: Duration::ZERO,
             held_until: Duration::ZERO,
+            others_until: Duration::ZERO,
+            hasty: false,
             contests: 0,
             last_contest: Duration::ZERO,
             truce: Duration::ZERO,
@@ -183,7 +189,7 @@ impl Slot {
         match &self.work {
             Work::Uploading {
                 glance: Glance::At(at), ..
-            } if *at <= now => return Need::Glance,
+            } if *at.max(&self.others_until) <= now => return Need::Glance,
             Work::Idle if self.not_before <= now => {}
             _ => return Need::Nothing,
         }
@@ -195,7 +201,13 @@ impl Slot {
                     Need::Audit
                 }
             }
-            Seen::Accepted(bytes) if *bytes == wanted.bytes => Need::Audit,
+            Seen::Accepted(bytes) if *bytes == wanted.bytes => {
+                if now < self.others_until {
+                    Need::Nothing
+                } else {
+                    Need::Audit
+                }
+            }
             _ if now < self.held_until => Need::Nothing,
             _ => Need::Upload,
         }
@@ -209,16 +221,15 @@ impl Slot {
                 glance: Glance::At(at),
                 give_up,
                 ..
-            } if now < *at => Some(*at.min(give_up)),
+            } if now < *at.max(&self.others_until) => Some(*at.max(&self.others_until).min(give_up)),
             Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
             Work::Idle => {
-                self.wanted.as_ref()?;
-                let mut wake = self.not_before;
-                if self.is_proved() {
-                    wake = wake.max(self.next_audit);
-                } else {
-                    wake = wake.max(self.held_until);
-                }
+                let wanted = self.wanted.as_ref()?;
+                let wake = self.not_before.max(match &self.seen {
+                    Seen::Proved(bytes) if *bytes == wanted.bytes => self.next_audit,
+                    Seen::Accepted(bytes) if *bytes == wanted.bytes => self.others_until,
+                    _ => self.held_until,
+                });
                 (wake > now).then_some(wake)
             }
         }

@@ -1,4 +1,4 @@
-//! When to look whether an upload arrived, learned from those before.
+//! How long to wait until an upload has probably arrived, learned from those before.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ const EARLIER: f64 = 0.01;
 const LATER: f64 = 0.15;
 const LEAST_PART: f64 = 0.25;
 
-/// How long after an upload the directory is looked at.
+/// How long after an upload was sent another request may be, so that it arrives second: a glance at what we upload, or our answer to
+/// what a loud instance uploads.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// How long uploads take of late until they are answered, if any was.
@@ -40,9 +41,9 @@ impl Pace {
         self.takes = Some(self.takes.map_or(took, |before| (before * 3 + took) / 4));
     }
 
-    /// A glance found the text that was on its way, or something else.
-    pub(super) fn glanced(&mut self, found: bool) {
-        let part = match found {
+    /// What was sent later arrived second, or it did not.
+    pub(super) fn arrived(&mut self, second: bool) {
+        let part = match second {
             true => self.part - EARLIER,
             false => self.part + LATER,
         };
@@ -65,7 +66,7 @@ mod tests {
                 pace.uploaded(Duration::from_secs(2));
                 let found = pace.delay().unwrap() >= Duration::from_secs(2).mul_f64(arrives);
                 missed += u32::from(!found);
-                pace.glanced(found);
+                pace.arrived(found);
             }
             assert!(missed <= 100, "{missed} for {arrives}");
             assert!(pace.delay().unwrap() <= Duration::from_secs(2));
