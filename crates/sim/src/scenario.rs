@@ -546,9 +546,7 @@ impl Simulation {
 
     /// The descriptors that directories hold, in the places where somebody looks or writes.
     pub fn held(&self) -> impl Iterator<Item = (SlotId, &Descriptor)> {
-        self.shelves
-            .held()
-            .map(|(spot, descriptor)| (SlotId::new(spot.period, spot.replica, spot.directory), descriptor))
+        self.shelves.held().map(|(spot, descriptor)| (spot.slot(), descriptor))
     }
 
     /// Whether there is a publisher, and every slot holds what it wants.

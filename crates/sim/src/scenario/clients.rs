@@ -175,7 +175,7 @@ impl Clients {
                 }
                 Step::Over { at, outcome } => {
                     attempt.connected = at;
-                    scene.record.visit(number, &attempt, at, outcome);
+                    scene.record.visit(number, &attempt, at, outcome, scene.shelves.spots());
                     self.part(&mut client, number, at, scene.rng);
                     break;
                 }
@@ -191,7 +191,7 @@ impl Clients {
         };
         if let Phase::Transfers(server) = attempt.phase {
             let outcome = Outcome::Served(server as usize);
-            scene.record.visit(number, &attempt, at, outcome);
+            scene.record.visit(number, &attempt, at, outcome, scene.shelves.spots());
         }
         self.leave(number, at, scene.rng);
     }
@@ -214,7 +214,7 @@ impl Clients {
             return;
         }
         let outcome = Outcome::Missed(Miss::BrokenOff);
-        scene.record.visit(number, &attempt, at, outcome);
+        scene.record.visit(number, &attempt, at, outcome, scene.shelves.spots());
         self.leave(number, at, scene.rng);
     }
 

@@ -4,10 +4,12 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::time::Duration;
 
+use onionweave_publish::SlotId;
 use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::{Replica, TimePeriod};
 
 use super::Micros;
+use super::shelves::Spot;
 use super::visit::Attempt;
 
 /// Why a visit was in vain.
@@ -79,6 +81,8 @@ pub struct Visit {
     pub ended: Duration,
     /// How many directories were asked.
     pub fetches: u16,
+    /// Which one was asked first, and for what.
+    pub first_asked: Option<SlotId>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -414,11 +418,12 @@ impl Record {
     // What is recorded.
 
     /// A visit is over.
-    pub(super) fn visit(&mut self, client: u32, attempt: &Attempt, ended: Micros, outcome: Outcome) {
+    pub(super) fn visit(&mut self, client: u32, attempt: &Attempt, ended: Micros, outcome: Outcome, spots: &[Spot]) {
         let Attempt {
             began,
             connected,
             fetches,
+            first_asked,
             ..
         } = *attempt;
         self.last = self.last.max(ended);
@@ -453,6 +458,7 @@ impl Record {
                 waited: Duration::from_micros(connected - began),
                 ended: Duration::from_micros(ended),
                 fetches,
+                first_asked: spots.get(first_asked as usize).map(Spot::slot),
                 outcome,
             });
         }
@@ -608,7 +614,7 @@ mod tests {
     fn an_outage_begins_and_ends_with_visits() {
         let mut record = Record::new(["a".to_owned()].into_iter(), SECOND, 0);
         let mut visit = |second, outcome| {
-            record.visit(0, &Attempt::begin(second * SECOND), second * SECOND + 5, outcome);
+            record.visit(0, &Attempt::begin(second * SECOND), second * SECOND + 5, outcome, &[]);
         };
         visit(1, Outcome::Served(0));
         visit(2, Outcome::Missed(Miss::Silent));

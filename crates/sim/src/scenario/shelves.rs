@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey};
-use onionweave_publish::{Found, UploadAnswer};
+use onionweave_publish::{Found, SlotId, UploadAnswer};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::RngExt as _;
@@ -58,6 +58,12 @@ pub(super) struct Spot {
     pub(super) missing: u64,
     /// So many were never answered.
     pub(super) unanswered: u64,
+}
+
+impl Spot {
+    pub(super) const fn slot(&self) -> SlotId {
+        SlotId::new(self.period, self.replica, self.directory)
+    }
 }
 
 /// A descriptor, as far as clients care.

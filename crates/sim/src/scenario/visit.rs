@@ -54,6 +54,8 @@ pub(super) struct Attempt {
     own: u8,
     /// How many directories were asked.
     pub(super) fetches: u16,
+    /// The first of them.
+    pub(super) first_asked: u32,
 }
 
 /// What a client does next.
@@ -98,6 +100,7 @@ impl Attempt {
             phase: Phase::Begins,
             own: 0,
             fetches: 0,
+            first_asked: NONE,
         }
     }
 }
@@ -224,6 +227,9 @@ impl Clients {
                 .unwrap_or(NONE);
             self.notes.add(&mut client.notes, Topic::Asked(spot), now);
             scene.record.fetches += 1;
+            if attempt.first_asked == NONE {
+                attempt.first_asked = spot;
+            }
             attempt.fetches = attempt.fetches.saturating_add(1);
             let seen = scene.shelves.spot_mut(spot);
             if seen.answers {
