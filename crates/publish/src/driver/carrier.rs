@@ -385,7 +385,9 @@ mod tests {
             until: Instant::now() + OTHERS_WITHIN,
         };
         let a = LinkName::Instance("a".into());
-        carriers.others.insert((a.clone(), here, ServiceId::from([0; 10])), others);
+        carriers
+            .others
+            .insert((a.clone(), here, ServiceId::from([0; 10])), others);
         for _ in 0..3 {
             assert_ne!(carriers.choose_for(here, 0).unwrap().0, a);
         }

@@ -68,7 +68,10 @@ impl Machine {
         let give_up = up.saturating_add(self.settings.answer_within);
         // Nobody can read back what only authorized clients can read.
         let delay = self.pace.delay().filter(|_| self.settings.authorization.is_none());
-        let others = self.others.get(&id.directory).filter(|others| others.slots.contains(&id));
+        let others = self
+            .others
+            .get(&id.directory)
+            .filter(|others| others.slots.contains(&id));
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
