@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use onionweave_control::Endpoint;
 use onionweave_desc::v2::{Authorization, ClientKey, ClientKeys, ClientName, ServiceKey};
-use onionweave_ring::v2::{AuthorizationKind, ServiceId};
+use onionweave_ring::v2::{AuthorizationKind, ClientCookie, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -246,7 +246,7 @@ fn prepare(config: &Config, state: Option<&State>) -> Result<Prepared, Error> {
         }
         let setup = Setup {
             links: links(service, &config.publisher, own.as_ref())?,
-            sides: sides(service, id, prober.as_ref()),
+            sides: SideSettings::default(),
             restarts: service
                 .instances
                 .iter()
@@ -266,6 +266,8 @@ fn prepare(config: &Config, state: Option<&State>) -> Result<Prepared, Error> {
         }
         for audience in audiences(service, key, clients.as_ref())? {
             let mut setup = setup.clone();
+            let pass = audience.authorization.as_ref().and_then(pass);
+            setup.sides = sides(service, id, prober.as_ref(), pass.as_ref());
             setup.settings.authorization = audience.authorization;
             let machine = Machine::new(audience.key, service.policy.policy(), setup.settings.clone(), seed);
             let name = TaskName {
@@ -347,6 +349,12 @@ fn audiences(service: &Service, key: ServiceKey, clients: Option<&ClientKeys>) -
     clients.iter().map(alone).collect()
 }
 
+/// What one of these clients shows to an instance. Of many, any will do.
+fn pass(authorization: &Authorization) -> Option<ClientCookie> {
+    let cookie = authorization.cookies().first()?;
+    Some(ClientCookie::new(authorization.kind(), cookie.clone()))
+}
+
 fn own_link(publisher: &PublisherConfig) -> Result<Option<LinkSettings>, Error> {
     let Some(control) = &publisher.control else {
         return Ok(None);
@@ -378,7 +386,7 @@ fn links(
     own.into_iter().chain(instances).collect()
 }
 
-fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>) -> SideSettings {
+fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>, pass: Option<&ClientCookie>) -> SideSettings {
     let mut sides = SideSettings::default();
     for instance in &service.instances {
         let name = &instance.name;
@@ -396,6 +404,7 @@ fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>) -> SideSetti
                 check,
                 service: id,
                 prober: prober.filter(|_| through_tor).cloned(),
+                pass: pass.filter(|_| through_tor).cloned(),
             };
             sides.checks.insert(name.clone(), settings);
         }

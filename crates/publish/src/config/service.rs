@@ -70,18 +70,6 @@ impl Service {
         instance.check.as_ref().or(self.check.as_ref())
     }
 
-    fn check_can_be_made(&self, check: &Check, publisher: &Publisher) -> Result<(), &'static str> {
-        if !matches!(check.probe, Probe::Tor { .. }) {
-            Ok(())
-        } else if publisher.prober.is_none() {
-            Err("a check through Tor needs [publisher.prober]")
-        } else if self.authorization.is_some() {
-            Err("a service for authorized clients cannot be checked through Tor")
-        } else {
-            Ok(())
-        }
-    }
-
     pub(super) fn check(&self, publisher: &Publisher) -> Result<(), String> {
         if self.instances.is_empty() && self.ports.is_empty() {
             return Err("has no [[service.instance]], nor ports for the instances of a [pool]".into());
@@ -98,7 +86,7 @@ impl Service {
             _ => {}
         }
         if let Some(check) = &self.check {
-            self.check_can_be_made(check, publisher)?;
+            can_be_made(check, publisher)?;
         }
         let mut names = BTreeSet::new();
         let mut controls = BTreeSet::new();
@@ -127,8 +115,7 @@ impl Service {
             }
             instance.check().or_else(|what| wrong(what.into()))?;
             if let Some(check) = &instance.check {
-                self.check_can_be_made(check, publisher)
-                    .or_else(|what| wrong(what.into()))?;
+                can_be_made(check, publisher).or_else(|what| wrong(what.into()))?;
             }
         }
         if publisher.control.is_none() && controls.is_empty() && self.ports.is_empty() {
@@ -136,6 +123,14 @@ impl Service {
                 "no instance has a control port, so publisher.control must name a Tor that carries uploads".into(),
             );
         }
+        Ok(())
+    }
+}
+
+fn can_be_made(check: &Check, publisher: &Publisher) -> Result<(), &'static str> {
+    if matches!(check.probe, Probe::Tor { .. }) && publisher.prober.is_none() {
+        Err("a check through Tor needs [publisher.prober]")
+    } else {
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use onionweave_control::Endpoint;
-use onionweave_ring::v2::ServiceId;
+use onionweave_ring::v2::{ClientCookie, ServiceId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ pub(super) struct CheckSettings {
     pub(super) service: ServiceId,
     /// For checks through Tor.
     pub(super) prober: Option<Prober>,
+    /// What its instances want to be shown, if the service is for authorized clients.
+    pub(super) pass: Option<ClientCookie>,
 }
 
 /// Checks one instance, until the receiver is gone.
@@ -110,8 +112,12 @@ impl Checker {
         if points.is_empty() {
             return None;
         }
-        let prepared = async { Ok((prober.open(door.take(), &points, &ring).await?, prober.socks().await?)) };
-        let (opened, socks) = match prepared.await {
+        let pass = self.settings.pass.as_ref();
+        let prepared = async {
+            let socks = prober.socks().await?;
+            Ok((socks, prober.open(door.take(), &points, &ring, pass).await?))
+        };
+        let (socks, opened) = match prepared.await {
             Ok(prepared) => prepared,
             Err(why) => return Some(Outcome::Unknown(why)),
         };
@@ -128,7 +134,10 @@ impl Checker {
                 Outcome::Served
             }
             // The next check takes another door: this one's Tor may have given up points that come back.
-            Err(why) => Outcome::Failed(format!("through Tor: {why}")),
+            Err(why) => {
+                prober.close(&opened, pass).await;
+                Outcome::Failed(format!("through Tor: {why}"))
+            }
         })
     }
 

@@ -10,8 +10,12 @@
 //! - Nothing under the service's own descriptor IDs, and nothing signed with its key. One directory, which the door's random descriptor ID
 //!   chooses among all, holds one text more. It is dated so far back that the directory drops it within hours (`rendcache.c:671`,
 //!   `feature/hs/hs_cache.c:333`).
+//! - At a service for authorized clients, one line in the prober's configuration (`prober/passes.rs`). The text itself is not sealed: no Tor
+//!   takes a sealed one from a controller's fetch (`rendcache.c:934`).
 //! - What Tor remembers of failed introductions, it remembers by address (`rendcache.c:412-467`). So the prober never calls a descriptor
 //!   of the service unusable, and may be the Tor that reads them back. Whenever a door led nowhere, another one is made.
+
+mod passes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{Connection, Endpoint, FetchOutcome, HsFetch, HsPost, Options, PostOutcome};
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
+use onionweave_ring::v2::{ClientCookie, DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -55,6 +59,8 @@ pub(super) struct Prober(Arc<Inner>);
 struct Inner {
     settings: ProberSettings,
     connection: Mutex<Option<Connection>>,
+    /// Held while the cookies are changed that the prober shows: all of them are one option.
+    passes: Mutex<()>,
     /// Requests so far. Their number isolates each from all others, so that each makes an introduction of its own.
     requests: AtomicU64,
 }
@@ -85,11 +91,13 @@ impl Prober {
         Self(Arc::new(Inner {
             settings,
             connection: Mutex::new(None),
+            passes: Mutex::new(()),
             requests: AtomicU64::new(0),
         }))
     }
 
-    /// A door to the instance that has these points: the old one if it still leads there, else a new one.
+    /// A door to the instance that has these points: the old one if it still leads there, else a new one. `pass` is the cookie of an
+    /// authorized client, if the service has such.
     ///
     /// # Errors
     ///
@@ -99,11 +107,40 @@ impl Prober {
         old: Option<Door>,
         points: &Arc<[IntroductionPoint]>,
         ring: &HashRing,
+        pass: Option<&ClientCookie>,
     ) -> Result<Door, String> {
-        match old {
-            Some(door) if door.points == *points && door.since.elapsed() < DOOR_LIFETIME => return Ok(door),
-            _ => {}
+        let door = match old {
+            Some(door) if door.points == *points && door.since.elapsed() < DOOR_LIFETIME => door,
+            old => {
+                if let Some(old) = old {
+                    self.close(&old, pass).await;
+                }
+                self.make_door(points, ring).await?
+            }
+        };
+        if let Some(cookie) = pass {
+            // Asked each time: whoever reloads the prober's configuration takes it away.
+            let connection = self.connection().await?;
+            let _alone = self.0.passes.lock().await;
+            let admitted = passes::admit(&connection, door.address, cookie, UnixTime::from(SystemTime::now())).await;
+            admitted.map_err(|error| format!("prober: {error}"))?;
         }
+        Ok(door)
+    }
+
+    /// Forgets a door that led nowhere.
+    pub(super) async fn close(&self, door: &Door, pass: Option<&ClientCookie>) {
+        if pass.is_none() {
+            return;
+        }
+        if let Ok(connection) = self.connection().await {
+            let _alone = self.0.passes.lock().await;
+            // What is left there, the next door's pass takes away when it has become too old.
+            let _ = passes::dismiss(&connection, door.address, UnixTime::from(SystemTime::now())).await;
+        }
+    }
+
+    async fn make_door(&self, points: &Arc<[IntroductionPoint]>, ring: &HashRing) -> Result<Door, String> {
         let connection = self.connection().await?;
         let new = NewDoor::make(points.to_vec()).await?;
         let mut last = String::from("no directory stands on the ring");

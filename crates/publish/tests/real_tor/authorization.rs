@@ -84,13 +84,13 @@ impl Fleet {
         format!("HidServAuth {} {}", self.onion(client), cookie.to_text().as_str())
     }
 
-    /// The configuration's table, and the files that it names.
-    fn configure(&self, folder: &Path) -> String {
+    /// The configuration's table with these lines more, and the files that it names.
+    fn configure(&self, folder: &Path, more: &str) -> String {
         let kind = self.kind;
         write_secret(&folder.join(format!("{kind}-key")), self.key.pem());
         write_secret(&folder.join(format!("{kind}-clients")), &self.keys.to_text());
         let mut text = format!(
-            "[[service]]\nkey = \"{kind}-key\"\nauthorization = \"{kind}\"\nclient_keys = \"{kind}-clients\"\nquiet = {}\n",
+            "[[service]]\nkey = \"{kind}-key\"\nauthorization = \"{kind}\"\nclient_keys = \"{kind}-clients\"\nquiet = {}\n{more}",
             kind == AuthorizationKind::Basic
         );
         for instance in &self.instances {
@@ -167,7 +167,7 @@ async fn authorized_clients_are_spread_over_the_instances() {
     }
 
     let folder = private_folder();
-    let text = basic.configure(folder.path()) + &stealth.configure(folder.path());
+    let text = basic.configure(folder.path(), "") + &stealth.configure(folder.path(), "");
     let config = Config::parse(&text, folder.path()).unwrap();
     let (publisher, mut reports) = Publisher::start(&config).unwrap();
     // One ring for all clients of the basic service, and one for each of the stealth service's two.
@@ -227,5 +227,79 @@ async fn authorized_clients_are_spread_over_the_instances() {
         let now = fleet.requests();
         assert_eq!(now[1] - before[1], 4, "all new clients reach the one that lives");
     }
+    publisher.stop().await;
+}
+
+/// Waits until so many services' machines were told this of an instance.
+async fn told(reports: &mut Reports, machines: usize, wanted: impl Fn(&Report) -> bool) {
+    let mut told = BTreeSet::new();
+    let deadline = tokio::time::Instant::now() + 60 * SECOND;
+    while told.len() < machines {
+        let report = tokio::time::timeout_at(deadline, reports.recv()).await;
+        let report = report.expect("the checks tell").expect("the publisher lives");
+        if wanted(&report.report) {
+            told.insert(report.service);
+        }
+    }
+}
+
+/// Instances drop whoever shows no cookie, so the checks through Tor show one; the prober's own cookies stay where they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
+    let network = Network::builder().start().await.unwrap();
+    let (mut basic, mut stealth) = futures_util::future::join(
+        Fleet::start(&network, AuthorizationKind::Basic, true),
+        Fleet::start(&network, AuthorizationKind::Stealth, false),
+    )
+    .await;
+    let own = "aaaaaaaaaaaaaaaa.onion 2KohXVDgp8ESS6hWRTRc4B of a friend";
+    let prober = network.client("prober").torrc(format!("HidServAuth {own}"));
+    let prober = prober.start().await.unwrap();
+
+    let folder = private_folder();
+    let check = "check = { tor = 80, path = \"/\", every = \"1s\", within = \"20s\" }\n";
+    let publisher = format!(
+        "[publisher.prober]\nsocks = \"unix:{}\"\ncontrol = \"{}\"\n",
+        prober.socks().display(),
+        prober.control()
+    );
+    let text = publisher + &basic.configure(folder.path(), check) + &stealth.configure(folder.path(), check);
+    let config = Config::parse(&text, folder.path()).unwrap();
+    let (publisher, mut reports) = Publisher::start(&config).unwrap();
+    proved(&mut reports, 3).await;
+    let asked = |fleets: [&Fleet; 2]| fleets.map(Fleet::requests).concat();
+    let deadline = tokio::time::Instant::now() + 60 * SECOND;
+    while asked([&basic, &stealth]).contains(&0) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:?}",
+            asked([&basic, &stealth])
+        );
+        tokio::time::sleep(SECOND / 10).await;
+    }
+
+    for fleet in [&mut basic, &mut stealth] {
+        // With stealth authorization, one for each client.
+        let machines = fleet.keys.iter().filter(|client| client.key().is_some()).count().max(1);
+        let name = fleet.instances[0].name().to_owned();
+        let address = fleet.backends[0].address();
+        fleet.backends[0] = Backend::start("nobody").await.unwrap();
+        let unfit = |report: &Report| matches!(report, Report::Unfit(other, why) if **other == *name && why.starts_with("through Tor: "));
+        told(&mut reports, machines, unfit).await;
+        fleet.backends[0] = Backend::start_at(&*name, address).await.unwrap();
+        told(
+            &mut reports,
+            machines,
+            |report| matches!(report, Report::Fit(other) if **other == *name),
+        )
+        .await;
+    }
+
+    // One door for each instance and machine, and nothing of those that led nowhere.
+    let (control, _events) = prober.connect().await.unwrap();
+    let lines = control.get_conf(&["HidServAuth"]).await.unwrap();
+    let lines: Vec<_> = lines.iter().filter_map(|line| line.value()).collect();
+    assert_eq!(lines.first(), Some(&own));
+    assert!((2..=7).contains(&lines.len()), "{lines:?}");
     publisher.stop().await;
 }

@@ -67,6 +67,7 @@ fn checker(table: &str) -> (Checker, mpsc::Receiver<(u64, Event)>) {
             check: check(table),
             service: "rf75jzdtba4wnd6v".parse().unwrap(),
             prober: None,
+            pass: None,
         },
         fit: true,
         knowledge: watch::Sender::default().subscribe(),
