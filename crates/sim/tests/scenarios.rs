@@ -342,7 +342,10 @@ fn answer_that_overtakes_a_loud_upload_is_sent_again() {
     let uploads = network.uploads();
     network.publish("b");
     network.settle(10 * SECOND).unwrap();
-    assert!(network.uploads() - uploads <= 7, "by now it is known how long theirs take");
+    assert!(
+        network.uploads() - uploads <= 7,
+        "by now it is known how long theirs take"
+    );
     assert!(!network.reports().iter().any(is_trouble));
 }
 
