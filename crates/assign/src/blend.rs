@@ -25,8 +25,10 @@ const ROUNDING: f64 = 1e-9;
 const BUDGET: usize = 900_000;
 /// What it may cost to come nearer than [`AIM`].
 const REFINING: usize = 200_000;
-/// So many steps of the local search may be looked at for a fresh plan, and as many to mend one: about a tenth of a millisecond.
+/// So many steps of the local search may be looked at after the exact one: about a tenth of a millisecond.
 const PATIENCE: usize = 600;
+/// So many where the exact search finds nothing: slots may be too many for it, or relays too few.
+const MORE_PATIENCE: usize = 6_000;
 /// Of so many slots every selection is looked at for one that can be written anew and the others kept.
 const SELECTED: usize = 8;
 /// A plan whose shares are no further from their targets is as good as an exact one: nobody could tell them apart.
@@ -103,6 +105,7 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
     }
     // There is always an opening: with one cell for each slot or for each instance, whichever is more.
     let mut best = best.unwrap_or_else(|| Board::new(task));
+    let mut patience = MORE_PATIENCE;
     if !best.reaches(goal(enough)) {
         let is_flawless = best.cost().absent == 0 && best.cost().thin == 0;
         let aim = Aim {
@@ -113,10 +116,11 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         };
         if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut Budget::new(BUDGET)) {
             best = board;
+            patience = PATIENCE;
         }
     }
     if !best.reaches(goal(AIM.max(enough))) {
-        search::improve(&mut best, &free, goal(enough), &mut Patience::new(PATIENCE));
+        search::improve(&mut best, &free, goal(enough), &mut Patience::new(patience));
     }
     best.straddle(&free);
     best
@@ -355,7 +359,7 @@ impl Held {
     /// The board that comes of small steps in the slots that must be written, and in one more after the other.
     fn mended_by_steps<'a>(&self, task: &'a Task, held: Board<'a>, goal: Goal) -> Option<(Board<'a>, Vec<bool>)> {
         let mut board = held;
-        let mut patience = Patience::new(PATIENCE);
+        let mut patience = Patience::new(MORE_PATIENCE);
         let mut free = self.broken.clone();
         search::improve(&mut board, &free, goal, &mut patience);
         while !board.reaches(goal) && free.contains(&false) && !patience.is_over() {

@@ -88,6 +88,16 @@ impl Damping {
             Err(Error::Strength { strength })
         }
     }
+
+    /// How strongly weights follow loads: from 0 to less than 1.
+    pub const fn strength(self) -> f64 {
+        self.strength
+    }
+
+    /// In what time they come five eighths nearer to where they would settle.
+    pub const fn time(self) -> Duration {
+        self.time
+    }
 }
 
 impl Default for Damping {
@@ -177,6 +187,11 @@ impl<I: Ord + Clone> Balance<I> {
             configured: BTreeMap::new(),
             weights: BTreeMap::new(),
         }
+    }
+
+    /// Follows loads otherwise from now on.
+    pub const fn set_damping(&mut self, damping: Damping) {
+        self.damping = damping;
     }
 
     /// The weights that were last given.

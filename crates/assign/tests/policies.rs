@@ -290,6 +290,54 @@ fn hybrid_uses_all_points() {
     }
 }
 
+/// Slots that are many, that belong to three replicas, or that are read unlike each other: no six as in v2.
+#[test]
+fn other_numbers_of_slots_are_planned_too() {
+    let even = |count: u8, replicas: u8| -> Vec<Slot<(u8, u8)>> {
+        let ids = (0..count).map(|n| (n % replicas, n));
+        ids.map(|id| Slot::new(id, id.0, 1.0 / f64::from(count)).unwrap())
+            .collect()
+    };
+    let unlike = |count: u8| -> Vec<Slot<(u8, u8)>> {
+        let whole: u32 = (1..=u32::from(count)).sum();
+        let share = |n: u8| f64::from(n + 1) / f64::from(whole);
+        (0..count)
+            .map(|n| Slot::new((n % 2, n), n % 2, share(n)).unwrap())
+            .collect()
+    };
+    // v3: eight slots, of which clients read six.
+    let mut v3 = even(6, 2);
+    v3.extend((0..2).map(|n| Slot::new((n, 9), n, 0.0).unwrap()));
+    for (slots, worst) in [
+        (even(1, 1), 1.0 / 8.0),
+        (even(8, 2), 1.0 / 120.0),
+        (even(9, 3), 1.0 / 120.0),
+        (even(64, 2), 1.0 / 120.0),
+        (unlike(4), 1.0 / 30.0),
+        (unlike(8), 1.0 / 30.0),
+        (unlike(64), 1.0 / 30.0),
+        (v3, 1.0 / 120.0),
+    ] {
+        for weights in [&[1, 1, 1][..], &[1, 2, 3, 4], &[5, 1, 1, 1, 1, 1, 1]] {
+            let instances = weighted(weights);
+            for policy in [PolicyName::Hybrid, PolicyName::Weighted] {
+                let round = Round::new(0, 1);
+                let plan = policy.policy().plan(&instances, &slots, None, round).unwrap();
+                assert_sound(&plan, &instances, &slots);
+                let found = error(&plan, &instances, &slots);
+                assert!(
+                    found <= worst + 1e-9,
+                    "{policy}, {} slots, {weights:?}: {found}",
+                    slots.len()
+                );
+                let rest = &instances[1..];
+                let after = policy.policy().plan(rest, &slots, Some(&plan), round).unwrap();
+                assert_sound(&after, rest, &slots);
+            }
+        }
+    }
+}
+
 /// Among few relays, no one has a relay twice and everyone finds a place.
 #[test]
 fn few_relays_are_shared_out() {

@@ -31,6 +31,8 @@ const LOOK: usize = 12;
 const NOTE: usize = 4;
 /// What making up a layout costs.
 const LAY_OUT: usize = 60;
+/// So many layouts of one number of groups are made up at most: enough for the six slots of v2, whatever their groups.
+const LAYOUTS: usize = 2_500;
 
 /// How much work may still be done: a plan must not take long, and not depend on how fast the machine is.
 #[derive(Debug)]
@@ -91,6 +93,7 @@ pub(super) fn fill<'a>(
         aim,
         beat: aim.beat.min(1.0),
         best: None,
+        refuted: [0.0; GROUPS],
     };
     // First what is good, wherever it is; if that is nowhere to be found, what is less bad.
     let reserve = budget.0 / RESERVE;
@@ -112,6 +115,8 @@ struct Search<'b, 'a> {
     /// What is no nearer than this is of no use.
     beat: f64,
     best: Option<Board<'a>>,
+    /// No board of one group, of two, and so on, is so near.
+    refuted: [f64; GROUPS],
 }
 
 impl Search<'_, '_> {
@@ -120,9 +125,11 @@ impl Search<'_, '_> {
         let Aim {
             good, enough, refining, ..
         } = self.aim;
-        // No board of so many groups is so near.
-        let mut refuted = 0.0_f64;
-        while self.beat > enough + ROUNDING && self.beat - refuted >= GAP && !budget.is_spent() {
+        while self.beat > enough + ROUNDING && !budget.is_spent() {
+            let refuted = self.refuted[groups - 1];
+            if self.beat - refuted < GAP {
+                return;
+            }
             let is_good = self.beat <= good + ROUNDING;
             let within = if is_good && refuted == 0.0 {
                 enough
@@ -141,7 +148,7 @@ impl Search<'_, '_> {
                     self.beat = board.error();
                     self.best = Some(board);
                 }
-                _ => refuted = refuted.max(within),
+                _ => self.refuted[groups - 1] = refuted.max(within),
             }
         }
     }
@@ -226,6 +233,7 @@ impl<'b, 'a> Table<'b, 'a> {
             layouts
         });
         for layout in layouts {
+            budget.spend(LOOK);
             if budget.is_spent() {
                 return None;
             }
@@ -248,8 +256,11 @@ impl<'b, 'a> Table<'b, 'a> {
         layouts
     }
 
-    /// Adds to the layouts all that begin with these groups and have so `many` more.
+    /// Adds to the layouts those that begin with these groups and have so `many` more, the largest slots first, until there are enough.
     fn extend(&self, class: usize, many: usize, begun: &mut Vec<Group>, layouts: &mut Vec<Layout>) {
+        if layouts.len() >= LAYOUTS {
+            return;
+        }
         let Some((share, slots)) = self.classes.get(class) else {
             if many == 0 {
                 let mut layout = Layout::default();
