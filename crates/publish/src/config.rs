@@ -15,6 +15,7 @@ use crate::Error;
 
 mod check;
 mod instance;
+mod load;
 mod pool;
 mod prober;
 mod service;
@@ -24,6 +25,7 @@ mod values;
 
 pub use check::{Check, HttpRequest, Probe};
 pub use instance::Instance;
+pub use load::{LoadGauge, LoadSource};
 pub use pool::{Pool, PoolSize, ServicePort};
 pub use prober::Prober;
 pub use service::Service;

@@ -15,12 +15,13 @@ use onionweave_ring::v2::{AuthorizationKind, ClientCookie, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Instance, Probe, Publisher as PublisherConfig, Service};
+use crate::config::{Config, Instance, LoadSource, Probe, Publisher as PublisherConfig, Service};
 use crate::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
 use crate::{Error, Machine, Report};
 
 mod carrier;
 mod check;
+mod gauge;
 mod link;
 mod pool;
 mod prober;
@@ -32,6 +33,7 @@ mod watch;
 pub use pool::PoolMember;
 
 use check::CheckSettings;
+use gauge::GaugeSettings;
 use link::{Access, LinkName, LinkSettings};
 use pool::{Hosted, HostedServices, PoolSetup, RunningPool};
 use prober::{Prober, ProberSettings};
@@ -267,7 +269,7 @@ fn prepare(config: &Config, state: Option<&State>) -> Result<Prepared, Error> {
         for audience in audiences(service, key, clients.as_ref())? {
             let mut setup = setup.clone();
             let pass = audience.authorization.as_ref().and_then(pass);
-            setup.sides = sides(service, id, prober.as_ref(), pass.as_ref());
+            setup.sides = sides(service, id, prober.as_ref(), pass.as_ref(), &setup.links);
             setup.settings.authorization = audience.authorization;
             let machine = Machine::new(audience.key, service.policy.policy(), setup.settings.clone(), seed);
             let name = TaskName {
@@ -386,7 +388,13 @@ fn links(
     own.into_iter().chain(instances).collect()
 }
 
-fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>, pass: Option<&ClientCookie>) -> SideSettings {
+fn sides(
+    service: &Service,
+    id: ServiceId,
+    prober: Option<&Prober>,
+    pass: Option<&ClientCookie>,
+    links: &BTreeMap<LinkName, LinkSettings>,
+) -> SideSettings {
     let mut sides = SideSettings::default();
     for instance in &service.instances {
         let name = &instance.name;
@@ -407,6 +415,16 @@ fn sides(service: &Service, id: ServiceId, prober: Option<&Prober>, pass: Option
                 pass: pass.filter(|_| through_tor).cloned(),
             };
             sides.checks.insert(name.clone(), settings);
+        }
+        if let Some(gauge) = service.load_of(instance).cloned() {
+            let of_tor = gauge.source == LoadSource::Bandwidth;
+            let link = links.get(&LinkName::Instance(name.clone()));
+            let settings = GaugeSettings {
+                weight: instance.weight,
+                link: link.filter(|_| of_tor).cloned(),
+                gauge,
+            };
+            sides.gauges.insert(name.clone(), settings);
         }
     }
     sides

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_assign::Weight;
+use onionweave_assign::{Damping, Load, Weight};
 use onionweave_desc::v2::Authorization;
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
@@ -109,6 +109,14 @@ pub enum Event {
     InstanceFit {
         /// Which instance.
         instance: InstanceName,
+    },
+    /// An instance's load was measured. It counts where [`Settings::damping`] says how; as long as no instance's ever was, weights stay as they
+    /// are configured.
+    InstanceLoad {
+        /// Which instance.
+        instance: InstanceName,
+        /// How much it has to do; `None` if that could not be found out.
+        load: Option<Load>,
     },
     /// An instance's Tor began to upload a descriptor of the service (`HS_DESC UPLOAD`) that this publisher did not give it.
     InstanceUploads {
@@ -289,10 +297,13 @@ pub struct Settings {
     pub audit_every: Duration,
     /// How long an upload or an audit may take before it is given up and tried again.
     pub answer_within: Duration,
+    /// How weights follow the loads of instances; `None` if they stay as they are configured.
+    pub damping: Option<Damping>,
 }
 
 impl Settings {
-    /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer.
+    /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer, weights as
+    /// they are configured.
     pub fn new(instances: Vec<InstanceSettings>) -> Self {
         Self {
             instances,
@@ -302,6 +313,7 @@ impl Settings {
             authorization: None,
             audit_every: Duration::from_secs(60),
             answer_within: Duration::from_secs(20),
+            damping: None,
         }
     }
 }

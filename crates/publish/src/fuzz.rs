@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onionweave_assign::PolicyName;
+use onionweave_assign::{Damping, Load, PolicyName};
 use onionweave_desc::v2::ServiceKey;
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
@@ -49,7 +49,8 @@ pub fn machine(input: &[u8]) {
     };
     let mut file = InstanceSettings::new("b");
     file.source = Source::File;
-    let settings = Settings::new(vec![InstanceSettings::new("a"), file]);
+    let mut settings = Settings::new(vec![InstanceSettings::new("a"), file]);
+    settings.damping = Some(Damping::default());
     let start = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
     let mut world = World {
         machine: Machine::new(key, PolicyName::Mixed.policy(), settings, 7),
@@ -171,6 +172,11 @@ impl World {
                     descriptor_id: descriptor.descriptor_id(),
                 };
                 (event, 0)
+            }
+            14 => {
+                let load = Load::new(f64::from(more) / 16.0).ok();
+                let load = load.filter(|_| what & 0x40 == 0);
+                (Event::InstanceLoad { instance, load }, 1)
             }
             _ => {
                 let Some((slot, _)) = self.machine.wanted().next() else {

@@ -35,6 +35,7 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
 
 mod instance;
+mod loads;
 mod offers;
 mod pace;
 mod readings;
@@ -47,6 +48,7 @@ mod wanted;
 mod world;
 
 use instance::Instance;
+use loads::Scales;
 use pace::Pace;
 use rounds::Rounds;
 use seen::Others;
@@ -88,6 +90,8 @@ pub struct Machine {
     instances: BTreeMap<InstanceName, Instance>,
     /// Who serves, as far as the number is limited.
     serving: BTreeSet<InstanceName>,
+    /// The weights that follow loads, if they do.
+    scales: Option<Scales>,
     ring: Option<HashRing>,
     /// When the newest consensus is valid.
     lifetime: Option<Lifetime>,
@@ -149,6 +153,7 @@ impl Machine {
             .iter()
             .map(|instance| (instance.name.clone(), Instance::new(instance)))
             .collect();
+        let scales = settings.damping.map(Scales::new);
         Self {
             service_id: key.service_id(),
             key,
@@ -157,6 +162,7 @@ impl Machine {
             seed,
             instances,
             serving: BTreeSet::new(),
+            scales,
             ring: None,
             lifetime: None,
             slots: BTreeMap::new(),
@@ -203,6 +209,7 @@ impl Machine {
             Event::InstanceOffersNothing { instance } => self.set_points(&instance, Vec::new()),
             Event::InstanceUnfit { instance, why } => self.instance_unfit(&instance, why),
             Event::InstanceFit { instance } => self.instance_fit(&instance),
+            Event::InstanceLoad { instance, load } => self.instance_load(&instance, load, now),
             Event::InstanceUploads {
                 instance,
                 own,

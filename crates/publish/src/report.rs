@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use onionweave_assign::Weight;
 use onionweave_ring::UnixTime;
 
 use crate::{Down, InstanceName, SlotId};
@@ -40,6 +41,8 @@ pub enum Cause {
     PeriodBegan,
     /// The publication time moved on: all slots move together.
     TimeMoved,
+    /// Weights follow the loads of instances.
+    Weighed,
     /// The configuration changed.
     Configured,
 }
@@ -61,6 +64,7 @@ impl fmt::Display for Cause {
             Self::DirectoriesMoved => write!(f, "directories changed"),
             Self::PeriodBegan => write!(f, "time period began"),
             Self::TimeMoved => write!(f, "publication time moved"),
+            Self::Weighed => write!(f, "weights follow loads"),
             Self::Configured => write!(f, "configuration changed"),
         }
     }
@@ -82,6 +86,8 @@ pub enum Report {
     Unfit(InstanceName, String),
     /// A health check found that an instance can serve again.
     Fit(InstanceName),
+    /// The instances' weights, as their loads have them now.
+    Weighed(BTreeMap<InstanceName, Weight>),
     /// What an instance offers cannot be used.
     Unusable {
         /// Which instance.
@@ -145,7 +151,10 @@ pub enum Report {
 impl Report {
     /// Whether this wants an operator's attention.
     pub fn is_warning(&self) -> bool {
-        !matches!(self, Self::Proved(_) | Self::Up(_) | Self::Offers(..) | Self::Fit(_))
+        !matches!(
+            self,
+            Self::Proved(_) | Self::Up(_) | Self::Offers(..) | Self::Fit(_) | Self::Weighed(_)
+        )
     }
 }
 
@@ -158,6 +167,14 @@ impl fmt::Display for Report {
             Self::Offers(name, points) => write!(f, "{name}: offers {points} introduction points"),
             Self::Unfit(name, why) => write!(f, "{name}: unfit to serve ({why})"),
             Self::Fit(name) => write!(f, "{name}: fit to serve again"),
+            Self::Weighed(weights) => {
+                let total: f64 = weights.values().map(|weight| f64::from(weight.as_u32())).sum();
+                write!(f, "shares that follow loads:")?;
+                for (name, weight) in weights {
+                    write!(f, " {name} {:.1} %", f64::from(weight.as_u32()) / total * 100.0)?;
+                }
+                Ok(())
+            }
             Self::Unusable { instance, why } => write!(f, "{instance}: its descriptor cannot be used: {why}"),
             Self::Loud(name) => write!(
                 f,

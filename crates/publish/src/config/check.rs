@@ -212,7 +212,7 @@ fn valid_status(status: u16) -> Result<u16, String> {
 }
 
 /// Address to connect to, header `Host` and path of a URL.
-fn parse_url(url: &str) -> Result<(String, String, String), String> {
+pub(super) fn parse_url(url: &str) -> Result<(String, String, String), String> {
     let wrong = |why: &str| format!("\"{url}\" is no URL such as \"http://127.0.0.1:8080/healthz\": {why}");
     let uri: hyper::Uri = url.parse().map_err(|error| wrong(&format!("{error}")))?;
     match uri.scheme_str() {

@@ -10,7 +10,7 @@ use onionweave_ring::v2::ServiceId;
 use serde::Deserialize;
 
 use super::values::{name, some_address, some_duration, some_endpoint, weight};
-use super::{Check, Pool};
+use super::{Check, LoadGauge, LoadSource, Pool};
 use crate::pool::Place;
 use crate::{InstanceName, InstanceSettings, Source};
 
@@ -58,6 +58,8 @@ pub struct Instance {
     pub restart: Vec<String>,
     /// What is checked of it, besides that its Tor answers. Default: what the service says.
     pub check: Option<Check>,
+    /// Where its load is read, which its share of the traffic follows. Default: what the service says.
+    pub load: Option<LoadGauge>,
 }
 
 impl Instance {
@@ -105,6 +107,14 @@ impl Instance {
         if self.control.is_none() && !self.restart.is_empty() {
             return Err("restart needs control: nothing else tells whether the instance runs");
         }
+        if self.control.is_none()
+            && self
+                .load
+                .as_ref()
+                .is_some_and(|load| load.source == LoadSource::Bandwidth)
+        {
+            return Err("bandwidth as load needs control: Tor's events tell it");
+        }
         if self.control.is_some() && (self.poll.is_some() || self.stale.is_some()) {
             return Err("poll and stale are for what is known without a control port");
         }
@@ -137,6 +147,7 @@ impl Instance {
             weight: Weight::default(),
             restart: Vec::new(),
             check: None,
+            load: None,
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use onionweave_assign::PolicyName;
+use onionweave_assign::{Damping, PolicyName};
 use onionweave_ring::v2::AuthorizationKind;
 use serde::Deserialize;
 
+use super::load::damping;
 use super::values::{authorization, policy, stamp, yes};
-use super::{Check, Instance, Probe, Publisher, ServicePort};
+use super::{Check, Instance, LoadGauge, LoadSource, Probe, Publisher, ServicePort};
 use crate::{Settings, Stamp};
 
 /// One onion service.
@@ -46,6 +47,11 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// What is checked of instances that don't say it themselves. Default: nothing.
     pub check: Option<Check>,
+    /// Where the loads of instances are read that don't say it themselves. Default: nowhere; weights stay as they are configured.
+    pub load: Option<LoadGauge>,
+    /// How weights follow loads: `{ strength = 0.75, time = "5m" }` by default, see [`Damping`].
+    #[serde(default, deserialize_with = "damping")]
+    pub balance: Damping,
     /// The instances.
     #[serde(rename = "instance", default)]
     pub instances: Vec<Instance>,
@@ -55,12 +61,14 @@ impl Service {
     /// What the machine is told of this service.
     pub fn settings(&self, publisher: &Publisher) -> Settings {
         let instances = self.instances.iter().map(Instance::settings).collect();
+        let is_measured = self.instances.iter().any(|instance| self.load_of(instance).is_some());
         Settings {
             serving: self.serving,
             quiet: self.quiet,
             stamp: self.stamp,
             audit_every: publisher.audit,
             answer_within: publisher.answer,
+            damping: is_measured.then_some(self.balance),
             ..Settings::new(instances)
         }
     }
@@ -68,6 +76,12 @@ impl Service {
     /// What is checked of an instance, if anything.
     pub fn check_of<'a>(&'a self, instance: &'a Instance) -> Option<&'a Check> {
         instance.check.as_ref().or(self.check.as_ref())
+    }
+
+    /// Where the load of an instance is read, if anywhere.
+    pub fn load_of<'a>(&'a self, instance: &'a Instance) -> Option<&'a LoadGauge> {
+        let readable = |gauge: &&LoadGauge| gauge.source != LoadSource::Bandwidth || instance.control.is_some();
+        instance.load.as_ref().or(self.load.as_ref().filter(readable))
     }
 
     pub(super) fn check(&self, publisher: &Publisher) -> Result<(), String> {

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use onionweave_assign::Weight;
+use onionweave_assign::{Damping, Weight};
 use onionweave_control::Endpoint;
 
 use super::*;
@@ -325,6 +325,40 @@ fn instances_have_what_goes_with_their_source() {
     assert_eq!(service.check_of(instance).unwrap().to_string(), "port 80 through Tor");
     let prober = config.publisher.prober.unwrap();
     assert_eq!(prober.socks, Endpoint::Unix("/etc/ow/socks".into()));
+}
+
+#[test]
+fn loads_are_read_where_the_keys_say() {
+    let text = MINIMAL.replace(
+        "\nkey",
+        "\nload = { bandwidth = true }\nbalance = { strength = 0.5 }\nkey",
+    );
+    let file = format!("{text}[[service.instance]]\nname = \"b\"\nfile = \"f\"\n");
+    let config = parse(&file).unwrap();
+    let service = &config.services[0];
+    let [a, b] = &service.instances[..] else { panic!() };
+    assert_eq!(service.load_of(a).unwrap().source, LoadSource::Bandwidth);
+    assert_eq!(service.load_of(b), None, "no Tor to ask");
+    let damping = service.settings(&config.publisher).damping;
+    let expected = Damping::new(0.5, Duration::from_secs(300)).unwrap();
+    assert_eq!(damping, Some(expected));
+    let unmeasured = parse(&file.replace("load = { bandwidth = true }\n", "")).unwrap();
+    assert_eq!(unmeasured.services[0].settings(&unmeasured.publisher).damping, None);
+
+    for (balance, expected) in [
+        ("strength = 1.0", "strength 1 is not at least 0 and less than 1"),
+        ("strength = -0.1", "strength -0.1 is not at least 0 and less than 1"),
+        ("strength = nan", "strength NaN is not at least 0 and less than 1"),
+        ("time = \"1ms\"", "time must lie between 1s and 24h"),
+        ("power = 1", "unknown field `power`"),
+    ] {
+        let text = MINIMAL.replace("\nkey", &format!("\nbalance = {{ {balance} }}\nkey"));
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{balance} gave {error:?}");
+    }
+    let text = file.replace("file = \"f\"", "file = \"f\"\nload = { bandwidth = true }");
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(error.contains("bandwidth as load needs control"), "{error}");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The checks of one instance, made again and again.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use humantime::format_duration;
+use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
@@ -174,13 +177,32 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<Box<dyn Stream>, Stri
     stream.map_err(|error| told(&error))
 }
 
-async fn in_time<T>(within: Duration, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(super) async fn in_time<T>(within: Duration, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let late = |_| Err(format!("no answer within {}", format_duration(within)));
     timeout(within, future).await.unwrap_or_else(late)
 }
 
 /// Makes a request, and judges the status of the answer.
 async fn ask(stream: impl Stream + 'static, request: &HttpRequest, host: &str) -> Result<(), String> {
+    let (status, _) = send(stream, request, host, 0).await?;
+    let as_wanted = match request.status {
+        Some(wanted) => status.as_u16() == wanted,
+        None => status.is_success() || status.is_redirection(),
+    };
+    if as_wanted {
+        Ok(())
+    } else {
+        Err(format!("HTTP {}", status.as_u16()))
+    }
+}
+
+/// Makes a request, and returns the status of the answer and so many bytes of its body, or all if there are fewer.
+pub(super) async fn send(
+    stream: impl Stream + 'static,
+    request: &HttpRequest,
+    host: &str,
+    most: usize,
+) -> Result<(StatusCode, Vec<u8>), String> {
     let wrong = |error: hyper::Error| format!("no HTTP answer: {}", told_with_source(&error));
     let asked = hyper::Request::get(&request.path)
         .header(HOST, host)
@@ -193,26 +215,30 @@ async fn ask(stream: impl Stream + 'static, request: &HttpRequest, host: &str) -
         .handshake(TokioIo::new(stream))
         .await
         .map_err(wrong)?;
-    let mut answer = pin!(sender.send_request(asked));
+    let mut exchange = pin!(async {
+        let (head, body) = sender.send_request(asked).await?.into_parts();
+        let mut body = pin!(body);
+        let mut text = Vec::new();
+        while text.len() < most
+            && let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await
+        {
+            if let Ok(data) = frame?.into_data() {
+                text.extend_from_slice(&data);
+            }
+        }
+        text.truncate(most);
+        Ok::<_, hyper::Error>((head.status, text))
+    });
     let answer = tokio::select! {
-        answer = &mut answer => answer,
+        answer = &mut exchange => answer,
         // It has read what there is to read, so the answer is there, or the error.
-        _ = connection => answer.await,
+        _ = connection => exchange.await,
     };
-    let status = answer.map_err(wrong)?.status();
-    let as_wanted = match request.status {
-        Some(wanted) => status.as_u16() == wanted,
-        None => status.is_success() || status.is_redirection(),
-    };
-    if as_wanted {
-        Ok(())
-    } else {
-        Err(format!("HTTP {}", status.as_u16()))
-    }
+    answer.map_err(wrong)
 }
 
 /// An error of the system in its plainest words.
-fn told(error: &std::io::Error) -> String {
+pub(super) fn told(error: &std::io::Error) -> String {
     match error.kind() {
         kind @ (ErrorKind::ConnectionRefused
         | ErrorKind::ConnectionReset

@@ -1,4 +1,4 @@
-//! What runs beside the links: files that are watched, and checks.
+//! What runs beside the links: files that are watched, checks, and gauges of loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::check::{CheckSettings, Checker};
+use super::gauge::{Gauge, GaugeSettings};
 use super::watch::{Folders, Watch, WatchSettings};
 use crate::{Down, Event, InstanceName};
 
@@ -21,6 +22,7 @@ const INBOX: usize = 64;
 pub(super) struct SideSettings {
     pub(super) watches: BTreeMap<InstanceName, WatchSettings>,
     pub(super) checks: BTreeMap<InstanceName, CheckSettings>,
+    pub(super) gauges: BTreeMap<InstanceName, GaugeSettings>,
 }
 
 /// What a check through Tor has to know.
@@ -68,6 +70,7 @@ pub(super) struct Sides {
     folders: Folders,
     watches: BTreeMap<InstanceName, Side<WatchSettings>>,
     checks: BTreeMap<InstanceName, Side<CheckSettings>>,
+    gauges: BTreeMap<InstanceName, Side<GaugeSettings>>,
     /// Those whom a check found unfit.
     unfit: BTreeSet<InstanceName>,
     knowledge: watch::Sender<Knowledge>,
@@ -87,6 +90,7 @@ impl Sides {
             folders,
             watches: BTreeMap::new(),
             checks: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             unfit: BTreeSet::new(),
             knowledge: watch::Sender::default(),
             tasks: JoinSet::new(),
@@ -107,6 +111,7 @@ impl Sides {
             let runs = self.watches.values().map(|side| side.run);
             if runs
                 .chain(self.checks.values().map(|side| side.run))
+                .chain(self.gauges.values().map(|side| side.run))
                 .any(|known| known == run)
             {
                 return event;
@@ -186,6 +191,17 @@ impl Sides {
             }
             stays
         });
+        self.gauges.retain(|instance, side| {
+            let stays = settings.gauges.get(instance) == Some(&side.settings);
+            if !stays {
+                side.task.abort();
+                if instance_stays(instance) {
+                    let instance = instance.clone();
+                    events.push(Event::InstanceLoad { instance, load: None });
+                }
+            }
+            stays
+        });
         events
     }
 
@@ -218,6 +234,18 @@ impl Sides {
             };
             let task = self.tasks.spawn(checker.run());
             self.checks.insert(instance.clone(), self.side(settings, task));
+        }
+        for (instance, settings) in &settings.gauges {
+            if self.gauges.contains_key(instance) {
+                continue;
+            }
+            let gauge = Gauge {
+                instance: instance.clone(),
+                settings: settings.clone(),
+                tell: self.teller(),
+            };
+            let task = self.tasks.spawn(gauge.run());
+            self.gauges.insert(instance.clone(), self.side(settings, task));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onionweave_assign::Weight;
+use onionweave_assign::{Load, Weight};
 use onionweave_desc::v2::IntroductionPoint;
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::ServiceId;
@@ -18,6 +18,8 @@ const RESTART_PAUSE_DOUBLINGS: u32 = 6;
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
     pub(super) weight: Weight,
+    /// What was last measured of its load.
+    pub(super) load: Option<Load>,
     restart: bool,
     pub(super) up: bool,
     /// Why a health check would not have it serve.
@@ -53,6 +55,7 @@ impl Instance {
     pub(super) fn new(settings: &InstanceSettings) -> Self {
         Self {
             weight: settings.weight,
+            load: None,
             restart: settings.restart,
             up: false,
             unfit: None,

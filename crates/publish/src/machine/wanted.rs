@@ -130,7 +130,8 @@ impl Machine {
             .iter()
             .filter(|(name, _)| self.serving.contains(*name))
             .map(|(name, instance)| {
-                assign::Instance::new(name.clone(), instance.points.iter().map(relay)).weight(instance.weight)
+                assign::Instance::new(name.clone(), instance.points.iter().map(relay))
+                    .weight(self.weight_of(name, instance.weight))
             })
             .collect();
         // The hour's number, so that a publisher restarted with the same seed goes on where it was.

@@ -85,6 +85,7 @@ impl Machine {
             self.clients_changed();
         }
         self.change(Cause::Configured);
+        self.configure_scales();
     }
 
     /// Other clients may read the texts: all are written anew, at other places if a stealth cookie changed.

@@ -15,6 +15,7 @@ mod authorization;
 mod directories;
 mod harness;
 mod health;
+mod loads;
 mod pool;
 
 use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
