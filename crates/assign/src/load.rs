@@ -150,8 +150,9 @@ impl<I> Measured<I> {
 /// **It is bounded.** The weights of two instances differ from what is configured by no more than a factor of 16<sup>strength</sup>, eight by
 /// default. No weight is zero, so no load takes an instance out of a plan, let alone empties a slot.
 ///
-/// **It is calm.** Weights are given anew only when a share would change by more than 1/120, or somebody came, went or was configured
-/// differently.
+/// **It is calm.** Weights are given anew only when a share would change by more than 1/120, and no more than once in `time`, however loads jump:
+/// that bounds what they cost in uploads. Weights that are kept for so long are a delay like any other, so they still settle. Only when somebody came, went or was
+/// configured differently are they given at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -176,6 +177,8 @@ pub struct Balance<I> {
     /// What the weights were given for.
     configured: BTreeMap<I, Weight>,
     weights: BTreeMap<I, Weight>,
+    /// How long ago they were given.
+    kept: Duration,
 }
 
 impl<I: Ord + Clone> Balance<I> {
@@ -186,6 +189,7 @@ impl<I: Ord + Clone> Balance<I> {
             corrections: BTreeMap::new(),
             configured: BTreeMap::new(),
             weights: BTreeMap::new(),
+            kept: Duration::ZERO,
         }
     }
 
@@ -220,9 +224,12 @@ impl<I: Ord + Clone> Balance<I> {
 
         let configured: BTreeMap<I, Weight> = measured.values().map(|m| (m.id.clone(), m.weight)).collect();
         let weights = self.corrected(&configured);
-        if configured == self.configured && largest_change(&self.weights, &weights) <= CALM {
+        self.kept = self.kept.saturating_add(elapsed);
+        let is_too_soon = self.kept < self.damping.time;
+        if configured == self.configured && (is_too_soon || largest_change(&self.weights, &weights) <= CALM) {
             return false;
         }
+        self.kept = Duration::ZERO;
         self.configured = configured;
         let differ = self.weights != weights;
         self.weights = weights;

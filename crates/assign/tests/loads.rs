@@ -92,9 +92,10 @@ proptest! {
         let first = in_proportion(weights.iter().map(|&w| f64::from(w)));
         let mut past: VecDeque<Vec<f64>> = vec![first; delay + 1].into();
         let kept = (-step.as_secs_f64() / 300.0).exp();
-        // So many times the delay until the largest error is a millionth of what it was.
+        // So many times the delay until the largest error is a millionth of what it was. Weights are kept for a time that is a delay, too.
         let rounds = 14.0 / -(kept + (1.0 - kept) * strength).ln();
-        let steps = (rounds.ceil() as usize + 1) * (delay + 1);
+        let held = (300.0 / step.as_secs_f64()).ceil() as usize;
+        let steps = (rounds.ceil() as usize + 1) * (delay + held + 1);
         let mut last_change = 0;
         for now in 0..2 * steps {
             let served = past.pop_front().unwrap();
@@ -157,6 +158,27 @@ fn small_swings_change_nothing() {
         let swing = if n % 2 == 0 { 0.02 } else { -0.02 };
         let loads = [0.5 + swing, 0.5 - swing, 0.5];
         assert!(!balance.weigh(&measured(&[1, 1, 1], loads), Duration::from_secs(60)));
+    }
+}
+
+/// Loads that jump between extremes, at every measurement or every few: weights are given no more often than once in the time in which they
+/// follow, and the shorter the swing is, the closer to even they stay.
+#[test]
+fn large_swings_are_bounded() {
+    let time = Damping::default().time();
+    for (period, furthest) in [(1, 0.02), (3, 0.05), (6, 0.1), (30, 0.3)] {
+        let mut balance = Balance::new(Damping::default());
+        balance.weigh(&measured(&[1, 1], [1.0; 2]), Duration::ZERO);
+        let mut given = 0;
+        // A day, measured every ten seconds.
+        for n in 0..8640 {
+            let loads = if n / period % 2 == 0 { [16.0, 1.0] } else { [1.0, 16.0] };
+            given += u32::from(balance.weigh(&measured(&[1, 1], loads), Duration::from_secs(10)));
+            let share = shares(balance.weights())[0];
+            assert!((share - 0.5).abs() <= furthest, "period {period}: {share}");
+        }
+        let most = 86_400 / time.as_secs() as u32;
+        assert!(given <= most, "period {period}: {given} of {most}");
     }
 }
 
