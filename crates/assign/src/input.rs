@@ -250,7 +250,19 @@ mod tests {
         for good in ["1", "2", "4294967295"] {
             assert_eq!(good.parse::<Weight>().unwrap().to_string(), good);
         }
-        for bad in ["", "0", "-1", "1.5", "4294967296", " 1", "two"] {
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "1.5",
+            "4294967296",
+            " 1",
+            "two",
+            "inf",
+            "-inf",
+            "infinity",
+            "NaN",
+        ] {
             let weight = bad.to_owned();
             assert_eq!(bad.parse::<Weight>(), Err(Error::Weight { weight }));
         }
