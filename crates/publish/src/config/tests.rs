@@ -365,7 +365,10 @@ fn loads_are_read_where_the_keys_say() {
 fn weights_are_positive_whole_numbers() {
     for bad in ["0", "-1", "1.5", "inf", "-inf", "nan", "4294967296", "\"2\""] {
         let error = parse(&format!("{MINIMAL}weight = {bad}\n")).unwrap_err().to_string();
-        assert!(error.contains("line 6, column 10") && error.contains("nonzero u32"), "{error}");
+        assert!(
+            error.contains("line 6, column 10") && error.contains("nonzero u32"),
+            "{error}"
+        );
     }
     let config = parse(&format!("{MINIMAL}weight = 4294967295\n")).unwrap();
     assert_eq!(config.services[0].instances[0].weight.as_u32(), u32::MAX);
