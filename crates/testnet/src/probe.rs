@@ -21,7 +21,7 @@ pub enum Holding {
     Nothing,
     /// Something that Tor would not use as a client, or the fetch failed otherwise; with Tor's reason.
     Unusable(String),
-    /// The directory did not answer in time.
+    /// The directory did not answer in time, or the consensus that the reading Tor has does not name it.
     NoAnswer,
 }
 
@@ -83,16 +83,22 @@ impl Probe {
         let deadline = Instant::now() + within;
         let mut found: BTreeMap<Place, Holding> =
             places.iter().map(|place| (place.clone(), Holding::NoAnswer)).collect();
+        let mut open = found.len();
         for (descriptor_id, directory) in found.keys() {
             let fetch = HsFetch::v2_descriptor(descriptor_id).map(|fetch| fetch.server(*directory));
             let asked = match fetch {
                 Ok(fetch) => self.connection.hs_fetch(&fetch).await,
                 Err(error) => Err(error),
             };
-            asked.map_err(|source| self.client.control_error(source))?;
+            match asked {
+                Ok(()) => {}
+                // A Tor that has just started may have an old consensus, of a time when that relay was down
+                // (`feature/control/control_cmd.c:1485`).
+                Err(onionweave_control::Error::Rejected { code: 552, .. }) => open -= 1,
+                Err(source) => return Err(self.client.control_error(source)),
+            }
         }
         let mut reasons = BTreeMap::new();
-        let mut open = found.len();
         while open > 0 {
             let Ok(Some(event)) = timeout_at(deadline, self.events.recv()).await else {
                 break;
