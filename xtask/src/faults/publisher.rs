@@ -100,13 +100,17 @@ impl Publisher {
         }
     }
 
-    /// Waits until it has said nothing for a while; returns the last of what was said since a time and is meant.
+    /// The last thing that is meant and was said since a time, and before it said nothing for a while, if any comes `within` a while from now.
     pub(crate) async fn last_before_a_lull(
         &self,
         since: f64,
+        within: Duration,
         lull: Duration,
         meant: impl Fn(&Said) -> bool,
     ) -> anyhow::Result<Option<Said>> {
+        if self.hears(since, within, &meant).await?.is_none() {
+            return Ok(None);
+        }
         loop {
             let before = self.said()?;
             sleep(lull).await;

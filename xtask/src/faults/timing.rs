@@ -268,7 +268,9 @@ async fn publish(
         ];
         let proved = fleet
             .publisher
-            .last_before_a_lull(at, LULL, |said| causes.iter().any(|cause| said.is_proved(cause)))
+            .last_before_a_lull(at, NOTICED_WITHIN, LULL, |said| {
+                causes.iter().any(|cause| said.is_proved(cause))
+            })
             .await?;
         published.measured.push(proved.map(|said| said.at - at));
         progress(published.measured.len());
