@@ -21,6 +21,9 @@ mod builder;
 
 pub use builder::Builder;
 
+/// A publisher never has so much to do at once: an upload and an audit for each slot, and some reports.
+pub(crate) const MOST_ACTIONS: u32 = 10_000;
+
 /// How long things take, from the publisher's point of view. The defaults were measured on private networks of tor 0.4.5.9.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -346,7 +349,10 @@ impl Network {
 
     fn act(&mut self) {
         let uploads = self.uploads;
+        let mut actions = 0;
         while let Some(action) = self.machine.poll(self.now) {
+            actions += 1;
+            assert!(actions < MOST_ACTIONS, "the machine has something to do for ever");
             match action {
                 Action::Upload { ticket, slot, text, .. } => {
                     self.uploads += 1;

@@ -39,7 +39,7 @@ use world::World;
 /// - an instance that is read from a file or from directories is never believed by an older descriptor than before, and in the end by its
 ///   newest;
 /// - two publishers do not answer each other without end;
-/// - the machine never asks to be called again at once for ever.
+/// - the machine never has something to do, nor asks to be called again, at once for ever.
 ///
 /// ```
 /// use onionweave_sim::Storm;

@@ -176,3 +176,26 @@ fn instance_without_authorization_is_not_published() {
     });
     assert!(told, "its operator forgot a line");
 }
+
+/// A text has room for some hundred clients. What does not go in is told, and not tried again before something changes.
+#[test]
+fn more_clients_than_a_text_has_room_for_are_told() {
+    let few = Authorization::Basic(vec![cookie(1), cookie(2)]);
+    let mut network = settled(&few);
+    let uploads = network.uploads();
+    let many = (0..1000_u32).map(|number| {
+        let mut cookie = [1; 16];
+        cookie[..4].copy_from_slice(&number.to_be_bytes());
+        DescriptorCookie::from(cookie)
+    });
+    let many = [cookie(1), cookie(2)].into_iter().chain(many).collect();
+    network.tell(reconfigured(Authorization::Basic(many)));
+    network.run_for(600 * SECOND);
+    let told = network.reports().iter().map(|(_, report)| report.to_string());
+    let told: Vec<_> = told.filter(|report| report.contains("20480")).collect();
+    assert_eq!(told.len(), 6, "one for each slot: {told:#?}");
+    assert_eq!(network.uploads(), uploads);
+
+    network.tell(reconfigured(few));
+    network.settle(10 * SECOND).expect("these go in");
+}

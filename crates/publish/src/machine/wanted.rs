@@ -81,10 +81,8 @@ impl Machine {
                     }
                     self.rounds.note(now, id, causes.iter().cloned());
                 }
-                Err(error) => {
-                    self.wanted_during = None;
-                    self.trouble(id, error.to_string(), now);
-                }
+                // It comes out the same until something changes: the clients or the points are too many for one text.
+                Err(error) => self.trouble(id, error.to_string(), now),
             }
         }
     }

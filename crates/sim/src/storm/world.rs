@@ -22,6 +22,7 @@ use super::{Broken, Storm, Tally};
 use crate::Error;
 use crate::fixtures::{self, Points};
 use crate::instance::{Instance, State};
+use crate::network::MOST_ACTIONS;
 use crate::queue::Queue;
 use crate::seal::Seal;
 
@@ -297,7 +298,13 @@ impl World {
         self.publishers[publisher].look_at_clock(truth, self.now);
         let moment = self.publishers[publisher].moment(truth, self.now);
         let mut uploaded = Vec::new();
+        let mut actions = 0;
         while let Some(action) = self.publishers[publisher].machine.poll(moment) {
+            actions += 1;
+            if actions > MOST_ACTIONS {
+                self.broken("the machine has something to do for ever");
+                break;
+            }
             match action {
                 Action::Upload {
                     ticket,
