@@ -27,7 +27,7 @@ const BUDGET: usize = 900_000;
 const REFINING: usize = 200_000;
 /// So many steps of the local search may be looked at after the exact one: about a tenth of a millisecond.
 const PATIENCE: usize = 600;
-/// So many where the exact search finds nothing: slots may be too many for it, or relays too few.
+/// So many where there is no exact search: slots may be too many for it, or relays too few.
 const MORE_PATIENCE: usize = 6_000;
 /// Of so many slots every selection is looked at for one that can be written anew and the others kept.
 const SELECTED: usize = 8;
@@ -105,7 +105,7 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
     }
     // There is always an opening: with one cell for each slot or for each instance, whichever is more.
     let mut best = best.unwrap_or_else(|| Board::new(task));
-    let mut patience = MORE_PATIENCE;
+    let mut budget = Budget::new(BUDGET);
     if !best.reaches(goal(enough)) {
         let is_flawless = best.cost().absent == 0 && best.cost().thin == 0;
         let aim = Aim {
@@ -114,12 +114,13 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
             enough,
             refining: REFINING,
         };
-        if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut Budget::new(BUDGET)) {
+        if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut budget) {
             best = board;
-            patience = PATIENCE;
         }
     }
     if !best.reaches(goal(AIM.max(enough))) {
+        // What the exact search costs is not spent a second time.
+        let patience = if budget.left() == BUDGET { MORE_PATIENCE } else { PATIENCE };
         search::improve(&mut best, &free, goal(enough), &mut Patience::new(patience));
     }
     best.straddle(&free);

@@ -44,6 +44,11 @@ impl Budget {
         Self(work)
     }
 
+    /// How much is left.
+    pub(super) const fn left(&self) -> usize {
+        self.0
+    }
+
     fn spend(&mut self, work: usize) {
         self.0 = self.0.saturating_sub(work);
     }
