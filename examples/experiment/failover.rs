@@ -1,0 +1,406 @@
+//! Figure 4.3: an instance dies half way.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use onionweave_assign::PolicyName;
+use onionweave_sim::{Happening, InstancePlan, Record, Scenario};
+
+use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::series::{self, Spread};
+use crate::trace::Trace;
+use crate::{Run, real, thesis};
+
+/// A graph of the figure, or beside it.
+struct Graph {
+    name: &'static str,
+    instances: usize,
+    /// One instance starts after the others, so that it is in all directories; it is the one that dies.
+    late: bool,
+    policy: PolicyName,
+    /// The time of the death is drawn from an hour.
+    any_time: bool,
+}
+
+static GRAPHS: [Graph; 5] = [
+    Graph::new("A", 2, false, PolicyName::Race),
+    Graph::new("B", 3, true, PolicyName::Race),
+    Graph::new("C", 6, false, PolicyName::Race),
+    Graph::new("D", 3, true, PolicyName::Mixed),
+    Graph {
+        any_time: true,
+        ..Graph::new("B at any time", 3, true, PolicyName::Race)
+    },
+];
+/// So many of them are drawn along time.
+const DRAWN: usize = 4;
+
+/// How much later the late one starts: "right after".
+const LATER: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_secs(100);
+/// What is drawn of the time around the death.
+const AROUND: (f64, f64) = (1_000.0, 4_000.0);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What came of a graph.
+struct Measured {
+    graph: &'static Graph,
+    /// The first run.
+    trace: Trace,
+    /// When the instance died in it, in seconds.
+    death: f64,
+    length: f64,
+    /// For each run, for how many seconds nobody was served after the death.
+    outages: Vec<f64>,
+    /// The longest that a visit waited that was served.
+    longest_wait: Vec<f64>,
+}
+
+pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
+    let measured = if run.real { measure(run)? } else { simulate(run)? };
+    let picture = picture(run, &measured);
+    run.output
+        .finish("failover", &csv(&measured), &picture, &verdict(run, &measured))
+}
+
+impl Graph {
+    const fn new(name: &'static str, instances: usize, late: bool, policy: PolicyName) -> Self {
+        Self {
+            name,
+            instances,
+            late,
+            policy,
+            any_time: false,
+        }
+    }
+
+    fn title(&self) -> String {
+        let how = if self.late {
+            "the last to publish dies"
+        } else {
+            "even starts"
+        };
+        let policy = if self.policy == PolicyName::Race {
+            ""
+        } else {
+            ", with a publisher"
+        };
+        format!("{}: {} instances, {how}{policy}", self.name, self.instances)
+    }
+
+    /// The instance at this place dies, unless another has more: one without traffic would not be missed.
+    fn scenario(&self, seed: u64) -> Scenario {
+        let plans = InstancePlan::numbered(self.instances).into_iter().enumerate();
+        let plans = plans.map(|(i, plan)| {
+            let later = if self.late && i == 0 { LATER } else { Duration::ZERO };
+            plan.starts_at(thesis::INSTANCES_START + later).cap(thesis::CAP)
+        });
+        Scenario::new(seed)
+            .directories(thesis::DIRECTORIES)
+            .relays(thesis::DIRECTORIES)
+            .instances(plans)
+            .policy(self.policy)
+            .clients(thesis::crowd())
+            .interval(STEP)
+    }
+}
+
+fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
+    let length = if run.brief {
+        thesis::DEATH + 2 * HOUR
+    } else {
+        thesis::TICKS
+    };
+    let runs = run.count(60, 2) as u64;
+    let jobs: Vec<_> = GRAPHS
+        .iter()
+        .flat_map(|graph| (0..runs).map(move |number| (graph, number)))
+        .collect();
+    let records = series::each("failover: simulations", &jobs, |&(graph, number)| {
+        let seed = run.seed + number;
+        let mut death = thesis::DEATH;
+        if graph.any_time {
+            death += HOUR * number as u32 / runs as u32;
+        }
+        let victim = if graph.late {
+            1
+        } else {
+            busiest(&graph.scenario(seed).run(death)?)
+        };
+        let scenario = graph
+            .scenario(seed)
+            .at(death, Happening::Dies(format!("instance{victim}")));
+        let record = scenario.run(length)?;
+        Ok((
+            death,
+            outage(&record, death),
+            record.waited().longest(),
+            Trace::of(&record),
+        ))
+    })?;
+    let mut measured: Vec<Measured> = Vec::new();
+    for ((graph, _), (death, outage, longest, trace)) in jobs.into_iter().zip(records) {
+        let (outage, longest) = (outage.as_secs_f64(), longest.as_secs_f64());
+        match measured.last_mut().filter(|last| last.graph.name == graph.name) {
+            Some(last) => {
+                last.outages.push(outage);
+                last.longest_wait.push(longest);
+            }
+            None => measured.push(Measured {
+                graph,
+                trace,
+                death: death.as_secs_f64(),
+                length: length.as_secs_f64(),
+                outages: vec![outage],
+                longest_wait: vec![longest],
+            }),
+        }
+    }
+    Ok(measured)
+}
+
+/// The number of the instance that had most, counted from 1: "the first one will receive the majority of the traffic" (page 26).
+fn busiest(record: &Record) -> usize {
+    let instances = record.instances().iter().enumerate();
+    instances
+        .max_by_key(|(_, one)| one.served)
+        .map_or(1, |(place, _)| place + 1)
+}
+
+/// How long nobody was served after the death.
+fn outage(record: &Record, death: Duration) -> Duration {
+    let outages = record.outages().into_iter().filter(|outage| outage.end > death);
+    outages.map(|outage| outage.end - outage.start.max(death)).sum()
+}
+
+/// On real Tor an hour between two publications becomes two minutes, and everything else is as many times shorter.
+const FASTER: f64 = 30.0;
+
+fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
+    let (before, after) = if run.brief { (15, 40) } else { (60, 180) };
+    let (before, after) = (Duration::from_secs(before), Duration::from_secs(after));
+    real::play(async || {
+        let stage = real::Stage::start("failover", run.count(12, 4)).await?;
+        let mut measured = Vec::new();
+        for graph in &GRAPHS {
+            let mut one = Measured {
+                graph,
+                trace: Trace::default(),
+                death: before.as_secs_f64(),
+                length: (before + after).as_secs_f64(),
+                outages: Vec::new(),
+                longest_wait: Vec::new(),
+            };
+            let runs = match (graph.any_time, run.brief) {
+                (true, true) => 0,
+                (true, false) => 3,
+                _ => 1,
+            };
+            for number in 0..runs {
+                let mut plan = real::Plan::new(graph.instances)
+                    .policy(graph.policy)
+                    .line("RendPostPeriod 2 minutes");
+                if graph.late {
+                    plan = plan.first_is_late();
+                }
+                let service = stage.service(&plan).await?;
+                let later = if graph.any_time {
+                    Duration::from_secs(40) * number
+                } else {
+                    Duration::ZERO
+                };
+                let victim = if graph.late {
+                    0
+                } else {
+                    stage.holder_of_most(&service).await?
+                };
+                let visits = stage
+                    .visit_and_kill(
+                        &service,
+                        real::Visiting::fresh().lasting(before + later + after),
+                        before + later,
+                        victim,
+                    )
+                    .await?;
+                let death = (before + later).as_secs_f64();
+                one.outages.push(real::outage(&visits, death));
+                let served = visits
+                    .iter()
+                    .filter(|visit| visit.instance.is_some() && visit.at >= death);
+                one.longest_wait
+                    .push(served.map(|visit| visit.ended - visit.at).fold(0.0, f64::max));
+                if number == 0 {
+                    one.trace = real::trace(&visits, graph.instances, Duration::from_secs(4));
+                    one.death = death;
+                }
+            }
+            measured.push(one);
+        }
+        Ok(measured)
+    })
+}
+
+impl Measured {
+    fn outage(&self) -> Spread {
+        Spread::of(self.outages.iter().copied())
+    }
+}
+
+fn csv(measured: &[Measured]) -> String {
+    let mut csv = String::from("graph,seconds,what,bytes or visits\n");
+    for one in measured.iter().take(DRAWN) {
+        one.trace.write_csv(&mut csv, one.graph.name);
+    }
+    csv.push_str("\ngraph,run,seconds without service,longest wait of a visit that was served\n");
+    for one in measured {
+        for (number, (outage, longest)) in one.outages.iter().zip(&one.longest_wait).enumerate() {
+            // Writing to a string does not fail.
+            let _ = writeln!(csv, "{},{},{outage:.1},{longest:.2}", one.graph.name, number + 1);
+        }
+    }
+    csv
+}
+
+fn verdict(run: &Run, measured: &[Measured]) -> String {
+    let find = |name: &str| measured.iter().find(|one| one.graph.name == name);
+    let (Some(late), Some(any), Some(publisher)) = (find("B"), find("B at any time"), find("D")) else {
+        return "nothing was measured".to_owned();
+    };
+    let scale = if run.real { FASTER } else { 1.0 };
+    let thesis = thesis::OUTAGE.as_secs_f64() / scale;
+    let compressed = if run.real {
+        " in a time that is compressed thirty times"
+    } else {
+        ""
+    };
+    let even: Vec<_> = measured
+        .iter()
+        .filter(|one| !one.graph.late)
+        .map(|one| format!("{:.0} s", one.outage().median))
+        .collect();
+    format!(
+        "graph B: {:.0} s without service, and {:.0} to {:.0} s when the death comes at any time of the hour; the thesis found about {thesis:.0} \
+         (page {}){compressed}; even starts (A, C): {}; with a publisher (D): {:.1} s, and the longest wait is {:.1} s",
+        late.outage().median,
+        any.outage().low,
+        any.outage().high,
+        thesis::OUTAGE_PAGE,
+        even.join(" and "),
+        publisher.outage().median,
+        Spread::of(publisher.longest_wait.iter().copied()).median,
+    )
+}
+
+fn picture(run: &Run, measured: &[Measured]) -> Picture {
+    let scale = if run.real { FASTER } else { 1.0 };
+    let mut panels = Vec::new();
+    for one in measured.iter().take(DRAWN) {
+        let lines: Vec<_> = (0..one.graph.instances).map(|i| one.trace.cumulative(i)).collect();
+        panels.push(along_time(
+            one.graph.title(),
+            "megabytes sent since the beginning",
+            one,
+            lines,
+            (0.0, one.length),
+            scale,
+        ));
+    }
+    for one in measured.iter().take(DRAWN) {
+        let lines: Vec<_> = (0..one.graph.instances).map(|i| one.trace.rate(i, 1)).collect();
+        let around = (
+            (one.death - AROUND.0 / scale).max(0.0),
+            (one.death + AROUND.1 / scale).min(one.length),
+        );
+        panels.push(along_time(
+            format!("{}: around the death", one.graph.name),
+            "kilobytes in a second",
+            one,
+            lines,
+            around,
+            scale,
+        ));
+    }
+    let mut layers = Vec::new();
+    for (place, one) in measured.iter().enumerate() {
+        let (x, outage) = (place as f64, one.outage());
+        layers.push(Layer::Bar(plot::color(3), (x, outage.median), 0.6));
+        layers.push(Layer::Range(plot::color(0), x, (outage.low, outage.high)));
+        layers.push(Layer::Text(
+            (x, outage.high),
+            format!("{} s", plot::number((outage.median * 10.0).round() / 10.0)),
+        ));
+        if one.graph.name == "B" {
+            layers.push(Layer::Diamond(
+                plot::THESIS,
+                (x + 0.36, thesis::OUTAGE.as_secs_f64() / scale),
+            ));
+        }
+    }
+    let top = measured
+        .iter()
+        .map(|one| one.outage().high)
+        .fold(thesis::OUTAGE.as_secs_f64() / scale, f64::max);
+    panels.push(Panel {
+        title: "time without service after the death".to_owned(),
+        x: Axis::names("graph", measured.iter().map(|one| one.graph.name)),
+        y: Axis::new("seconds", 0.0..1.15 * top),
+        layers,
+    });
+    let mut key: Vec<_> = (0..6)
+        .map(|i| (Sign::Line(plot::color(i)), format!("instance {}", i + 1)))
+        .collect();
+    key.push((
+        Sign::Bar(plot::BAD),
+        "nobody is served, in the thesis's graph B".to_owned(),
+    ));
+    key.push((Sign::Bar(plot::color(3)), "median".to_owned()));
+    key.push((Sign::Range(plot::color(0)), "nine tenths of the runs".to_owned()));
+    key.push((Sign::Diamond(plot::THESIS), "the thesis".to_owned()));
+    Picture {
+        title: format!("Failover: an instance dies half way ({})", thesis::FAILOVER_PAGES),
+        notes: vec![
+            run.note(
+                "300 clients fetch 50 KiB over and over; the instance that has most dies after 20 000 s",
+                "12 clients with fresh identities; an hour between two publications becomes two minutes, and 2 000 ticks 67 seconds",
+            ),
+            "in B the one that dies had published a minute after the others, so that all directories hand out its points alone; a flat line is an instance that is dead".to_owned(),
+        ],
+        key,
+        columns: 4,
+        panels,
+    }
+}
+
+fn along_time(
+    title: String,
+    y: &str,
+    one: &Measured,
+    lines: Vec<Vec<(f64, f64)>>,
+    (from, to): (f64, f64),
+    scale: f64,
+) -> Panel {
+    let inside = |x: f64| (from..=to).contains(&x);
+    let lines: Vec<Vec<_>> = lines
+        .into_iter()
+        .map(|line| line.into_iter().filter(|(x, _)| inside(*x)).collect())
+        .collect();
+    let top = 1.08 * lines.iter().flatten().map(|(_, y)| *y).fold(0.0, f64::max);
+    let mut layers = Vec::new();
+    if one.graph.name == "B" {
+        let end = (one.death + thesis::OUTAGE.as_secs_f64() / scale).min(to);
+        layers.push(Layer::Span(plot::BAD, (one.death, end)));
+    }
+    layers.push(Layer::Dashed(plot::IDEAL, vec![(one.death, 0.0), (one.death, top)]));
+    layers.extend(
+        lines
+            .into_iter()
+            .enumerate()
+            .map(|(i, line)| Layer::Line(plot::color(i), line)),
+    );
+    Panel {
+        title,
+        x: Axis::new("seconds (ticks)", from..to),
+        y: Axis::new(y, 0.0..top),
+        layers,
+    }
+}

@@ -1,0 +1,173 @@
+//! Redraws the figures of the thesis that Onionweave comes from, in virtual time or on private networks of real Tor, beside the thesis's own numbers.
+//!
+//! ```text
+//! cargo run --release --example experiment -- all                       # every figure, simulated
+//! cargo run --release --example experiment -- failover --out target/mine
+//! cargo run --release --example experiment -- race --real               # the same with real tor processes
+//! ```
+//!
+//! Each experiment writes `NAME.csv`, `NAME.svg` and `NAME.png` (with `--real`, `NAME-real.csv` and so on), and tells in one line how
+//! it compares to the thesis.
+//!
+//! # Layout
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `race`, `downloads`, `failover`, `mixed`, `hybrid`, `policies` | one experiment each: the set-up, how it is simulated, how it is run on real Tor, its picture and its verdict |
+//! | `thesis` | the thesis's set-up and numbers, with their pages |
+//! | `trace` | what instances sent along time, whoever measured it |
+//! | `series` | many simulations on all cores |
+//! | `plot`, `output`, `progress` | pictures, files, bars |
+//! | `real` | private networks of real Tor: instances, publisher, clients |
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
+
+mod downloads;
+mod failover;
+mod hybrid;
+mod mixed;
+mod output;
+mod plot;
+mod policies;
+mod progress;
+mod race;
+mod real;
+mod series;
+mod thesis;
+mod trace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use output::Output;
+
+/// Redraw the figures of the thesis beside its own numbers
+///
+/// Without --real everything is simulated, in virtual time, with the thesis's own set-up: 100 directories, 300 clients,
+/// 50 000 seconds. Each experiment writes its data (CSV) and its picture (SVG and PNG), and tells in one line how it compares.
+#[derive(Parser)]
+#[command(name = "experiment", version, after_help = REAL)]
+struct Args {
+    /// Which experiment
+    name: Name,
+
+    /// In virtual time; this is the default
+    #[arg(long, conflicts_with = "real")]
+    sim: bool,
+
+    /// On a private network of real tor processes on 127.0.0.1; see below for what that takes
+    #[arg(long)]
+    real: bool,
+
+    /// The folder for data and pictures
+    #[arg(long, value_name = "DIR", default_value = "target/experiments")]
+    out: PathBuf,
+
+    /// Decides all that is drawn; the simulator comes out the same for the same seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// A small part of everything: to try whether it runs, not to measure
+    #[arg(long)]
+    brief: bool,
+}
+
+const REAL: &str = "\
+What a run takes, on two cores:
+
+               --sim      --real
+  race         2 min      25 min   11 relays, up to 6 instances, 12 clients
+  downloads    2 min      15 min   the same; each instance capped with BandwidthRate
+  failover     2 min      25 min   the same; an hour between two publications becomes two minutes
+  mixed        5 s        45 min   5 x 1 000 requests; the waiting between them is compressed
+  hybrid       1 min      20 min   7, 10 and 20 instances; 40 and 60 are only simulated
+  policies     1 min      30 min   6 instances
+  all          8 min      160 min
+
+A real run needs some 50 MB of memory for each process. It uses tor 0.4.5.9, which is built from source once per machine, or the
+tor that the environment variable ONIONWEAVE_TOR names.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Figure 4.1: 2, 3 and 6 instances with one key overwrite each other
+    Race,
+    /// Figure 4.2: how long a fixed transfer takes with 1, 2, 3 and 6 instances
+    Downloads,
+    /// Figure 4.3: an instance dies half way, with even starts and with one that published last
+    Failover,
+    /// Figure 5.3: each directory hands out one instance; 2 to 6 instances, 1 000 requests
+    Mixed,
+    /// Chapter 6.1, never measured there: six master descriptors, 7 to 60 instances
+    Hybrid,
+    /// All policies on the same failures
+    Policies,
+    /// Every one of these
+    All,
+}
+
+/// How an experiment is to be run.
+struct Run {
+    real: bool,
+    seed: u64,
+    brief: bool,
+    output: Output,
+}
+
+impl Run {
+    /// So many, or fewer if it is only to be tried.
+    fn count(&self, full: usize, brief: usize) -> usize {
+        if self.brief { brief } else { full }
+    }
+
+    /// What a picture says of the set-up.
+    fn note(&self, simulated: &str, real: &str) -> String {
+        let brief = if self.brief {
+            "Only to try it: a small part of everything. "
+        } else {
+            ""
+        };
+        if self.real {
+            format!("{brief}Measured on a private network of real tor processes. {real}")
+        } else {
+            format!("{brief}Simulated with the thesis's set-up. {simulated}")
+        }
+    }
+
+    fn one(&self, name: Name) -> anyhow::Result<()> {
+        match name {
+            Name::Race => race::run(self),
+            Name::Downloads => downloads::run(self),
+            Name::Failover => failover::run(self),
+            Name::Mixed => mixed::run(self),
+            Name::Hybrid => hybrid::run(self),
+            Name::Policies => policies::run(self),
+            Name::All => {
+                let singles = Name::value_variants().iter().filter(|&&name| name != Name::All);
+                singles.copied().try_for_each(|name| self.one(name))
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let run = Run {
+        // One of them at most is given.
+        real: args.real && !args.sim,
+        seed: args.seed,
+        brief: args.brief,
+        output: Output::create(&args.out, args.real)?,
+    };
+    run.one(args.name)
+}

@@ -1,0 +1,41 @@
+//! The files that an experiment writes, and the line that it prints.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::plot::{self, Picture};
+
+/// Where data and pictures go.
+pub(crate) struct Output {
+    folder: PathBuf,
+    real: bool,
+}
+
+impl Output {
+    pub(crate) fn create(folder: &Path, real: bool) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            real,
+        })
+    }
+
+    /// Writes data and picture of an experiment, and prints how it compares to the thesis.
+    pub(crate) fn finish(&self, name: &str, csv: &str, picture: &Picture, verdict: &str) -> anyhow::Result<()> {
+        let svg = picture.draw()?;
+        self.write(name, "csv", csv.as_bytes())?;
+        self.write(name, "svg", svg.as_bytes())?;
+        self.write(name, "png", &plot::png(&svg)?)?;
+        let how = if self.real { "real" } else { "simulated" };
+        println!("{name} ({how}): {verdict}");
+        Ok(())
+    }
+
+    fn write(&self, name: &str, kind: &str, content: &[u8]) -> anyhow::Result<()> {
+        let suffix = if self.real { "-real" } else { "" };
+        let path = self.folder.join(format!("{name}{suffix}.{kind}"));
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+    }
+}

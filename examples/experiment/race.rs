@@ -1,0 +1,321 @@
+//! Figure 4.1: several instances with one key overwrite each other's descriptors.
+
+use std::time::Duration;
+
+use onionweave_assign::PolicyName;
+
+use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::series::{self, Spread};
+use crate::thesis::{self, Finding};
+use crate::trace::{Trace, ranked};
+use crate::{Run, real};
+
+/// A graph of the figure.
+struct Graph {
+    name: &'static str,
+    instances: usize,
+    /// How many times longer it is than the others.
+    longer: u32,
+    finding: Option<&'static Finding>,
+}
+
+static GRAPHS: [Graph; 4] = [
+    Graph::new("A", 2, 1, Some(&thesis::RACE_OF_TWO)),
+    Graph::new("B", 3, 1, Some(&thesis::RACE_OF_THREE)),
+    Graph::new("C", 6, 1, None),
+    Graph::new("D", 6, thesis::LONGER, None),
+];
+
+/// From this part of the bytes on, in percent, an instance is said to get traffic.
+const TRAFFIC: f64 = 1.0;
+/// How finely bytes are recorded.
+const STEP: Duration = Duration::from_secs(100);
+
+/// What came of one graph.
+struct Measured {
+    graph: &'static Graph,
+    /// The first run.
+    trace: Trace,
+    /// Each run's shares in percent, the largest first.
+    shares: Vec<Vec<f64>>,
+    /// Over how much time the rates are averaged, and how long it is in all, in seconds.
+    averaged: f64,
+    length: f64,
+}
+
+pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
+    let measured = if run.real { measure(run)? } else { simulate(run)? };
+    let picture = picture(run, &measured);
+    run.output
+        .finish("race", &csv(&measured), &picture, &verdict(&measured))
+}
+
+impl Graph {
+    const fn new(name: &'static str, instances: usize, longer: u32, finding: Option<&'static Finding>) -> Self {
+        Self {
+            name,
+            instances,
+            longer,
+            finding,
+        }
+    }
+}
+
+fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
+    let length = if run.brief { thesis::TICKS / 20 } else { thesis::TICKS };
+    let jobs: Vec<_> = GRAPHS
+        .iter()
+        .flat_map(|graph| {
+            let runs = if graph.longer > 1 {
+                run.count(12, 2)
+            } else {
+                run.count(100, 4)
+            };
+            (0..runs as u64).map(move |number| (graph, run.seed + number))
+        })
+        .collect();
+    let traces = series::each("race: simulations", &jobs, |&(graph, seed)| {
+        let scenario = thesis::scenario(seed, graph.instances)
+            .policy(PolicyName::Race)
+            .clients(thesis::crowd())
+            .interval(STEP);
+        Ok(Trace::of(&scenario.run(length * graph.longer)?))
+    })?;
+    let mut measured: Vec<Measured> = Vec::new();
+    for ((graph, _), trace) in jobs.into_iter().zip(traces) {
+        let shares = ranked(trace.shares());
+        match measured.last_mut().filter(|last| last.graph.name == graph.name) {
+            Some(last) => last.shares.push(shares),
+            None => measured.push(Measured {
+                graph,
+                trace,
+                shares: vec![shares],
+                averaged: (thesis::AVERAGED * graph.longer).as_secs_f64(),
+                length: (length * graph.longer).as_secs_f64(),
+            }),
+        }
+    }
+    Ok(measured)
+}
+
+/// On real Tor each run is a service of its own, and clients come with fresh identities: with a dozen of them there is no other way to enough requests.
+/// What the long run needs, points that are given up after 18 hours, is not to be had there; instead, the instances publish again every two
+/// minutes, as often as in eight thousandths of the time.
+fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
+    let short = Duration::from_secs(if run.brief { 20 } else { 90 });
+    real::play(async || {
+        let stage = real::Stage::start("race", run.count(12, 3)).await?;
+        let mut measured = Vec::new();
+        for graph in &GRAPHS {
+            let (runs, length) = match graph.longer {
+                1 => (run.count(4, 1), short),
+                longer => (1, short * longer),
+            };
+            let (mut traces, mut shares) = (Vec::new(), Vec::new());
+            for _ in 0..runs {
+                let post_period = if graph.longer > 1 { "2 minutes" } else { "1 hour" };
+                let plan = real::Plan::new(graph.instances).line(format!("RendPostPeriod {post_period}"));
+                let service = stage.service(&plan).await?;
+                let visits = stage.visit(&service, real::Visiting::fresh().lasting(length)).await;
+                let trace = real::trace(&visits, graph.instances, length / 90);
+                shares.push(ranked(trace.shares()));
+                traces.push(trace);
+            }
+            measured.push(Measured {
+                graph,
+                averaged: length.as_secs_f64() / 9.0,
+                length: length.as_secs_f64(),
+                trace: traces.into_iter().next().unwrap_or_default(),
+                shares,
+            });
+        }
+        Ok(measured)
+    })
+}
+
+impl Measured {
+    fn rank(&self, rank: usize) -> Spread {
+        Spread::of(self.shares.iter().filter_map(|shares| shares.get(rank).copied()))
+    }
+
+    /// How many instances got traffic, in each run.
+    fn with_traffic(&self) -> impl Iterator<Item = usize> {
+        let shares = self.shares.iter();
+        shares.map(|shares| shares.iter().filter(|&&share| share >= TRAFFIC).count())
+    }
+
+    /// In which part of the runs so many instances got traffic, in percent.
+    fn chance_of(&self, instances: usize) -> f64 {
+        let runs = self.with_traffic().filter(|&count| count == instances).count();
+        100.0 * runs as f64 / self.shares.len().max(1) as f64
+    }
+}
+
+/// What each instance has on average, in percent and the largest first, if each of six directories draws one of them, each as likely as any other.
+fn fair_lots(instances: usize) -> Vec<f64> {
+    const SLOTS: u32 = 6;
+    let outcomes = instances.pow(SLOTS);
+    let mut sums = vec![0.0; instances];
+    for outcome in 0..outcomes {
+        let mut counts = vec![0.0; instances];
+        for slot in 0..SLOTS {
+            let drawn = outcome / instances.pow(slot) % instances;
+            counts.get_mut(drawn).into_iter().for_each(|count| *count += 1.0);
+        }
+        for (sum, count) in sums.iter_mut().zip(ranked(counts)) {
+            *sum += count;
+        }
+    }
+    let whole = outcomes as f64 * f64::from(SLOTS);
+    sums.into_iter().map(|sum| 100.0 * sum / whole).collect()
+}
+
+fn csv(measured: &[Measured]) -> String {
+    let mut csv = String::from("graph,seconds,what,bytes or visits\n");
+    for one in measured {
+        one.trace.write_csv(&mut csv, one.graph.name);
+    }
+    csv.push_str("\ngraph,run,rank,percent of the bytes\n");
+    for one in measured {
+        for (run, shares) in one.shares.iter().enumerate() {
+            for (rank, share) in shares.iter().enumerate() {
+                csv.push_str(&format!("{},{},{},{share:.3}\n", one.graph.name, run + 1, rank + 1));
+            }
+        }
+    }
+    csv
+}
+
+fn verdict(measured: &[Measured]) -> String {
+    let [two, three, six, long] = measured else {
+        return "nothing was measured".to_owned();
+    };
+    let mut parts = Vec::new();
+    for one in [two, three] {
+        let Some(finding) = one.graph.finding else { continue };
+        let thesis: Vec<_> = finding.shares.iter().map(|&share| plot::number(share)).collect();
+        let within = (0..finding.shares.len())
+            .zip(finding.shares)
+            .filter(|&(rank, &share)| one.rank(rank).contains(share))
+            .count();
+        parts.push(format!(
+            "{} instances: the largest share is {:.0} % (nine tenths of {} runs: {:.0} to {:.0} %); the thesis's {} % (page {}): {} of {} in range",
+            one.graph.instances,
+            one.rank(0).median,
+            one.shares.len(),
+            one.rank(0).low,
+            one.rank(0).high,
+            thesis.join("/"),
+            finding.page,
+            within,
+            finding.shares.len(),
+        ));
+    }
+    parts.push(format!(
+        "6 instances: {} of 6 get traffic in {:.0} % of the runs, as in the thesis",
+        thesis::SIX_WITH_TRAFFIC,
+        six.chance_of(thesis::SIX_WITH_TRAFFIC)
+    ));
+    parts.push(format!(
+        "over the long run all six do in {:.0} %, as in the thesis",
+        long.chance_of(6)
+    ));
+    parts.join("; ")
+}
+
+fn picture(run: &Run, measured: &[Measured]) -> Picture {
+    let mut panels = Vec::new();
+    for one in measured {
+        let title = match one.graph.longer {
+            1 => format!("{}: {} instances", one.graph.name, one.graph.instances),
+            longer => format!(
+                "{}: {} instances, {longer} times as long",
+                one.graph.name, one.graph.instances
+            ),
+        };
+        let lines = (0..one.graph.instances).map(|i| (plot::color(i), one.trace.cumulative(i)));
+        panels.push(lines_panel(
+            title,
+            "megabytes sent since the beginning",
+            one.length,
+            lines,
+        ));
+    }
+    for one in measured {
+        let intervals = (one.averaged / one.trace.step).round().max(1.0) as usize;
+        let lines = (0..one.graph.instances).map(|i| (plot::color(i), one.trace.rate(i, intervals)));
+        let title = format!("{}: averages over {} s", one.graph.name, plot::number(one.averaged));
+        panels.push(lines_panel(title, "kilobytes in a second", one.length, lines));
+    }
+    panels.extend(measured.iter().map(shares_panel));
+    let mut key: Vec<_> = (0..6)
+        .map(|i| (Sign::Line(plot::color(i)), format!("instance {}", i + 1)))
+        .collect();
+    key.push((Sign::Bar(plot::IDEAL), "median of all runs".to_owned()));
+    key.push((Sign::Range(plot::color(3)), "nine tenths of the runs".to_owned()));
+    key.push((Sign::Dashed(plot::THESIS), "six fair lots, on average".to_owned()));
+    key.push((Sign::Diamond(plot::THESIS), "the thesis's one run".to_owned()));
+    Picture {
+        title: format!("Race: instances with one key overwrite each other ({})", thesis::RACE_PAGES),
+        notes: vec![
+            run.note(
+                "300 clients fetch 50 KiB over and over; each of six directories keeps what was uploaded last, so a run is a draw of six lots",
+                "12 clients with fresh identities fetch 50 KiB over and over; each run is a service of its own; D: published again every two minutes",
+            ),
+            "upper rows: the first run; lowest row: each instance's part of the bytes over all runs, the largest first".to_owned(),
+        ],
+        key,
+        columns: 4,
+        panels,
+    }
+}
+
+fn lines_panel(
+    title: String,
+    y: &str,
+    length: f64,
+    lines: impl Iterator<Item = (plotters::style::RGBColor, Vec<(f64, f64)>)>,
+) -> Panel {
+    let lines: Vec<_> = lines.collect();
+    let values = lines.iter().flat_map(|(_, points)| points.iter().map(|(_, y)| *y));
+    let top = 1.08 * values.fold(0.0, f64::max);
+    Panel {
+        title,
+        x: Axis::new("seconds (ticks)", 0.0..length),
+        y: Axis::new(y, 0.0..top),
+        layers: lines
+            .into_iter()
+            .map(|(color, points)| Layer::Line(color, points))
+            .collect(),
+    }
+}
+
+fn shares_panel(one: &Measured) -> Panel {
+    let mut layers = Vec::new();
+    for (rank, lots) in fair_lots(one.graph.instances).into_iter().enumerate() {
+        let spread = one.rank(rank);
+        let x = rank as f64;
+        layers.push(Layer::Bar(plot::IDEAL, (x, spread.median), 0.6));
+        layers.push(Layer::Range(plot::color(3), x, (spread.low, spread.high)));
+        layers.push(Layer::Dashed(plot::THESIS, vec![(x - 0.4, lots), (x + 0.4, lots)]));
+        if let Some(&share) = one.graph.finding.and_then(|finding| finding.shares.get(rank)) {
+            layers.push(Layer::Diamond(plot::THESIS, (x + 0.18, share)));
+        }
+    }
+    let runs = one.shares.len();
+    let traffic = match (one.graph.instances, one.graph.longer) {
+        (6, 1) => format!(
+            "; {} with traffic in {:.0} %",
+            thesis::SIX_WITH_TRAFFIC,
+            one.chance_of(thesis::SIX_WITH_TRAFFIC)
+        ),
+        (6, _) => format!("; 6 with traffic in {:.0} %", one.chance_of(6)),
+        _ => String::new(),
+    };
+    Panel {
+        title: format!("{}: shares in {runs} runs{traffic}", one.graph.name),
+        x: Axis::names("instances, the one with most first", 1..=one.graph.instances),
+        y: Axis::new("percent of the bytes", 0.0..102.0),
+        layers,
+    }
+}

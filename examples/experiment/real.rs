@@ -1,0 +1,15 @@
+//! Private networks of real Tor: where experiments play with `--real`.
+//!
+//! # Layout
+//!
+//! - `stage`: the network and its clients.
+//! - `service`: instances with one key, what stands behind them, and their publisher.
+//! - `visits`: what clients do, and what came of it.
+
+mod service;
+mod stage;
+mod visits;
+
+pub(crate) use service::Plan;
+pub(crate) use stage::{Stage, play};
+pub(crate) use visits::{Visiting, outage, trace};

@@ -1,0 +1,296 @@
+//! Instances with one key, what stands behind them, and their publisher.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, ensure};
+use futures_util::future::try_join_all;
+use onionweave_assign::PolicyName;
+use onionweave_control::{Connection, Credentials, Endpoint, Event, EventKind, HsDescAction, Options};
+use onionweave_publish::config::Config;
+use onionweave_publish::{Publisher, Report, Round};
+use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_testnet::{Instance, Network, ServiceKey};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::thesis;
+
+/// The port at which clients find what an instance has for them. (At the usual one, each testnet instance says its name.)
+pub(super) const PORT: u16 = 8080;
+/// The service's time period goes on for longer than an experiment with it.
+const PERIOD_LEFT: u64 = 2 * 3600;
+/// Keys that are drawn at most; about every second fits.
+const DRAWS: usize = 200;
+/// How long directories need for what loud instances upload.
+const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
+/// How long the publisher may take until all instances are on the ring.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
+
+/// What a service is to be.
+pub(crate) struct Plan {
+    instances: usize,
+    policy: PolicyName,
+    bytes: u64,
+    lines: Vec<String>,
+    first_is_late: bool,
+}
+
+/// A service that runs. Its processes end when it is dropped.
+pub(crate) struct Service {
+    pub(super) onion: String,
+    pub(super) instances: Vec<Instance>,
+    uploads: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<()>>,
+    _publisher: Option<Publisher>,
+}
+
+impl Plan {
+    /// So many instances, which publish by themselves and have 50 KiB for each client.
+    pub(crate) fn new(instances: usize) -> Self {
+        Self {
+            instances,
+            policy: PolicyName::Race,
+            bytes: thesis::TRANSFER,
+            lines: Vec::new(),
+            first_is_late: false,
+        }
+    }
+
+    /// With all policies but the race, the instances are quiet, and there is a publisher.
+    pub(crate) fn policy(mut self, policy: PolicyName) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How many bytes each visit fetches.
+    pub(crate) fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Adds a line to each instance's configuration.
+    pub(crate) fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// The first instance starts when the others have published.
+    pub(crate) fn first_is_late(mut self) -> Self {
+        self.first_is_late = true;
+        self
+    }
+
+    fn is_loud(&self) -> bool {
+        self.policy == PolicyName::Race
+    }
+}
+
+impl Service {
+    pub(super) async fn start(network: &Network, number: usize, plan: &Plan) -> anyhow::Result<Self> {
+        let key = draw_key(network)?;
+        let mut tasks = Vec::new();
+        let mut addresses = Vec::new();
+        for instance in 0..plan.instances {
+            let (address, server) = serve(instance, plan.bytes).await?;
+            addresses.push(address);
+            tasks.push(server);
+        }
+        let start = |instance: usize, address: SocketAddr| {
+            let builder = network
+                .instance(format!("s{number}i{}", instance + 1))
+                .service_key(&key)
+                .quiet(!plan.is_loud())
+                .torrc(format!("HiddenServicePort {PORT} {address}"));
+            plan.lines
+                .iter()
+                .fold(builder, |builder, line| builder.torrc(line))
+                .start()
+        };
+        let late = usize::from(plan.first_is_late);
+        let all = || addresses.iter().copied().enumerate();
+        let mut instances = try_join_all(all().skip(late).map(|(i, address)| start(i, address))).await?;
+        if plan.first_is_late {
+            try_join_all(instances.iter().map(Instance::wait_for_descriptor)).await?;
+            sleep(UPLOADED_WITHIN).await;
+            for (i, address) in all().take(late) {
+                instances.insert(i, start(i, address).await?);
+            }
+        }
+        let uploads = Arc::<AtomicU64>::default();
+        for instance in &instances {
+            tasks.push(tokio::spawn(count_uploads(instance.control(), Arc::clone(&uploads))));
+        }
+        try_join_all(instances.iter().map(Instance::wait_for_descriptor)).await?;
+        let publisher = if plan.is_loud() {
+            sleep(UPLOADED_WITHIN).await;
+            None
+        } else {
+            let folder = network.folder().join(format!("publisher{number}"));
+            let config = config(&folder, &key, plan.policy, &instances)?;
+            let (publisher, rounds, listener) = publish(&config)?;
+            tasks.push(listener);
+            wait_for_all(rounds, plan.instances).await?;
+            Some(publisher)
+        };
+        Ok(Self {
+            onion: key.onion(),
+            instances,
+            uploads,
+            tasks,
+            _publisher: publisher,
+        })
+    }
+
+    /// Kills some instances.
+    pub(crate) fn kill(&self, which: impl Iterator<Item = usize>) -> anyhow::Result<()> {
+        for instance in which.filter_map(|which| self.instances.get(which)) {
+            instance.kill()?;
+        }
+        Ok(())
+    }
+
+    /// How many texts the instances' Tors have uploaded until now, their own and the publisher's.
+    pub(crate) fn uploads(&self) -> u64 {
+        self.uploads.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Draws a key whose six directories are six relays, as nearly every key's are on a network with thousands of them.
+fn draw_key(network: &Network) -> anyhow::Result<ServiceKey> {
+    let relays = network
+        .directories()
+        .iter()
+        .map(|relay| Fingerprint::from(relay.fingerprint()));
+    let ring = HashRing::new(relays);
+    for _ in 0..DRAWS {
+        let key = ServiceKey::generate()?;
+        let id: ServiceId = key.service_id().parse()?;
+        let now = UnixTime::from(SystemTime::now());
+        let period = TimePeriod::at(&id, now);
+        let directories: BTreeSet<_> = Replica::ALL
+            .into_iter()
+            .flat_map(|replica| {
+                DescriptorId::of(&id, period, replica)
+                    .responsible(&ring)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        if directories.len() == 6 && period.seconds_left(&id, now) > PERIOD_LEFT {
+            return Ok(key);
+        }
+    }
+    anyhow::bail!("of {DRAWS} keys none has six directories")
+}
+
+/// Serves so many bytes to whoever asks, the first of which say which instance it is.
+async fn serve(instance: usize, bytes: u64) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let mut body = format!("HTTP/1.0 200 OK\r\nContent-Length: {bytes}\r\n\r\n{instance}\n").into_bytes();
+    let head = body.len() - format!("{instance}\n").len();
+    body.resize(head + bytes as usize, b'.');
+    let body: Arc<[u8]> = body.into();
+    let server = tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(answer(stream, Arc::clone(&body)));
+                }
+                // Too many open files, most likely: some will close.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    Ok((address, server))
+}
+
+async fn answer(mut stream: TcpStream, body: Arc<[u8]>) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    stream.write_all(&body).await?;
+    stream.shutdown().await
+}
+
+/// Counts the uploads that a Tor begins, its own and those that it carries for a publisher; it may end and come again.
+async fn count_uploads(control: Endpoint, uploads: Arc<AtomicU64>) {
+    loop {
+        let connected = Connection::connect(&control, &Credentials::auto(), &Options::default()).await;
+        if let Ok((connection, mut events)) = connected
+            && connection.set_events(&[EventKind::HsDesc]).await.is_ok()
+        {
+            while let Some(event) = events.recv().await {
+                if matches!(&event, Event::HsDesc(event) if *event.action() == HsDescAction::Upload) {
+                    uploads.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Writes the publisher's configuration, and the key that it names, into a folder of its own.
+fn config(folder: &Path, key: &ServiceKey, policy: PolicyName, instances: &[Instance]) -> anyhow::Result<Config> {
+    DirBuilder::new().mode(0o700).create(folder)?;
+    let file = folder.join("private_key");
+    fs::write(&file, key.pem())?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    let mut text =
+        format!("[publisher]\nheartbeat = \"2s\"\n\n[[service]]\nkey = \"private_key\"\npolicy = \"{policy}\"\n");
+    for instance in instances {
+        let (name, control) = (instance.name(), instance.control().to_string());
+        write!(text, "\n[[service.instance]]\nname = {name:?}\ncontrol = {control:?}\n")?;
+    }
+    Ok(Config::parse(&text, folder)?)
+}
+
+/// Starts the publisher; the newest round that was proved is there to be looked at.
+fn publish(config: &Config) -> anyhow::Result<(Publisher, watch::Receiver<Option<Round>>, JoinHandle<()>)> {
+    let (publisher, mut reports) = Publisher::start(config)?;
+    let (sender, rounds) = watch::channel(None);
+    let listener = tokio::spawn(async move {
+        while let Some(report) = reports.recv().await {
+            if let Report::Proved(round) = report.report {
+                sender.send_replace(Some(round));
+            }
+        }
+    });
+    Ok((publisher, rounds, listener))
+}
+
+/// Waits until all instances stand in the texts that were proved.
+async fn wait_for_all(mut rounds: watch::Receiver<Option<Round>>, instances: usize) -> anyhow::Result<()> {
+    let standing = |round: &Option<Round>| {
+        let Some(round) = round else { return 0 };
+        let names: BTreeSet<_> = round.plan.values().flat_map(|mix| mix.keys()).collect();
+        if round.missing.is_empty() { names.len() } else { 0 }
+    };
+    let waiting = rounds.wait_for(|round| standing(round) == instances);
+    let found = timeout(PUBLISHED_WITHIN, waiting).await.map(|found| found.is_ok());
+    ensure!(
+        found.context("the publisher did not bring all instances onto the ring")?,
+        "the publisher ended"
+    );
+    Ok(())
+}
