@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) circuit: u32,
     /// When it last used that, in seconds.
     pub(super) used: u32,
+    /// When that process closes it, if nothing flows then, in seconds.
+    pub(super) closes: u32,
     attempt: u32,
     visits_left: u32,
     /// The points of the descriptor that it took out, a bit for each.
@@ -63,6 +65,7 @@ impl Client {
             notes: NONE,
             circuit: NONE,
             used: 0,
+            closes: 0,
             attempt: NONE,
             visits_left: 1,
             gone: 0,
@@ -130,6 +133,7 @@ impl Clients {
             notes: NONE,
             circuit: NONE,
             used: 0,
+            closes: 0,
             attempt: NONE,
             visits_left,
             gone: 0,
@@ -192,6 +196,9 @@ impl Clients {
         if let Phase::Transfers(server) = attempt.phase {
             let outcome = Outcome::Served(server as usize);
             scene.record.visit(number, &attempt, at, outcome, scene.shelves.spots());
+        }
+        if let Some(client) = self.clients.get_mut(number as usize) {
+            client.lets_go(at, scene.rng);
         }
         self.leave(number, at, scene.rng);
     }

@@ -23,6 +23,7 @@ pub struct InstancePlan {
     pub(super) weight: Weight,
     pub(super) point_count: usize,
     pub(super) points: Option<Vec<IntroductionPoint>>,
+    pub(super) looks_at: Option<Duration>,
 }
 
 impl InstancePlan {
@@ -35,6 +36,7 @@ impl InstancePlan {
             weight: Weight::default(),
             point_count: 3,
             points: None,
+            looks_at: None,
         }
     }
 
@@ -97,6 +99,25 @@ impl InstancePlan {
     pub fn points(mut self, points: Vec<IntroductionPoint>) -> Self {
         self.point_count = points.len().clamp(1, 10);
         self.points = Some(points);
+        self
+    }
+
+    /// At which moment of each second its process looks whether to publish; what is more than a second is cut off.
+    ///
+    /// Tor looks when it starts, and then a second after each look (`core/mainloop/periodic.c:101,146`): processes which a simulator such as
+    /// Shadow starts at the same time look at the same time for ever. By default the moment is drawn for each publication: on machines, where
+    /// every look takes a while, it wanders.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use onionweave_sim::InstancePlan;
+    ///
+    /// let together = InstancePlan::numbered(3).into_iter().map(|plan| plan.looks_at(Duration::ZERO));
+    /// assert_eq!(together.count(), 3);
+    /// ```
+    #[must_use]
+    pub const fn looks_at(mut self, moment: Duration) -> Self {
+        self.looks_at = Some(Duration::from_nanos(moment.subsec_nanos() as u64));
         self
     }
 }
@@ -184,7 +205,7 @@ impl Crowd {
     }
 
     /// Each visit has a circuit of its own, as streams with other SOCKS passwords have; the descriptor is kept. Without this, a circuit to an
-    /// instance is used again until it was idle for ten minutes.
+    /// instance is used again until it was idle for ten minutes, or the instance closes it: ten minutes after it was made, as soon as nothing flows.
     #[must_use]
     pub const fn isolated(mut self) -> Self {
         self.isolated = true;

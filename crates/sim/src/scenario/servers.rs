@@ -86,8 +86,17 @@ impl Server {
             .next_upload
             .get_or_insert_with(|| now + micros(pace.settle) + below(rng, 2 * micros(pace.post_period)));
         let settled = self.dirty.map(|dirty| dirty + micros(pace.settle));
-        let due = settled.map_or(next, |settled| settled.min(next)).max(now);
-        Some(due + 1 + below(rng, SECOND))
+        let due = settled.map_or(next, |settled| settled.min(next));
+        Some(match self.plan.looks_at {
+            None => due.max(now) + 1 + below(rng, SECOND),
+            Some(moment) => {
+                // It compares whole seconds, and the due one must be past.
+                let moment = micros(moment);
+                let first_look = (due / SECOND + 1) * SECOND + moment;
+                let next_look = (now.saturating_sub(moment) / SECOND + 1) * SECOND + moment;
+                first_look.max(next_look)
+            }
+        })
     }
 
     /// It has built a descriptor: when the next one is due, whatever happens (`rendservice.c:3861-3871`).

@@ -20,6 +20,10 @@ const FAILED_FOR: u32 = 5 * 60;
 /// How long a circuit can be idle and still be used, in seconds (`MaxCircuitDirtiness`; each use begins it anew for a rendezvous circuit,
 /// `core/or/circuituse.c:160`, `core/or/circuituse.c:2986`).
 const CIRCUIT_KEPT: u32 = 10 * 60;
+/// How often an instance looks which of its own circuits are as old and have no stream, in seconds (`NewCircuitPeriod`, and a second for
+/// the comparison, `core/or/circuituse.c:1366-1371`). It counts from the rendezvous (`rendservice.c:3493`), so that it closes circuits on which clients
+/// still rely, whatever the comment at `core/or/circuituse.c:1534` says.
+const CIRCUITS_LOOKED_AT: u64 = 31;
 
 /// What surrounds a client that does something.
 #[derive(Debug)]
@@ -406,7 +410,10 @@ impl Clients {
             return Step::Later(at, Phase::Asks { own: false });
         };
         if !habit.isolated {
-            client.circuit = reach.life;
+            if client.circuit != reach.life {
+                client.circuit = reach.life;
+                client.closes = seconds(at) + CIRCUIT_KEPT + next_look(scene.rng);
+            }
             client.used = seconds(at);
         }
         if habit.bytes > 0 && reach.pipe.is_some() {
@@ -476,8 +483,23 @@ impl Clients {
 fn circuit_leads_to(client: &Client, at: Micros, scene: &Scene<'_>) -> Option<u32> {
     let server = *scene.lives.get(client.circuit as usize)?;
     let reach = scene.servers.get(server as usize)?;
-    let stands = reach.life == client.circuit && client.used + CIRCUIT_KEPT > seconds(at);
+    let is_closed = seconds(at) >= client.closes && reach.state == State::Runs;
+    let stands = reach.life == client.circuit && client.used + CIRCUIT_KEPT > seconds(at) && !is_closed;
     stands.then_some(server)
+}
+
+/// In how many seconds an instance looks next at its circuits.
+fn next_look(rng: &mut ChaCha12Rng) -> u32 {
+    1 + below(rng, CIRCUITS_LOOKED_AT) as u32
+}
+
+impl Client {
+    /// It has all that it wanted over its circuit.
+    pub(super) fn lets_go(&mut self, at: Micros, rng: &mut ChaCha12Rng) {
+        if self.circuit != NONE && seconds(at) >= self.closes {
+            self.closes = seconds(at) + next_look(rng);
+        }
+    }
 }
 
 /// Nobody accepts a text that is so old, or keeps it (`rendcache.c:295`, `rendcache.c:955`).
