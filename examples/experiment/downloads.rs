@@ -229,9 +229,8 @@ fn verdict(load: &Load, measured: &[Measured]) -> String {
         ));
     }
     parts.push(format!(
-        "six caps alone would need {:.0} s (page {}; the thesis gives no numbers)",
-        load.ideal(6),
-        27
+        "six caps alone would need {:.0} s; the thesis (pages 26 and 27) gives no numbers in its text",
+        load.ideal(6)
     ));
     parts.join("; ")
 }
@@ -276,7 +275,15 @@ fn picture(run: &Run, load: &Load, measured: &[Measured]) -> Picture {
     let mut key: Vec<_> = INSTANCES
         .iter()
         .enumerate()
-        .map(|(i, instances)| (Sign::Line(plot::color(i)), format!("{instances} instances")))
+        .map(|(i, instances)| {
+            (
+                Sign::Line(plot::color(i)),
+                match instances {
+                    1 => "1 instance".to_owned(),
+                    _ => format!("{instances} instances"),
+                },
+            )
+        })
         .collect();
     key.push((Sign::Bar(plot::color(4)), "race, median".to_owned()));
     key.push((Sign::Bar(plot::color(5)), "mixed, median".to_owned()));
@@ -296,7 +303,8 @@ fn picture(run: &Run, load: &Load, measured: &[Measured]) -> Picture {
         title: format!("Downloads: time until all are complete ({})", thesis::DOWNLOADS_PAGES),
         notes: vec![
             run.note(&setup, &setup),
-            "the thesis says that the time shortens with every step, and gives no numbers".to_owned(),
+            "The thesis says that the time shortens with every step; the numbers of its figure are not in its text."
+                .to_owned(),
         ],
         key,
         columns: 3,

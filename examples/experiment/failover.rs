@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
-use onionweave_sim::{Happening, InstancePlan, Record, Scenario};
+use onionweave_sim::{Happening, Record, Scenario};
 
 use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
 use crate::series::{self, Spread};
@@ -50,6 +50,8 @@ struct Measured {
     /// When the instance died in it, in seconds.
     death: f64,
     length: f64,
+    /// For each run, when the instance died, in seconds.
+    deaths: Vec<f64>,
     /// For each run, for how many seconds nobody was served after the death.
     outages: Vec<f64>,
     /// The longest that a visit waited that was served.
@@ -90,14 +92,14 @@ impl Graph {
 
     /// The instance at this place dies, unless another has more: one without traffic would not be missed.
     fn scenario(&self, seed: u64) -> Scenario {
-        let plans = InstancePlan::numbered(self.instances).into_iter().enumerate();
-        let plans = plans.map(|(i, plan)| {
-            let later = if self.late && i == 0 { LATER } else { Duration::ZERO };
-            plan.starts_at(thesis::INSTANCES_START + later).cap(thesis::CAP)
+        let plans = thesis::instances(self.instances).enumerate().map(|(i, plan)| {
+            if self.late && i == 0 {
+                plan.starts_at(thesis::INSTANCES_START + LATER)
+            } else {
+                plan
+            }
         });
-        Scenario::new(seed)
-            .directories(thesis::DIRECTORIES)
-            .relays(thesis::DIRECTORIES)
+        thesis::network(seed)
             .instances(plans)
             .policy(self.policy)
             .clients(thesis::crowd())
@@ -143,6 +145,7 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
         let (outage, longest) = (outage.as_secs_f64(), longest.as_secs_f64());
         match measured.last_mut().filter(|last| last.graph.name == graph.name) {
             Some(last) => {
+                last.deaths.push(death.as_secs_f64());
                 last.outages.push(outage);
                 last.longest_wait.push(longest);
             }
@@ -151,6 +154,7 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
                 trace,
                 death: death.as_secs_f64(),
                 length: length.as_secs_f64(),
+                deaths: vec![death.as_secs_f64()],
                 outages: vec![outage],
                 longest_wait: vec![longest],
             }),
@@ -188,6 +192,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
                 trace: Trace::default(),
                 death: before.as_secs_f64(),
                 length: (before + after).as_secs_f64(),
+                deaths: Vec::new(),
                 outages: Vec::new(),
                 longest_wait: Vec::new(),
             };
@@ -223,6 +228,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
                     )
                     .await?;
                 let death = (before + later).as_secs_f64();
+                one.deaths.push(death);
                 one.outages.push(real::outage(&visits, death));
                 let served = visits
                     .iter()
@@ -244,6 +250,10 @@ impl Measured {
     fn outage(&self) -> Spread {
         Spread::of(self.outages.iter().copied())
     }
+
+    fn longest_wait(&self) -> Spread {
+        Spread::of(self.longest_wait.iter().copied())
+    }
 }
 
 fn csv(measured: &[Measured]) -> String {
@@ -251,11 +261,17 @@ fn csv(measured: &[Measured]) -> String {
     for one in measured.iter().take(DRAWN) {
         one.trace.write_csv(&mut csv, one.graph.name);
     }
-    csv.push_str("\ngraph,run,seconds without service,longest wait of a visit that was served\n");
+    csv.push_str("\ngraph,run,second of the death,seconds without service,longest wait of a visit that was served\n");
     for one in measured {
-        for (number, (outage, longest)) in one.outages.iter().zip(&one.longest_wait).enumerate() {
+        let runs = one.deaths.iter().zip(&one.outages).zip(&one.longest_wait).enumerate();
+        for (number, ((death, outage), longest)) in runs {
             // Writing to a string does not fail.
-            let _ = writeln!(csv, "{},{},{outage:.1},{longest:.2}", one.graph.name, number + 1);
+            let _ = writeln!(
+                csv,
+                "{},{},{death:.0},{outage:.1},{longest:.2}",
+                one.graph.name,
+                number + 1
+            );
         }
     }
     csv
@@ -287,7 +303,7 @@ fn verdict(run: &Run, measured: &[Measured]) -> String {
         thesis::OUTAGE_PAGE,
         even.join(" and "),
         publisher.outage().median,
-        Spread::of(publisher.longest_wait.iter().copied()).median,
+        publisher.longest_wait().median,
     )
 }
 
@@ -320,31 +336,38 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
             scale,
         ));
     }
-    let mut layers = Vec::new();
-    for (place, one) in measured.iter().enumerate() {
-        let (x, outage) = (place as f64, one.outage());
-        layers.push(Layer::Bar(plot::color(3), (x, outage.median), 0.6));
-        layers.push(Layer::Range(plot::color(0), x, (outage.low, outage.high)));
-        layers.push(Layer::Text(
-            (x, outage.high),
-            format!("{} s", plot::number((outage.median * 10.0).round() / 10.0)),
-        ));
-        if one.graph.name == "B" {
-            layers.push(Layer::Diamond(
-                plot::THESIS,
-                (x + 0.36, thesis::OUTAGE.as_secs_f64() / scale),
-            ));
-        }
-    }
-    let top = measured
-        .iter()
-        .map(|one| one.outage().high)
-        .fold(thesis::OUTAGE.as_secs_f64() / scale, f64::max);
+    let thesis = thesis::OUTAGE.as_secs_f64() / scale;
+    let mut outages = bars(measured, Measured::outage);
+    let of_b = measured.iter().position(|one| one.graph.name == "B");
+    outages.extend(of_b.map(|place| Layer::Diamond(plot::THESIS, (place as f64 + 0.36, thesis))));
+    let highest = |spread: fn(&Measured) -> Spread| measured.iter().map(|one| spread(one).high).fold(0.0, f64::max);
+    let top = 1.15 * highest(Measured::outage).max(thesis);
     panels.push(Panel {
         title: "time without service after the death".to_owned(),
         x: Axis::names("graph", measured.iter().map(|one| one.graph.name)),
-        y: Axis::new("seconds", 0.0..1.15 * top),
-        layers,
+        y: Axis::new("seconds", 0.0..top),
+        layers: outages,
+    });
+    if let Some(any) = measured.iter().find(|one| one.graph.any_time) {
+        let dots = any.deaths.iter().zip(&any.outages);
+        let dots = dots.map(|(&death, &outage)| Layer::Dot(plot::color(3), (death, outage)));
+        let (from, to) = any.deaths.iter().fold((f64::INFINITY, 0.0_f64), |(from, to), &death| {
+            (from.min(death), to.max(death))
+        });
+        let margin = 0.05 * (to - from).max(1.0);
+        let found = Layer::Diamond(plot::THESIS, (from, thesis));
+        panels.push(Panel {
+            title: format!("{}: each run", any.graph.name),
+            x: Axis::new("time of the death, in seconds (ticks)", from - margin..to + margin),
+            y: Axis::new("seconds without service", 0.0..top),
+            layers: dots.chain([found]).collect(),
+        });
+    }
+    panels.push(Panel {
+        title: "longest wait of a visit that was served".to_owned(),
+        x: Axis::names("graph", measured.iter().map(|one| one.graph.name)),
+        y: Axis::new("seconds", 0.0..1.15 * highest(Measured::longest_wait).max(1.0)),
+        layers: bars(measured, Measured::longest_wait),
     });
     let mut key: Vec<_> = (0..6)
         .map(|i| (Sign::Line(plot::color(i)), format!("instance {}", i + 1)))
@@ -360,15 +383,29 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         title: format!("Failover: an instance dies half way ({})", thesis::FAILOVER_PAGES),
         notes: vec![
             run.note(
-                "300 clients fetch 50 KiB over and over; the instance that has most dies after 20 000 s",
+                "100 directories, 300 clients fetch 50 KiB over and over; in A and C the instance that has most dies after 20 000 s",
                 "12 clients with fresh identities; an hour between two publications becomes two minutes, and 2 000 ticks 67 seconds",
             ),
-            "in B the one that dies had published a minute after the others, so that all directories hand out its points alone; a flat line is an instance that is dead".to_owned(),
+            "In B and D the one that dies had published a minute after the others, so that without a publisher all directories hand out its points alone; a flat line is an instance without traffic.".to_owned(),
         ],
         key,
         columns: 4,
         panels,
     }
+}
+
+/// For each graph the median in seconds, and the range.
+fn bars(measured: &[Measured], spread: fn(&Measured) -> Spread) -> Vec<Layer> {
+    let bars = measured.iter().enumerate().flat_map(|(place, one)| {
+        let (x, spread) = (place as f64, spread(one));
+        let text = format!("{} s", plot::number((spread.median * 10.0).round() / 10.0));
+        [
+            Layer::Bar(plot::color(3), (x, spread.median), 0.6),
+            Layer::Range(plot::color(0), x, (spread.low, spread.high)),
+            Layer::Text((x, spread.high), text),
+        ]
+    });
+    bars.collect()
 }
 
 fn along_time(

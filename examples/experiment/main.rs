@@ -123,14 +123,14 @@ impl Run {
     /// What a picture says of the set-up.
     fn note(&self, simulated: &str, real: &str) -> String {
         let brief = if self.brief {
-            "Only to try it: a small part of everything. "
+            "Only to try it, a small part of everything. "
         } else {
             ""
         };
         if self.real {
-            format!("{brief}Measured on a private network of real tor processes. {real}")
+            format!("{brief}Measured with real tor processes on one machine: {real}")
         } else {
-            format!("{brief}Simulated with the thesis's set-up. {simulated}")
+            format!("{brief}Simulated: {simulated}")
         }
     }
 

@@ -14,8 +14,14 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Fails where nothing can be written, before anything is measured.
     pub(crate) fn create(folder: &Path, real: bool) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let folder_of = || format!("--out: cannot write into the folder {}", folder.display());
+        fs::create_dir_all(folder).with_context(folder_of)?;
+        let probe = folder.join(".writable");
+        fs::write(&probe, [])
+            .and_then(|()| fs::remove_file(&probe))
+            .with_context(folder_of)?;
         Ok(Self {
             folder: folder.to_owned(),
             real,

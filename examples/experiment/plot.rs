@@ -307,7 +307,7 @@ impl Panel {
             .y_labels(self.y.label_count(7))
             .x_label_formatter(&|value| self.x.label(*value))
             .y_label_formatter(&|value| self.y.label(*value))
-            .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
+            .set_tick_mark_size(LabelAreaPosition::Bottom, 4)
             .draw()?;
         self.layers.iter().try_for_each(|layer| self.paint(&mut chart, layer))
     }

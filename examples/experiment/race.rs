@@ -67,7 +67,7 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
         .iter()
         .flat_map(|graph| {
             let runs = if graph.longer > 1 {
-                run.count(12, 2)
+                run.count(24, 2)
             } else {
                 run.count(100, 4)
             };
@@ -144,6 +144,18 @@ impl Measured {
         shares.map(|shares| shares.iter().filter(|&&share| share >= TRAFFIC).count())
     }
 
+    /// How many get traffic, and how often that is so, as words.
+    fn counts_with_traffic(&self) -> String {
+        let (least, most) = self.with_traffic().fold((usize::MAX, 0), |(least, most), count| {
+            (least.min(count), most.max(count))
+        });
+        if least >= most {
+            return format!("{most} get traffic");
+        }
+        let usual = (least..=most).max_by(|&a, &b| self.chance_of(a).total_cmp(&self.chance_of(b)));
+        format!("{least} to {most} get traffic, most often {}", usual.unwrap_or(most))
+    }
+
     /// In which part of the runs so many instances got traffic, in percent.
     fn chance_of(&self, instances: usize) -> f64 {
         let runs = self.with_traffic().filter(|&count| count == instances).count();
@@ -211,15 +223,18 @@ fn verdict(measured: &[Measured]) -> String {
             finding.shares.len(),
         ));
     }
-    parts.push(format!(
-        "6 instances: {} of 6 get traffic in {:.0} % of the runs, as in the thesis",
-        thesis::SIX_WITH_TRAFFIC,
-        six.chance_of(thesis::SIX_WITH_TRAFFIC)
-    ));
-    parts.push(format!(
-        "over the long run all six do in {:.0} %, as in the thesis",
-        long.chance_of(6)
-    ));
+    for (one, thesis) in [(six, thesis::SIX_WITH_TRAFFIC), (long, 6)] {
+        let how = match one.graph.longer {
+            1 => "6 instances".to_owned(),
+            longer => format!("{longer} times as long"),
+        };
+        parts.push(format!(
+            "{how}: {} (of {} runs); the thesis's {thesis} in {:.0} %",
+            one.counts_with_traffic(),
+            one.shares.len(),
+            one.chance_of(thesis),
+        ));
+    }
     parts.join("; ")
 }
 
@@ -259,10 +274,13 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         title: format!("Race: instances with one key overwrite each other ({})", thesis::RACE_PAGES),
         notes: vec![
             run.note(
-                "300 clients fetch 50 KiB over and over; each of six directories keeps what was uploaded last, so a run is a draw of six lots",
-                "12 clients with fresh identities fetch 50 KiB over and over; each run is a service of its own; D: published again every two minutes",
+                "100 directories, 300 clients fetch 50 KiB over and over; each of six directories keeps what was uploaded last, so each run is a draw of six lots",
+                "12 clients with fresh identities fetch 50 KiB over and over; each run is a service of its own; in D instances publish every two minutes",
             ),
-            "upper rows: the first run; lowest row: each instance's part of the bytes over all runs, the largest first".to_owned(),
+            format!(
+                "Upper rows: the first run. Lowest row: each instance's part of the bytes over all runs, the largest first; at least {} % of the bytes count as traffic.",
+                plot::number(TRAFFIC)
+            ),
         ],
         key,
         columns: 4,
@@ -297,7 +315,9 @@ fn shares_panel(one: &Measured) -> Panel {
         let x = rank as f64;
         layers.push(Layer::Bar(plot::IDEAL, (x, spread.median), 0.6));
         layers.push(Layer::Range(plot::color(3), x, (spread.low, spread.high)));
-        layers.push(Layer::Dashed(plot::THESIS, vec![(x - 0.4, lots), (x + 0.4, lots)]));
+        if one.graph.longer == 1 {
+            layers.push(Layer::Dashed(plot::THESIS, vec![(x - 0.4, lots), (x + 0.4, lots)]));
+        }
         if let Some(&share) = one.graph.finding.and_then(|finding| finding.shares.get(rank)) {
             layers.push(Layer::Diamond(plot::THESIS, (x + 0.18, share)));
         }

@@ -76,6 +76,9 @@ pub(crate) fn planned(instances: usize) -> Vec<f64> {
         .collect()
 }
 
+/// With so many instances the split was least even in figure 5.3 (page 34).
+pub(crate) const LEAST_EVEN: [usize; 2] = [4, 5];
+
 /// The pages on which the figures and the text about them stand.
 pub(crate) const RACE_PAGES: &str = "figure 4.1, pages 25 and 26";
 pub(crate) const DOWNLOADS_PAGES: &str = "figure 4.2, pages 26 and 27";
@@ -85,11 +88,18 @@ pub(crate) const HYBRID_PAGES: &str = "chapter 6.1, page 37";
 
 /// The thesis's network in the simulator, without clients: so many instances, which start together.
 pub(crate) fn scenario(seed: u64, instances: usize) -> Scenario {
-    let plans = InstancePlan::numbered(instances).into_iter();
-    Scenario::new(seed)
-        .directories(DIRECTORIES)
-        .relays(DIRECTORIES)
-        .instances(plans.map(|plan| plan.starts_at(INSTANCES_START).cap(CAP)))
+    network(seed).instances(self::instances(instances))
+}
+
+/// The thesis's network in the simulator, without instances and clients.
+pub(crate) fn network(seed: u64) -> Scenario {
+    Scenario::new(seed).directories(DIRECTORIES).relays(DIRECTORIES)
+}
+
+/// So many instances that start together. In Shadow they do so in the same moment, so that they look in the same moment of each second whether to publish.
+pub(crate) fn instances(count: usize) -> impl Iterator<Item = InstancePlan> {
+    let plans = InstancePlan::numbered(count).into_iter();
+    plans.map(|plan| plan.starts_at(INSTANCES_START).looks_at(Duration::ZERO).cap(CAP))
 }
 
 /// The thesis's clients: they fetch 50 KiB over and over.
