@@ -28,7 +28,7 @@ static GRAPHS: [Graph; 4] = [
 
 /// From this part of the bytes on, in percent, an instance is said to get traffic.
 const TRAFFIC: f64 = 1.0;
-/// How finely bytes are recorded.
+/// How finely bytes are recorded, where it is not longer.
 const STEP: Duration = Duration::from_secs(100);
 
 /// What came of one graph.
@@ -78,7 +78,7 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
         let scenario = thesis::scenario(seed, graph.instances)
             .policy(PolicyName::Race)
             .clients(thesis::crowd())
-            .interval(STEP);
+            .interval(STEP * graph.longer);
         Ok(Trace::of(&scenario.run(length * graph.longer)?))
     })?;
     let mut measured: Vec<Measured> = Vec::new();

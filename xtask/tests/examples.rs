@@ -800,6 +800,30 @@ fn an_experiment_writes_its_data_and_its_picture_and_tells_how_it_compares() {
 }
 
 #[test]
+fn all_experiments_are_played_in_little() {
+    const FIRST_LINES: [(&str, &str); 6] = [
+        ("race", "graph,seconds,what,"),
+        ("downloads", "policy,instances,run,"),
+        ("failover", "graph,seconds,what,"),
+        ("mixed", "instances,run,instance,"),
+        ("hybrid", "instances,policy,introduction points,"),
+        ("policies", "policy,run,"),
+    ];
+    let folder = Folder::new();
+    let out = folder.path("all");
+    let arguments = ["all", "--brief", "--out"].map(OsStr::new);
+    let verdicts = succeed("experiment", arguments.into_iter().chain([out.as_os_str()]));
+    assert_eq!(verdicts.lines().count(), FIRST_LINES.len(), "{verdicts}");
+    for ((name, first), verdict) in FIRST_LINES.iter().zip(verdicts.lines()) {
+        assert!(verdict.starts_with(&format!("{name} (simulated): ")), "{verdict}");
+        let csv = fs::read_to_string(out.join(name).with_extension("csv")).unwrap();
+        assert!(csv.starts_with(first), "{name}: {csv}");
+        let svg = fs::read_to_string(out.join(name).with_extension("svg")).unwrap();
+        assert!(svg.contains("Only to try it") && !svg.contains("NaN"), "{name}");
+    }
+}
+
+#[test]
 fn an_experiment_that_cannot_be_written_is_refused() {
     let folder = Folder::new();
     let file = folder.file("file", b"");
@@ -808,8 +832,16 @@ fn an_experiment_that_cannot_be_written_is_refused() {
         ["mixed".as_ref(), "--brief".as_ref(), "--out".as_ref(), file.as_os_str()],
     );
     assert!(words.contains("file"), "{words}");
-    for arguments in [&["nothing"][..], &["race", "--sim", "--real"]] {
-        assert!(!run("experiment", arguments).status.success(), "{arguments:?}");
+    for (arguments, answer) in [
+        (
+            &["nothing"][..],
+            "race, downloads, failover, mixed, hybrid, policies, all",
+        ),
+        (&["race", "--sim", "--real"], "cannot be used with"),
+    ] {
+        let output = run("experiment", arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(text(&output.stderr).contains(answer), "{}", text(&output.stderr));
     }
 }
 
