@@ -5,7 +5,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | `plan` | what a scenario is made of: [`InstancePlan`], [`Crowd`], [`Happening`], [`Pace`] |
-//! | `clients` | all clients, twenty-eight bytes each; `notes`, what else they remember; `wheel`, when each does something next |
+//! | `clients` | all clients, thirty-two bytes each; `notes`, what else they remember; `wheel`, when each does something next |
 //! | `visit` | the rules by which a client finds a service |
 //! | `shelves` | what clients can see: consensuses, directories, texts, introduction points |
 //! | `world` | everything else that happens; `servers`, the instances; `publisher`, the machine; `pipe`, bandwidth |

@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_client_is_small() {
-        assert_eq!(size_of::<Client>(), 28);
+        assert_eq!(size_of::<Client>(), 32);
     }
 
     #[test]
