@@ -34,9 +34,9 @@ impl Load {
     /// What a dozen clients can do in minutes.
     const REAL: Self = Self {
         clients: 12,
-        downloads: 3,
-        bytes: thesis::DOWNLOAD,
-        cap: thesis::CAP / 4,
+        downloads: 5,
+        bytes: thesis::DOWNLOAD / 8,
+        cap: thesis::CAP / 16,
     };
 
     fn count(&self) -> u32 {
@@ -149,37 +149,38 @@ fn collect(results: impl Iterator<Item = ((PolicyName, usize), Downloads)>) -> V
 }
 
 /// The instances' bandwidth is limited by Tor itself, as in the thesis: `BandwidthRate`. (`CountPrivateBandwidth` comes with `TestingTorNetwork`; without it
-/// Tor counts nothing on loopback, `core/mainloop/connection.c:3353`.)
+/// Tor counts nothing on loopback, `core/mainloop/connection.c:3353`.) All cases run at the same time, each with a service of its own: caps are low enough
+/// that two cores are not what limits them.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let load = Load::REAL;
-    real::play(async || {
-        let stage = real::Stage::start("downloads", run.count(load.clients as usize, 3)).await?;
-        let mut results = Vec::new();
-        for (policy, instances) in cases() {
-            for _ in 0..run.count(2, 1) {
-                let plan = real::Plan::new(instances)
-                    .policy(policy)
-                    .bytes(if run.brief { load.bytes / 16 } else { load.bytes })
-                    .line(format!("BandwidthRate {} bytes", load.cap))
-                    .line(format!("BandwidthBurst {} bytes", load.cap))
-                    .line("RendPostPeriod 1 hour");
-                let service = stage.service(&plan).await?;
-                let visits = stage
-                    .visit(&service, real::Visiting::returning().each(load.downloads as usize))
-                    .await;
-                let first = visits.iter().map(|visit| visit.at).fold(f64::INFINITY, f64::min);
-                let mut done: Vec<_> = visits
-                    .iter()
-                    .filter(|visit| visit.instance.is_some())
-                    .map(|visit| visit.ended - first)
-                    .collect();
-                done.sort_by(f64::total_cmp);
-                let failed = visits.len() - done.len();
-                results.push(((policy, instances), Downloads { done, failed }));
-            }
+    let runs = run.count(2, 1);
+    let cases: Vec<_> = cases().flat_map(|case| std::iter::repeat_n(case, runs)).collect();
+    let plans = cases.iter().map(|&(policy, instances)| {
+        real::Plan::new(instances)
+            .policy(policy)
+            .bytes(if run.brief { load.bytes / 16 } else { load.bytes })
+            .line(format!("BandwidthRate {} bytes", load.cap))
+            .line(format!("BandwidthBurst {} bytes", load.cap))
+            .line("RendPostPeriod 1 hour")
+    });
+    let plans: Vec<_> = plans.collect();
+    let visits = real::play(async || {
+        let stage = real::Stage::start("downloads", run.count(load.clients as usize, 3), &[]).await?;
+        let services = stage.services(&plans, 2).await?;
+        let visiting = real::Visiting::returning().each(load.downloads as usize);
+        Ok(stage.visit(&services, visiting).await)
+    })?;
+    let results = visits.iter().map(|visits| {
+        let first = visits.iter().map(|visit| visit.at).fold(f64::INFINITY, f64::min);
+        let served = visits.iter().filter(|visit| visit.instance.is_some());
+        let mut done: Vec<_> = served.map(|visit| visit.ended - first).collect();
+        done.sort_by(f64::total_cmp);
+        Downloads {
+            done,
+            failed: real::in_vain(visits) as usize,
         }
-        Ok(collect(results.into_iter()))
-    })
+    });
+    Ok(collect(cases.iter().copied().zip(results)))
 }
 
 fn csv(measured: &[Measured]) -> String {
@@ -287,16 +288,21 @@ fn picture(run: &Run, load: &Load, measured: &[Measured]) -> Picture {
         .collect();
     key.push((Sign::Bar(plot::color(4)), "race, median".to_owned()));
     key.push((Sign::Bar(plot::color(5)), "mixed, median".to_owned()));
-    key.push((Sign::Range(plot::THESIS), "nine tenths of the runs".to_owned()));
+    let span = if runs < series::MANY {
+        "all runs"
+    } else {
+        "nine tenths of the runs"
+    };
+    key.push((Sign::Range(plot::THESIS), span.to_owned()));
     key.push((
         Sign::Dashed(plot::THESIS),
         "if all instances always sent at their cap".to_owned(),
     ));
     let setup = format!(
-        "{} clients download {} times {} MiB each; an instance sends at most {} bytes in a second",
+        "{} clients download {} times {} KiB each; an instance sends at most {} bytes in a second",
         load.clients,
         load.downloads,
-        load.bytes / (1024 * 1024),
+        plot::number(load.bytes as f64 / 1024.0),
         plot::number(load.cap as f64)
     );
     Picture {

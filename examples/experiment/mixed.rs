@@ -66,25 +66,25 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// Tor lets a client become somebody new every ten seconds, so that the three minutes between two requests become ten seconds, and more clients
-/// share the work. The remainder with 4 and 5 instances rotates each hour; within minutes it mostly stays where it is, as in the thesis.
+/// Tor lets a client become somebody new every ten seconds, so that the three minutes between two requests become ten seconds, more clients share
+/// the work, and each visits the services of all numbers of instances with the same identity. The remainder with 4 and 5 instances rotates each
+/// hour; within minutes it stays where it is, as in the thesis.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
+    let clients = run.count(20, 4);
     let requests = run.count((thesis::MIXED_CLIENTS * thesis::MIXED_REQUESTS) as usize, 12);
-    real::play(async || {
-        let stage = real::Stage::start("mixed", run.count(20, 4)).await?;
-        let mut all = Vec::new();
-        for instances in INSTANCES {
-            let plan = real::Plan::new(instances).policy(PolicyName::Mixed);
-            let service = stage.service(&plan).await?;
-            let visits = stage.visit(&service, real::Visiting::fresh().in_all(requests)).await;
-            let mut measured = Measured::new(instances);
-            let count = |instance| visits.iter().filter(|visit| visit.instance == Some(instance)).count() as u64;
-            measured.answered.push((0..instances).map(count).collect());
-            measured.failed = visits.iter().filter(|visit| visit.instance.is_none()).count() as u64;
-            all.push(measured);
-        }
-        Ok(all)
-    })
+    let plans = INSTANCES.map(|instances| real::Plan::new(instances).policy(PolicyName::Mixed));
+    let visits = real::play(async || {
+        let stage = real::Stage::start("mixed", clients, &[]).await?;
+        let services = stage.services(&plans, 2).await?;
+        let visiting = real::Visiting::fresh().each(requests / clients);
+        Ok(stage.visit(&services, visiting).await)
+    })?;
+    let measured = INSTANCES.into_iter().zip(&visits).map(|(instances, visits)| Measured {
+        instances,
+        answered: vec![real::answered(visits, instances)],
+        failed: real::in_vain(visits),
+    });
+    Ok(measured.collect())
 }
 
 impl Measured {
@@ -220,7 +220,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         notes: vec![
             run.note(
                 "100 directories; ten clients, each with a fresh request every three minutes for five hours: 1 000 requests; bars are the first run",
-                "20 clients make 1 000 requests with fresh identities, each every ten seconds",
+                "20 clients make 1 000 requests to each number of instances, each client one every ten seconds with a fresh identity",
             ),
             "The thesis found \"a fairly even split\", least even with 4 and 5 instances, and gives no numbers; there and here requests are drawn, so no split is exact."
                 .to_owned(),

@@ -3,8 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+
 use onionweave_assign::PolicyName;
 use onionweave_sim::{Crowd, Happening, Record, Scenario};
+use onionweave_testnet::Instance;
+use tokio::time::sleep;
 
 use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
 use crate::series::{self, Spread};
@@ -21,6 +25,8 @@ const AWAY: Duration = Duration::from_secs(10 * 60);
 const HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
 const HANGS_FOR: Duration = Duration::from_secs(5 * 60);
 const LENGTH: Duration = Duration::from_secs(4 * 3600);
+/// On real Tor an hour is two minutes, and clients wait for a connection as much shorter as makes them come often enough to see gaps.
+const REAL_PATIENCE: &str = "SocksTimeout 10 seconds";
 
 /// What came of one run with a policy.
 #[derive(Clone, Debug, Default)]
@@ -133,51 +139,61 @@ fn outcome(record: &Record) -> Outcome {
     }
 }
 
-/// Each of six instances dies once and returns, one after the other, while clients with fresh identities come.
+/// Each of six instances dies once and returns, one after the other, while clients with fresh identities come. All policies run at the same time, each with
+/// a service of its own, and what dies of one dies of all.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
-    let (each, away) = if run.brief { (20, 10) } else { (50, 25) };
+    let (each, away) = if run.brief { (16, 8) } else { (40, 20) };
     let (each, away) = (Duration::from_secs(each), Duration::from_secs(away));
-    real::play(async || {
-        let stage = real::Stage::start("policies", run.count(14, 4)).await?;
-        let mut measured = Vec::new();
-        for &policy in PolicyName::ALL {
-            let plan = real::Plan::new(INSTANCES)
-                .policy(policy)
-                .line("RendPostPeriod 2 minutes");
-            let service = stage.service(&plan).await?;
-            let began = std::time::Instant::now();
-            let visits = stage
-                .visit_and_restart_each(
-                    &service,
-                    real::Visiting::fresh().lasting(each * INSTANCES as u32),
-                    each,
-                    away,
-                )
-                .await?;
-            let hours = began.elapsed().as_secs_f64() / 3600.0;
-            let count = |instance| visits.iter().filter(|visit| visit.instance == Some(instance)).count() as f64;
-            let served: Vec<_> = (0..INSTANCES).map(count).collect();
-            let mut waits: Vec<_> = visits
-                .iter()
-                .filter(|visit| visit.instance.is_some())
-                .map(|visit| visit.ended - visit.at)
-                .collect();
-            waits.sort_by(f64::total_cmp);
-            let uploads = service.uploads();
-            measured.push(Measured {
+    let plans = PolicyName::ALL.iter().map(|&policy| {
+        real::Plan::new(INSTANCES)
+            .policy(policy)
+            .line("RendPostPeriod 2 minutes")
+    });
+    let plans: Vec<_> = plans.collect();
+    let (visits, uploads) = real::play(async || {
+        let stage = real::Stage::start("policies", run.count(14, 4), &[REAL_PATIENCE]).await?;
+        let services = stage.services(&plans, 2).await?;
+        let before: Vec<_> = services.iter().map(real::Service::uploads).collect();
+        let story = async {
+            for victim in 0..INSTANCES {
+                sleep(each - away).await;
+                let victims = || services.iter().filter_map(|service| service.instances.get(victim));
+                victims().try_for_each(Instance::kill)?;
+                sleep(away).await;
+                try_join_all(victims().map(Instance::restart)).await?;
+            }
+            anyhow::Ok(())
+        };
+        let visiting = real::Visiting::fresh().lasting(each * INSTANCES as u32);
+        let (visits, story) = tokio::join!(stage.visit(&services, visiting), story);
+        story?;
+        let uploads = services
+            .iter()
+            .zip(before)
+            .map(|(service, before)| service.uploads() - before);
+        Ok((visits, uploads.collect::<Vec<_>>()))
+    })?;
+    let hours = (each * INSTANCES as u32).as_secs_f64() / 3600.0;
+    let measured = PolicyName::ALL
+        .iter()
+        .zip(&visits)
+        .zip(uploads)
+        .map(|((&policy, visits), uploads)| {
+            let served = real::answered(visits, INSTANCES);
+            let served: Vec<_> = served.into_iter().map(|count| count as f64).collect();
+            Measured {
                 policy,
                 runs: vec![Outcome {
                     shares: percent(&served),
-                    without_service: real::outage(&visits, 0.0),
+                    without_service: real::outage(visits, 0.0),
                     visits: visits.len() as f64,
-                    missed: visits.iter().filter(|visit| visit.instance.is_none()).count() as f64,
-                    slowest: waits.last().copied().unwrap_or_default(),
+                    missed: real::in_vain(visits) as f64,
+                    slowest: real::waits(visits).last().copied().unwrap_or_default(),
                     uploads: uploads as f64 / hours,
                 }],
-            });
-        }
-        Ok(measured)
-    })
+            }
+        });
+    Ok(measured.collect())
 }
 
 impl Measured {
@@ -253,7 +269,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         notes: vec![
             run.note(
                 "four hours; 3 000 clients, each visit one of a new client; each instance dies once for ten minutes and hangs once for five, and two directories die for ten",
-                "14 clients with fresh identities; each instance is killed once and returns",
+                "four minutes in which each instance is killed once and returns after 20 s; 14 clients with fresh identities every 10 s; without a publisher instances publish every two minutes",
             ),
             "An even share is 16.7 % for each instance; Jain's index is 1 if all have the same; a directory that does not answer costs a client 31 s.".to_owned(),
         ],

@@ -47,7 +47,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
     let measured = if run.real { measure(run)? } else { simulate(run)? };
     let picture = picture(run, &measured);
     run.output
-        .finish("race", &csv(&measured), &picture, &verdict(&measured))
+        .finish("race", &csv(&measured), &picture, &verdict(run, &measured))
 }
 
 impl Graph {
@@ -81,56 +81,64 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
             .interval(STEP * graph.longer);
         Ok(Trace::of(&scenario.run(length * graph.longer)?))
     })?;
-    let mut measured: Vec<Measured> = Vec::new();
+    let mut measured = Vec::new();
     for ((graph, _), trace) in jobs.into_iter().zip(traces) {
-        let shares = ranked(trace.shares());
-        match measured.last_mut().filter(|last| last.graph.name == graph.name) {
-            Some(last) => last.shares.push(shares),
-            None => measured.push(Measured {
-                graph,
-                trace,
-                shares: vec![shares],
-                averaged: (thesis::AVERAGED * graph.longer).as_secs_f64(),
-                length: (length * graph.longer).as_secs_f64(),
-            }),
-        }
+        let (averaged, length) = (thesis::AVERAGED * graph.longer, length * graph.longer);
+        collect(&mut measured, graph, trace, averaged, length);
     }
     Ok(measured)
 }
 
+/// How long clients visit on real Tor, and how often each becomes somebody new.
+const REAL_LENGTH: Duration = Duration::from_secs(240);
+const REAL_EVERY: Duration = Duration::from_secs(30);
+/// How often instances publish there in graph D.
+const REAL_PERIOD: u64 = 30;
+
 /// On real Tor each run is a service of its own, and clients come with fresh identities: with a dozen of them there is no other way to enough requests.
-/// What the long run needs, points that are given up after 18 hours, is not to be had there; instead, the instances publish again every two
-/// minutes, as often as in eight thousandths of the time.
+/// What the long run needs, points that are given up after 18 hours, is not to be had there; instead, the instances publish again and again, and new
+/// clients meet new lots.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
-    let short = Duration::from_secs(if run.brief { 20 } else { 90 });
-    real::play(async || {
-        let stage = real::Stage::start("race", run.count(12, 3)).await?;
-        let mut measured = Vec::new();
-        for graph in &GRAPHS {
-            let (runs, length) = match graph.longer {
-                1 => (run.count(4, 1), short),
-                longer => (1, short * longer),
-            };
-            let (mut traces, mut shares) = (Vec::new(), Vec::new());
-            for _ in 0..runs {
-                let post_period = if graph.longer > 1 { "2 minutes" } else { "1 hour" };
-                let plan = real::Plan::new(graph.instances).line(format!("RendPostPeriod {post_period}"));
-                let service = stage.service(&plan).await?;
-                let visits = stage.visit(&service, real::Visiting::fresh().lasting(length)).await;
-                let trace = real::trace(&visits, graph.instances, length / 90);
-                shares.push(ranked(trace.shares()));
-                traces.push(trace);
-            }
-            measured.push(Measured {
-                graph,
-                averaged: length.as_secs_f64() / 9.0,
-                length: length.as_secs_f64(),
-                trace: traces.into_iter().next().unwrap_or_default(),
-                shares,
-            });
-        }
-        Ok(measured)
-    })
+    let length = if run.brief { REAL_LENGTH / 6 } else { REAL_LENGTH };
+    let runs = run.count(4, 1);
+    let cases = GRAPHS.iter().flat_map(|graph| {
+        let runs = if graph.longer > 1 { 1 } else { runs };
+        std::iter::repeat_n(graph, runs)
+    });
+    let cases: Vec<_> = cases.collect();
+    let plans = cases.iter().map(|graph| {
+        let period = if graph.longer > 1 { REAL_PERIOD } else { 3600 };
+        real::Plan::new(graph.instances).line(format!("RendPostPeriod {period} seconds"))
+    });
+    let plans: Vec<_> = plans.collect();
+    let visits = real::play(async || {
+        let stage = real::Stage::start("race", run.count(12, 3), &[]).await?;
+        // One after the other, so that the instances of each start together.
+        let services = stage.services(&plans, 1).await?;
+        let visiting = real::Visiting::fresh().every(REAL_EVERY).lasting(length);
+        Ok(stage.visit(&services, visiting).await)
+    })?;
+    let mut measured = Vec::new();
+    for (graph, visits) in cases.into_iter().zip(&visits) {
+        let trace = real::trace(visits, graph.instances, REAL_EVERY / 3);
+        collect(&mut measured, graph, trace, 2 * REAL_EVERY, length);
+    }
+    Ok(measured)
+}
+
+/// Adds a run to its graph.
+fn collect(measured: &mut Vec<Measured>, graph: &'static Graph, trace: Trace, averaged: Duration, length: Duration) {
+    let shares = ranked(trace.shares());
+    match measured.last_mut().filter(|last| last.graph.name == graph.name) {
+        Some(last) => last.shares.push(shares),
+        None => measured.push(Measured {
+            graph,
+            trace,
+            shares: vec![shares],
+            averaged: averaged.as_secs_f64(),
+            length: length.as_secs_f64(),
+        }),
+    }
 }
 
 impl Measured {
@@ -152,14 +160,18 @@ impl Measured {
         if least >= most {
             return format!("{most} get traffic");
         }
-        let usual = (least..=most).max_by(|&a, &b| self.chance_of(a).total_cmp(&self.chance_of(b)));
+        let usual = (least..=most).max_by_key(|&count| self.runs_with(count));
         format!("{least} to {most} get traffic, most often {}", usual.unwrap_or(most))
     }
 
-    /// In which part of the runs so many instances got traffic, in percent.
-    fn chance_of(&self, instances: usize) -> f64 {
-        let runs = self.with_traffic().filter(|&count| count == instances).count();
-        100.0 * runs as f64 / self.shares.len().max(1) as f64
+    /// In how many runs so many instances got traffic.
+    fn runs_with(&self, instances: usize) -> usize {
+        self.with_traffic().filter(|&count| count == instances).count()
+    }
+
+    /// The same, as words.
+    fn how_often(&self, instances: usize) -> String {
+        format!("{} of {} runs", self.runs_with(instances), self.shares.len())
     }
 }
 
@@ -198,7 +210,7 @@ fn csv(measured: &[Measured]) -> String {
     csv
 }
 
-fn verdict(measured: &[Measured]) -> String {
+fn verdict(run: &Run, measured: &[Measured]) -> String {
     let [two, three, six, long] = measured else {
         return "nothing was measured".to_owned();
     };
@@ -211,10 +223,10 @@ fn verdict(measured: &[Measured]) -> String {
             .filter(|&(rank, &share)| one.rank(rank).contains(share))
             .count();
         parts.push(format!(
-            "{} instances: the largest share is {:.0} % (nine tenths of {} runs: {:.0} to {:.0} %); the thesis's {} % (page {}): {} of {} in range",
+            "{} instances: the largest share is {:.0} % ({}: {:.0} to {:.0} %); the thesis's {} % (page {}): {} of {} in range",
             one.graph.instances,
             one.rank(0).median,
-            one.shares.len(),
+            series::span(one.shares.len()),
             one.rank(0).low,
             one.rank(0).high,
             thesis.join("/"),
@@ -226,13 +238,13 @@ fn verdict(measured: &[Measured]) -> String {
     for (one, thesis) in [(six, thesis::SIX_WITH_TRAFFIC), (long, 6)] {
         let how = match one.graph.longer {
             1 => "6 instances".to_owned(),
+            _ if run.real => format!("6 that publish every {REAL_PERIOD} s"),
             longer => format!("{longer} times as long"),
         };
         parts.push(format!(
-            "{how}: {} (of {} runs); the thesis's {thesis} in {:.0} %",
+            "{how}: {}; the thesis's {thesis} in {}",
             one.counts_with_traffic(),
-            one.shares.len(),
-            one.chance_of(thesis),
+            one.how_often(thesis),
         ));
     }
     parts.join("; ")
@@ -243,6 +255,10 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
     for one in measured {
         let title = match one.graph.longer {
             1 => format!("{}: {} instances", one.graph.name, one.graph.instances),
+            _ if run.real => format!(
+                "{}: {} instances, published every {REAL_PERIOD} s",
+                one.graph.name, one.graph.instances
+            ),
             longer => format!(
                 "{}: {} instances, {longer} times as long",
                 one.graph.name, one.graph.instances
@@ -267,7 +283,13 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         .map(|i| (Sign::Line(plot::color(i)), format!("instance {}", i + 1)))
         .collect();
     key.push((Sign::Bar(plot::IDEAL), "median of all runs".to_owned()));
-    key.push((Sign::Range(plot::color(3)), "nine tenths of the runs".to_owned()));
+    let most_runs = measured.iter().map(|one| one.shares.len()).max().unwrap_or_default();
+    let span = if most_runs < series::MANY {
+        "all runs"
+    } else {
+        "nine tenths of the runs"
+    };
+    key.push((Sign::Range(plot::color(3)), span.to_owned()));
     key.push((Sign::Dashed(plot::THESIS), "six fair lots, on average".to_owned()));
     key.push((Sign::Diamond(plot::THESIS), "the thesis's one run".to_owned()));
     Picture {
@@ -275,7 +297,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         notes: vec![
             run.note(
                 "100 directories, 300 clients fetch 50 KiB over and over; each of six directories keeps what was uploaded last, so each run is a draw of six lots",
-                "12 clients with fresh identities fetch 50 KiB over and over; each run is a service of its own; in D instances publish every two minutes",
+                "12 clients fetch 50 KiB over and over, each time with a fresh identity; each run is a service of its own; in D instances publish every 30 s",
             ),
             format!(
                 "Upper rows: the first run. Lowest row: each instance's part of the bytes over all runs, the largest first; at least {} % of the bytes count as traffic.",
@@ -322,18 +344,17 @@ fn shares_panel(one: &Measured) -> Panel {
             layers.push(Layer::Diamond(plot::THESIS, (x + 0.18, share)));
         }
     }
-    let runs = one.shares.len();
-    let traffic = match (one.graph.instances, one.graph.longer) {
+    let runs = match (one.graph.instances, one.graph.longer) {
         (6, 1) => format!(
-            "; {} with traffic in {:.0} %",
+            "{} with traffic in {}",
             thesis::SIX_WITH_TRAFFIC,
-            one.chance_of(thesis::SIX_WITH_TRAFFIC)
+            one.how_often(thesis::SIX_WITH_TRAFFIC)
         ),
-        (6, _) => format!("; 6 with traffic in {:.0} %", one.chance_of(6)),
-        _ => String::new(),
+        (6, _) => format!("6 with traffic in {}", one.how_often(6)),
+        _ => series::runs(one.shares.len()),
     };
     Panel {
-        title: format!("{}: shares in {runs} runs{traffic}", one.graph.name),
+        title: format!("{}: shares, {runs}", one.graph.name),
         x: Axis::names("instances, the one with most first", 1..=one.graph.instances),
         y: Axis::new("percent of the bytes", 0.0..102.0),
         layers,

@@ -10,6 +10,6 @@ mod service;
 mod stage;
 mod visits;
 
-pub(crate) use service::Plan;
+pub(crate) use service::{Plan, Service};
 pub(crate) use stage::{Stage, play};
-pub(crate) use visits::{Visiting, outage, trace};
+pub(crate) use visits::{Visiting, answered, in_vain, outage, trace, waits};

@@ -70,6 +70,25 @@ impl Spread {
     }
 }
 
+/// From so many runs on, a range leaves out the outermost ones.
+pub(crate) const MANY: usize = 11;
+
+/// Of which runs the range of a [`Spread`] is.
+pub(crate) fn span(count: usize) -> String {
+    match count {
+        ..MANY => runs(count),
+        _ => format!("nine tenths of {count} runs"),
+    }
+}
+
+/// So many runs.
+pub(crate) fn runs(count: usize) -> String {
+    match count {
+        1 => "1 run".to_owned(),
+        _ => format!("{count} runs"),
+    }
+}
+
 /// Jain's index: 1 if all are equal, 1/n if one has everything.
 pub(crate) fn evenness(shares: &[f64]) -> f64 {
     let squares: f64 = shares.iter().map(|share| share * share).sum();

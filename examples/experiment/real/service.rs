@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::thesis;
 
@@ -33,6 +33,8 @@ pub(super) const PORT: u16 = 8080;
 const PERIOD_LEFT: u64 = 2 * 3600;
 /// Keys that are drawn at most; about every second fits.
 const DRAWS: usize = 200;
+/// How much later than the others the late instance starts.
+const LATER: Duration = Duration::from_secs(4);
 /// How long directories need for what loud instances upload.
 const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the publisher may take until all instances are on the ring.
@@ -50,7 +52,9 @@ pub(crate) struct Plan {
 /// A service that runs. Its processes end when it is dropped.
 pub(crate) struct Service {
     pub(super) onion: String,
-    pub(super) instances: Vec<Instance>,
+    pub(crate) instances: Vec<Instance>,
+    /// When its instances had their first descriptors, without the late one: then they publish.
+    pub(crate) published: Instant,
     uploads: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<()>>,
     _publisher: Option<Publisher>,
@@ -86,7 +90,7 @@ impl Plan {
         self
     }
 
-    /// The first instance starts when the others have published.
+    /// The first instance starts a moment after the others, so that it publishes when they have.
     pub(crate) fn first_is_late(mut self) -> Self {
         self.first_is_late = true;
         self
@@ -120,14 +124,19 @@ impl Service {
         };
         let late = usize::from(plan.first_is_late);
         let all = || addresses.iter().copied().enumerate();
-        let mut instances = try_join_all(all().skip(late).map(|(i, address)| start(i, address))).await?;
-        if plan.first_is_late {
-            try_join_all(instances.iter().map(Instance::wait_for_descriptor)).await?;
-            sleep(UPLOADED_WITHIN).await;
-            for (i, address) in all().take(late) {
-                instances.insert(i, start(i, address).await?);
-            }
-        }
+        let early = try_join_all(all().skip(late).map(|(i, address)| start(i, address)));
+        let first = async {
+            sleep(LATER).await;
+            try_join_all(all().take(late).map(|(i, address)| start(i, address))).await
+        };
+        let (early, mut instances) = if plan.first_is_late {
+            tokio::try_join!(early, first)?
+        } else {
+            (early.await?, Vec::new())
+        };
+        try_join_all(early.iter().map(Instance::wait_for_descriptor)).await?;
+        let published = Instant::now();
+        instances.extend(early);
         let uploads = Arc::<AtomicU64>::default();
         for instance in &instances {
             tasks.push(tokio::spawn(count_uploads(instance.control(), Arc::clone(&uploads))));
@@ -147,6 +156,7 @@ impl Service {
         Ok(Self {
             onion: key.onion(),
             instances,
+            published,
             uploads,
             tasks,
             _publisher: publisher,

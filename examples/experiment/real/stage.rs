@@ -1,10 +1,8 @@
 //! The network and its clients.
 
-use std::cell::Cell;
-
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use onionweave_testnet::{Client, Network};
+use onionweave_testnet::{Client, Network, Role};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::service::{Plan, Service};
@@ -19,8 +17,6 @@ const AT_ONCE: usize = 3;
 pub(crate) struct Stage {
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
-    /// How many services there have been: their processes need names of their own.
-    services: Cell<usize>,
     what: String,
 }
 
@@ -41,10 +37,14 @@ pub(crate) fn play<T>(story: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow:
 }
 
 impl Stage {
-    /// Starts a network and so many clients for an experiment.
-    pub(crate) async fn start(what: &str, clients: usize) -> anyhow::Result<Self> {
+    /// Starts a network and so many clients for an experiment, with these lines in their configuration.
+    pub(crate) async fn start(what: &str, clients: usize, lines: &[&str]) -> anyhow::Result<Self> {
         let bar = Progress::new(&format!("{what}: network and {clients} clients"), clients + 1);
-        let network = Network::builder().relays(RELAYS).start().await?;
+        let network = Network::builder().relays(RELAYS);
+        let network = lines
+            .iter()
+            .fold(network, |network, line| network.torrc_for(Role::Client, *line));
+        let network = network.start().await?;
         bar.step();
         let starting = (1..=clients).map(|number| network.client(format!("client{number}")).start());
         let clients = stream::iter(starting)
@@ -55,16 +55,20 @@ impl Stage {
         Ok(Self {
             network,
             clients,
-            services: Cell::new(0),
             what: what.to_owned(),
         })
     }
 
-    /// Starts a service, and waits until clients can reach it.
-    pub(crate) async fn service(&self, plan: &Plan) -> anyhow::Result<Service> {
-        let number = self.services.get() + 1;
-        self.services.set(number);
-        Service::start(&self.network, number, plan).await
+    /// Starts services, so many at once, and waits until clients can reach them. To be called once: their processes have the places as names.
+    pub(crate) async fn services(&self, plans: &[Plan], at_once: usize) -> anyhow::Result<Vec<Service>> {
+        let bar = self.progress("services", plans.len());
+        let plans = plans.iter().enumerate();
+        let starting = plans.map(|(place, plan)| Service::start(&self.network, place + 1, plan));
+        stream::iter(starting)
+            .buffered(at_once)
+            .inspect_ok(|_| bar.step())
+            .try_collect()
+            .await
     }
 
     /// A bar for a part of the experiment.

@@ -1,27 +1,29 @@
 //! What clients do, and what came of it.
 
-use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use onionweave_testnet::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::service::{PORT, Service};
 use super::stage::Stage;
+use crate::progress::Progress;
 use crate::thesis;
 use crate::trace::Trace;
 
-/// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`), so the clients' first visits are spread over it.
+/// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`).
 const IDENTITY_EVERY: Duration = Duration::from_secs(10);
 /// How long a visit may take. Tor gives up a connection after two minutes by itself; a transfer at a cap may take its time.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How clients visit a service.
+/// How clients visit services.
 #[derive(Clone, Copy)]
 pub(crate) struct Visiting {
     fresh: bool,
+    every: Duration,
     until: Until,
 }
 
@@ -29,9 +31,7 @@ pub(crate) struct Visiting {
 enum Until {
     /// New visits begin for so long.
     Lasting(Duration),
-    /// So many visits by all clients together.
-    InAll(usize),
-    /// So many by each client.
+    /// So many visits by each client to each service.
     Each(usize),
 }
 
@@ -45,29 +45,32 @@ pub(crate) struct Visit {
 }
 
 impl Visiting {
-    /// Each visit is one of a client that forgot everything.
+    /// Each visit is one of a client that forgot everything. Clients forget all services together, so they visit all of them with each identity.
     pub(crate) const fn fresh() -> Self {
         Self {
             fresh: true,
+            every: IDENTITY_EVERY,
             until: Until::Each(1),
         }
     }
 
-    /// Clients remember the descriptor; each visit has a circuit of its own.
+    /// Clients remember the descriptor; each visit has a circuit of its own, and they make the next at once.
     pub(crate) const fn returning() -> Self {
         Self {
             fresh: false,
+            every: Duration::ZERO,
             until: Until::Each(1),
         }
+    }
+
+    /// How often a client becomes somebody new, unless visits take longer.
+    pub(crate) const fn every(mut self, time: Duration) -> Self {
+        self.every = time;
+        self
     }
 
     pub(crate) const fn lasting(mut self, time: Duration) -> Self {
         self.until = Until::Lasting(time);
-        self
-    }
-
-    pub(crate) const fn in_all(mut self, visits: usize) -> Self {
-        self.until = Until::InAll(visits);
         self
     }
 
@@ -78,91 +81,88 @@ impl Visiting {
 }
 
 impl Stage {
-    /// Lets all clients visit a service, and returns the visits in the order in which they ended.
-    pub(crate) async fn visit(&self, service: &Service, how: Visiting) -> Vec<Visit> {
+    /// Lets all clients visit all services, and returns the visits to each in the order in which they ended.
+    pub(crate) async fn visit(&self, services: &[Service], how: Visiting) -> Vec<Vec<Visit>> {
         let clients = self.clients.len();
         let steps = match how.until {
             Until::Lasting(time) => time.as_secs() as usize,
-            Until::InAll(visits) => visits,
-            Until::Each(visits) => visits * clients,
+            Until::Each(visits) => visits * clients * services.len(),
         };
-        let progress = self.progress(&format!("visits to {} instances", service.instances.len()), steps);
-        let (began, visits, left) = (Instant::now(), RefCell::new(Vec::new()), Cell::new(steps));
-        let (visits_ref, left_ref, progress_ref) = (&visits, &left, &progress);
-        let visitors = self.clients.iter().enumerate().map(|(number, client)| async move {
+        let log = Log {
+            services,
+            how,
+            began: Instant::now(),
+            progress: self.progress("visits", steps),
+            visits: RefCell::new(vec![Vec::new(); services.len()]),
+        };
+        let log_ref = &log;
+        join_all(self.clients.iter().enumerate().map(|(number, client)| async move {
             if how.fresh {
-                sleep(IDENTITY_EVERY.mul_f64(number as f64 / clients as f64)).await;
+                let first = how.every.mul_f64(number as f64 / clients as f64);
+                log_ref.come_anew(client, first).await;
+            } else {
+                join_all((0..services.len()).map(|place| log_ref.come_back(client, place))).await;
             }
-            for own in 0.. {
-                let goes_on = match how.until {
-                    Until::Lasting(time) => began.elapsed() < time,
-                    Until::InAll(_) => left_ref.get() > 0,
-                    Until::Each(most) => own < most,
-                };
-                if !goes_on {
-                    return;
-                }
-                left_ref.set(left_ref.get().saturating_sub(1));
-                // A client that cannot become somebody new does not visit again.
-                if how.fresh && client.new_identity().await.is_err() {
-                    return;
-                }
-                let at = began.elapsed().as_secs_f64();
-                let instance = timeout(PATIENCE, fetch(client, &service.onion)).await.ok().flatten();
-                let ended = began.elapsed().as_secs_f64();
-                visits_ref.borrow_mut().push(Visit { at, ended, instance });
-                match how.until {
-                    Until::Lasting(_) => progress_ref.set(ended as u64),
-                    _ => progress_ref.step(),
-                }
+        }))
+        .await;
+        log.visits.into_inner()
+    }
+}
+
+/// What is noted while clients visit.
+struct Log<'a> {
+    services: &'a [Service],
+    how: Visiting,
+    began: Instant,
+    progress: Progress,
+    visits: RefCell<Vec<Vec<Visit>>>,
+}
+
+impl Log<'_> {
+    /// A client visits all services, becomes somebody new, and visits them again.
+    async fn come_anew(&self, client: &Client, first: Duration) {
+        let mut made = 0;
+        while self.goes_on(made) {
+            sleep_until(self.began + first + self.how.every * made as u32).await;
+            // One that cannot become somebody new does not visit again.
+            if !self.goes_on(made) || client.new_identity().await.is_err() {
+                return;
             }
-        });
-        join_all(visitors).await;
-        visits.into_inner()
+            join_all((0..self.services.len()).map(|place| self.visit(client, place))).await;
+            made += 1;
+        }
     }
 
-    /// The same, and an instance dies meanwhile.
-    pub(crate) async fn visit_and_kill(
-        &self,
-        service: &Service,
-        how: Visiting,
-        after: Duration,
-        victim: usize,
-    ) -> anyhow::Result<Vec<Visit>> {
-        let killing = async {
-            sleep(after).await;
-            service.kill([victim].into_iter())
+    /// A client visits a service again and again.
+    async fn come_back(&self, client: &Client, place: usize) {
+        let mut made = 0;
+        while self.goes_on(made) {
+            self.visit(client, place).await;
+            made += 1;
+        }
+    }
+
+    fn goes_on(&self, made: usize) -> bool {
+        match self.how.until {
+            Until::Lasting(time) => self.began.elapsed() < time,
+            Until::Each(visits) => made < visits,
+        }
+    }
+
+    async fn visit(&self, client: &Client, place: usize) {
+        let Some(service) = self.services.get(place) else {
+            return;
         };
-        let (visits, killed) = tokio::join!(self.visit(service, how), killing);
-        killed.map(|()| visits)
-    }
-
-    /// The same, and each instance dies once, one after the other, and returns after a while.
-    pub(crate) async fn visit_and_restart_each(
-        &self,
-        service: &Service,
-        how: Visiting,
-        each: Duration,
-        away: Duration,
-    ) -> anyhow::Result<Vec<Visit>> {
-        let story = async {
-            for instance in &service.instances {
-                sleep(each.saturating_sub(away)).await;
-                instance.kill()?;
-                sleep(away).await;
-                instance.restart().await?;
-            }
-            anyhow::Ok(())
-        };
-        let (visits, story) = tokio::join!(self.visit(service, how), story);
-        story.map(|()| visits)
-    }
-
-    /// The instance that most clients reach at first.
-    pub(crate) async fn holder_of_most(&self, service: &Service) -> anyhow::Result<usize> {
-        let visits = self.visit(service, Visiting::fresh().each(2)).await;
-        let count = |instance: &usize| visits.iter().filter(|visit| visit.instance == Some(*instance)).count();
-        Ok((0..service.instances.len()).max_by_key(count).unwrap_or_default())
+        let at = self.began.elapsed().as_secs_f64();
+        let instance = timeout(PATIENCE, fetch(client, &service.onion)).await.ok().flatten();
+        let ended = self.began.elapsed().as_secs_f64();
+        if let Some(visits) = self.visits.borrow_mut().get_mut(place) {
+            visits.push(Visit { at, ended, instance });
+        }
+        match self.how.until {
+            Until::Lasting(_) => self.progress.set(ended as u64),
+            Until::Each(_) => self.progress.step(),
+        }
     }
 }
 
@@ -179,6 +179,25 @@ async fn fetch(client: &Client, onion: &str) -> Option<usize> {
     let name = body.split(|&byte| byte == b'\n').next()?;
     let instance = std::str::from_utf8(name).ok()?.parse().ok()?;
     (body.len() == length).then_some(instance)
+}
+
+/// How many visits each instance answered.
+pub(crate) fn answered(visits: &[Visit], instances: usize) -> Vec<u64> {
+    let count = |instance| visits.iter().filter(|visit| visit.instance == Some(instance)).count() as u64;
+    (0..instances).map(count).collect()
+}
+
+/// How many nobody answered.
+pub(crate) fn in_vain(visits: &[Visit]) -> u64 {
+    visits.iter().filter(|visit| visit.instance.is_none()).count() as u64
+}
+
+/// How long the visits that were answered took, in seconds, the shortest first.
+pub(crate) fn waits(visits: &[Visit]) -> Vec<f64> {
+    let served = visits.iter().filter(|visit| visit.instance.is_some());
+    let mut waits: Vec<_> = served.map(|visit| visit.ended - visit.at).collect();
+    waits.sort_by(f64::total_cmp);
+    waits
 }
 
 /// What instances sent along time, if each visit fetched 50 KiB.
