@@ -120,7 +120,11 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
     }
     if !best.reaches(goal(AIM.max(enough))) {
         // What the exact search costs is not spent a second time.
-        let patience = if budget.left() == BUDGET { MORE_PATIENCE } else { PATIENCE };
+        let patience = if budget.left() == BUDGET {
+            MORE_PATIENCE
+        } else {
+            PATIENCE
+        };
         search::improve(&mut best, &free, goal(enough), &mut Patience::new(patience));
     }
     best.straddle(&free);
