@@ -253,6 +253,7 @@ impl Carriers {
         };
         let built = self.built.get(&(link.clone(), descriptor_id));
         let own = built.is_some_and(|at| at.elapsed() < BUILT_JUST_BEFORE);
+        self.forget_unanswered_others();
         let others = self.others.entry((link.clone(), directory, address));
         let until = Instant::now() + OTHERS_WITHIN;
         let others = others.or_insert(Others { pending: 0, until });
@@ -275,6 +276,7 @@ impl Carriers {
         address: ServiceId,
         answer: UploadAnswer,
     ) -> Option<Event> {
+        self.forget_unanswered_others();
         let others = (link.clone(), directory, address);
         if let (Some(pending), LinkName::Instance(instance)) = (self.others.get_mut(&others), link) {
             pending.pending = pending.pending.saturating_sub(1);
@@ -293,6 +295,13 @@ impl Carriers {
             answer,
         })
     }
+
+    /// Of a directory that does not answer nothing is told: were its upload counted for ever, an answer to one of ours would one
+    /// day be taken for it.
+    fn forget_unanswered_others(&mut self) {
+        let now = Instant::now();
+        self.others.retain(|_, others| now < others.until);
+    }
 }
 
 pub(super) fn reason(reason: Option<&HsDescReason>) -> String {
@@ -305,7 +314,7 @@ fn descriptor_id(event: &HsDesc) -> Option<DescriptorId> {
 
 #[cfg(test)]
 mod tests {
-    use onionweave_control::{Credentials, Endpoint, Options};
+    use onionweave_control::{Credentials, Endpoint, Event as Told, Options};
     use onionweave_ring::v2::{Replica, TimePeriod};
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::TcpListener;
@@ -396,6 +405,50 @@ mod tests {
         assert!(carriers.choose_for(here, 0).is_none(), "ours waits");
         carriers.others.clear();
         assert_eq!(carriers.choose_for(here, 0).unwrap().0, a);
+    }
+
+    #[test]
+    fn upload_of_others_that_nobody_answers_takes_no_later_answer() {
+        let mut carriers = Carriers::default();
+        let (a, here) = (LinkName::Instance("a".into()), Fingerprint::from([1; 20]));
+        let service = ServiceId::from([0; 10]);
+        let addresses = Addresses {
+            descriptor: service,
+            service,
+        };
+        let tell = |carriers: &mut Carriers, event: &str| {
+            let line = format!("650 HS_DESC {event}\r\n");
+            let Ok(Told::HsDesc(event)) = Told::parse(line.as_bytes()) else {
+                panic!("{line}");
+            };
+            carriers.hs_desc(&a, &addresses, &event)
+        };
+        let theirs = format!("UPLOAD {service} UNKNOWN ${here}~dir {}", DescriptorId::from([7; 20]));
+        let answered = format!("UPLOADED {service} UNKNOWN ${here}~dir");
+        let give_up = |carriers: &mut Carriers| {
+            for others in carriers.others.values_mut() {
+                others.until = Instant::now();
+            }
+        };
+
+        // Two of theirs, of which the first is never answered: the answer to the second ends what is known of them.
+        assert!(tell(&mut carriers, &theirs).is_some());
+        give_up(&mut carriers);
+        assert!(tell(&mut carriers, &theirs).is_some());
+        let ended = tell(&mut carriers, &answered);
+        assert!(matches!(ended, Some(Event::InstanceUploadEnded { .. })), "{ended:?}");
+
+        // One of theirs, never answered, and then one of ours.
+        assert!(tell(&mut carriers, &theirs).is_some());
+        give_up(&mut carriers);
+        carriers.begin_upload(
+            a.clone(),
+            &outgoing(5, here, Replica::ALL[0]),
+            Duration::from_secs(1000),
+        );
+        let ended = tell(&mut carriers, &answered);
+        let ours = matches!(&ended, Some(Event::UploadAnswered { ticket, .. }) if *ticket == Ticket(5));
+        assert!(ours, "{ended:?}");
     }
 
     #[tokio::test]
