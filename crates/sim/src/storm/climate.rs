@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use onionweave_assign::PolicyName;
+use onionweave_assign::{Damping, PolicyName};
 use onionweave_publish::{InstanceSettings, Settings, Source, Stamp};
 use onionweave_ring::UnixTime;
 use rand::{Rng, RngExt as _};
@@ -89,6 +89,11 @@ impl Climate {
         };
         settings.audit_every = Duration::from_secs(60 * minutes);
         settings.answer_within = Duration::from_secs(rng.random_range(5..=30));
+        let policy = POLICIES[rng.random_range(0..POLICIES.len())];
+        if policy == PolicyName::Weighted && rng.random_bool(0.7) {
+            let time = Duration::from_secs(60 * rng.random_range(5..=60));
+            settings.damping = Damping::new(rng.random_range(0.0..1.0), time).ok();
+        }
         Self {
             start: UnixTime::from_secs(1_795_349_700 + rng.random_range(0..200_000)),
             instances,
@@ -98,7 +103,7 @@ impl Climate {
             shared_carriers: rng.random_bool(0.5),
             loud,
             far,
-            policy: POLICIES[rng.random_range(0..POLICIES.len())],
+            policy,
             settings,
         }
     }

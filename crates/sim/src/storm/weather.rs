@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use onionweave_assign::Load;
 use onionweave_publish::Event;
 use onionweave_ring::Fingerprint;
 use rand::RngExt as _;
@@ -53,7 +54,7 @@ impl World {
         self.changed = true;
         let instance = self.rng.random_range(0..self.instances.len());
         let publisher = self.rng.random_range(0..self.publishers.len());
-        match self.rng.random_range(0..43) {
+        match self.rng.random_range(0..45) {
             0..4 => self.kill(instance),
             4..6 => self.hang(instance),
             6 => self.turn(Turn::Flaps { instance, left: 5 }),
@@ -81,6 +82,7 @@ impl World {
             40..43 if self.climate.far.is_some() => self.lie(),
             40..42 => self.turn(Turn::Health { instance, left: 0 }),
             42 => self.turn(Turn::Health { instance, left: 7 }),
+            43..45 if self.climate.settings.damping.is_some() => self.measure(publisher),
             _ => self.call_for_nothing(publisher),
         }
     }
@@ -545,6 +547,21 @@ impl World {
     }
 
     /// Spurious calls are harmless.
+    /// A publisher learns how much each instance has to do, as far as that can be measured.
+    fn measure(&mut self, publisher: usize) {
+        self.log
+            .note(self.now, format_args!("publisher {publisher} measures loads"));
+        for instance in 0..self.instances.len() {
+            let load = match self.rng.random_bool(0.1) {
+                true => None,
+                // From nearly idle to a hundred times the usual.
+                false => Load::new(10_f64.powf(self.rng.random_range(-3.0..2.0))).ok(),
+            };
+            let instance = self.instances[instance].name.clone();
+            self.tell(publisher, Event::InstanceLoad { instance, load });
+        }
+    }
+
     fn call_for_nothing(&mut self, publisher: usize) {
         for _ in 0..3 {
             self.act(publisher);
