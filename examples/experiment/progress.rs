@@ -1,34 +1,58 @@
-//! How far a long run has come, on the standard error output if that is a terminal.
+//! How far a long run has come, on the standard error output: bars on a terminal, and elsewhere a line for each quarter.
 
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar, which goes when it is dropped.
-pub(crate) struct Progress(ProgressBar);
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+    /// The quarters that were told, where bars cannot be drawn.
+    told: Option<AtomicU64>,
+}
 
 impl Progress {
     pub(crate) fn new(what: &str, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64).with_message(what.to_owned());
         let style = ProgressStyle::with_template("{msg:44} {bar:30} {percent:>3} %  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        if !std::io::stderr().is_terminal() {
+        let told = (!std::io::stderr().is_terminal()).then(AtomicU64::default);
+        if told.is_some() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self(bar)
+        Self {
+            bar,
+            began: Instant::now(),
+            told,
+        }
     }
 
     pub(crate) fn step(&self) {
-        self.0.inc(1);
+        self.bar.inc(1);
+        self.tell();
     }
 
     pub(crate) fn set(&self, step: u64) {
-        self.0.set_position(step);
+        self.bar.set_position(step);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let Some(told) = &self.told else { return };
+        let steps = self.bar.length().unwrap_or_default().max(1);
+        let quarters = (4 * self.bar.position() / steps).min(4);
+        if told.fetch_max(quarters, Ordering::Relaxed) < quarters {
+            let seconds = self.began.elapsed().as_secs();
+            eprintln!("{}: {} % after {seconds} s", self.bar.message(), 25 * quarters);
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
