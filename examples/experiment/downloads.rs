@@ -165,22 +165,25 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     });
     let plans: Vec<_> = plans.collect();
     let visits = real::play(async || {
-        let stage = real::Stage::start("downloads", run.count(load.clients as usize, 3), &[]).await?;
-        let services = stage.services(&plans, 2).await?;
+        let stage = real::Stage::start(run, "downloads", run.count(load.clients as usize, 3), &[]).await?;
+        let services = stage.services(&plans, 2).await;
         let visiting = real::Visiting::returning().each(load.downloads as usize);
         Ok(stage.visit(&services, visiting).await)
     })?;
-    let results = visits.iter().map(|visits| {
+    let there = cases
+        .iter()
+        .copied()
+        .zip(&visits)
+        .filter(|(_, visits)| !visits.is_empty());
+    let results = there.map(|(case, visits)| {
         let first = visits.iter().map(|visit| visit.at).fold(f64::INFINITY, f64::min);
         let served = visits.iter().filter(|visit| visit.instance.is_some());
         let mut done: Vec<_> = served.map(|visit| visit.ended - first).collect();
         done.sort_by(f64::total_cmp);
-        Downloads {
-            done,
-            failed: real::in_vain(visits) as usize,
-        }
+        let failed = real::in_vain(visits) as usize;
+        (case, Downloads { done, failed })
     });
-    Ok(collect(cases.iter().copied().zip(results)))
+    Ok(collect(results))
 }
 
 fn csv(measured: &[Measured]) -> String {
@@ -268,7 +271,7 @@ fn picture(run: &Run, load: &Load, measured: &[Measured]) -> Picture {
     }
     let runs = measured.iter().map(|one| one.runs.len()).max().unwrap_or_default();
     panels.push(Panel {
-        title: format!("until all downloads are complete, {runs} runs each"),
+        title: format!("until all are complete, {} each", series::runs(runs)),
         x: Axis::names("instances", INSTANCES),
         y: Axis::new("seconds", 0.0..end),
         layers,

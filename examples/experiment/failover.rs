@@ -207,8 +207,8 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     });
     let plans: Vec<_> = plans.collect();
     let (visits, deaths, length) = real::play(async || {
-        let stage = real::Stage::start("failover", run.count(12, 4), &[REAL_PATIENCE]).await?;
-        let services = stage.services(&plans, 2).await?;
+        let stage = real::Stage::start(run, "failover", run.count(12, 4), &[REAL_PATIENCE]).await?;
+        let services = stage.services(&plans, 2).await;
         // Who has most, where that matters.
         let looks = real::Visiting::fresh().each(run.count(2, 1));
         let before = stage.visit(&services, looks).await;
@@ -241,7 +241,8 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
         Ok((visits, deaths, length))
     })?;
     let mut measured: Vec<Measured> = Vec::new();
-    for (((graph, _), visits), death) in cases.into_iter().zip(&visits).zip(deaths) {
+    let there = cases.into_iter().zip(&visits).zip(deaths);
+    for (((graph, _), visits), death) in there.filter(|((_, visits), _)| !visits.is_empty()) {
         let after: Vec<_> = visits.iter().filter(|visit| visit.at >= death).cloned().collect();
         let outage = real::outage(visits, death);
         let longest = real::waits(&after).last().copied().unwrap_or_default();
@@ -396,6 +397,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
     } else {
         "nine tenths of the runs"
     };
+    let later = if run.real { "a few seconds" } else { "a minute" };
     let mut key: Vec<_> = (0..6)
         .map(|i| (Sign::Line(plot::color(i)), format!("instance {}", i + 1)))
         .collect();
@@ -413,7 +415,9 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
                 "100 directories, 300 clients fetch 50 KiB over and over; in A and C the instance that has most dies after 20 000 s",
                 "12 clients with fresh identities every 15 s; an hour between two publications is two minutes here, and the thesis's 2 000 ticks are 67 s",
             ),
-            "In B and D the one that dies had published a minute after the others, so that without a publisher all directories hand out its points alone; a flat line is an instance without traffic.".to_owned(),
+            format!(
+                "In B and D the one that dies had published {later} after the others, so that without a publisher all directories hand out its points alone; a flat line is an instance without traffic."
+            ),
         ],
         key,
         columns: 4,

@@ -21,8 +21,6 @@ const CASES: [(usize, PolicyName); 7] = [
     (40, PolicyName::Hybrid),
     (60, PolicyName::Hybrid),
 ];
-/// So many processes can two cores bear.
-const MOST_REAL: usize = 20;
 
 /// "thousands of client requests": as many as ask ten instances for all they can send.
 const CLIENTS: u32 = 6_000;
@@ -156,21 +154,18 @@ fn loads(instances: usize, policy: PolicyName) -> anyhow::Result<(usize, f64)> {
     Ok((loads.len(), 100.0 * busiest))
 }
 
-/// As many instances as the machine bears, without caps: two cores would be the limit, not the instances. All cases run at the same time, each with a
-/// service of its own.
+/// Without caps: two cores would be the limit, not the instances. All cases run at the same time, each with a service of its own; they start one after the
+/// other, so that those that wait have the machine for themselves.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let clients = run.count(16, 4);
-    let cases: Vec<_> = CASES
-        .into_iter()
-        .filter(|(instances, _)| *instances <= MOST_REAL)
-        .collect();
+    let cases = CASES;
     let plans = cases
         .iter()
         .map(|&(instances, policy)| real::Plan::new(instances).policy(policy));
     let plans: Vec<_> = plans.collect();
     let (calm, after) = real::play(async || {
-        let stage = real::Stage::start("hybrid", clients, &[]).await?;
-        let services = stage.services(&plans, 2).await?;
+        let stage = real::Stage::start(run, "hybrid", clients, &[]).await?;
+        let services = stage.services(&plans, 1).await;
         let visiting = real::Visiting::fresh().each(run.count(600, 12) / clients);
         let calm = stage.visit(&services, visiting).await;
         // A tenth of them dies, and clients come at once.
@@ -183,6 +178,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let measured = cases
         .into_iter()
         .zip(calm.iter().zip(&after))
+        .filter(|(_, (calm, _))| !calm.is_empty())
         .map(|((instances, policy), (calm, after))| {
             let counts = real::answered(calm, instances);
             let counts: Vec<_> = counts.into_iter().map(|count| count as f64).collect();

@@ -39,6 +39,13 @@ impl Output {
         Ok(())
     }
 
+    /// Writes what pictures are made of, as soon as it is there; that it cannot be written is only told.
+    pub(crate) fn keep(&self, name: &str, csv: &str) {
+        if let Err(error) = self.write(name, "csv", csv.as_bytes()) {
+            eprintln!("{error:#}");
+        }
+    }
+
     fn write(&self, name: &str, kind: &str, content: &[u8]) -> anyhow::Result<()> {
         let suffix = if self.real { "-real" } else { "" };
         let path = self.folder.join(format!("{name}{suffix}.{kind}"));

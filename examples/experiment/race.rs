@@ -112,14 +112,14 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     });
     let plans: Vec<_> = plans.collect();
     let visits = real::play(async || {
-        let stage = real::Stage::start("race", run.count(12, 3), &[]).await?;
+        let stage = real::Stage::start(run, "race", run.count(12, 3), &[]).await?;
         // One after the other, so that the instances of each start together.
-        let services = stage.services(&plans, 1).await?;
+        let services = stage.services(&plans, 1).await;
         let visiting = real::Visiting::fresh().every(REAL_EVERY).lasting(length);
         Ok(stage.visit(&services, visiting).await)
     })?;
     let mut measured = Vec::new();
-    for (graph, visits) in cases.into_iter().zip(&visits) {
+    for (graph, visits) in cases.into_iter().zip(&visits).filter(|(_, visits)| !visits.is_empty()) {
         let trace = real::trace(visits, graph.instances, REAL_EVERY / 3);
         collect(&mut measured, graph, trace, 2 * REAL_EVERY, length);
     }

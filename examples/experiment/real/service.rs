@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_assign::PolicyName;
 use onionweave_control::{Connection, Credentials, Endpoint, Event, EventKind, HsDescAction, Options};
 use onionweave_publish::config::Config;
@@ -35,6 +36,9 @@ const PERIOD_LEFT: u64 = 2 * 3600;
 const DRAWS: usize = 200;
 /// How much later than the others the late instance starts.
 const LATER: Duration = Duration::from_secs(4);
+/// So many instances start at once. Each is a process that asks for a consensus and makes circuits, and a small machine has two cores: sixty at once
+/// would keep each other from being ready in time.
+const AT_ONCE: usize = 10;
 /// How long directories need for what loud instances upload.
 const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the publisher may take until all instances are on the ring.
@@ -42,7 +46,7 @@ const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
 
 /// What a service is to be.
 pub(crate) struct Plan {
-    instances: usize,
+    pub(super) instances: usize,
     policy: PolicyName,
     bytes: u64,
     lines: Vec<String>,
@@ -124,7 +128,12 @@ impl Service {
         };
         let late = usize::from(plan.first_is_late);
         let all = || addresses.iter().copied().enumerate();
-        let early = try_join_all(all().skip(late).map(|(i, address)| start(i, address)));
+        let early = all().skip(late).map(async |(i, address)| {
+            let instance = start(i, address).await?;
+            instance.wait_for_descriptor().await?;
+            Ok(instance)
+        });
+        let early = stream::iter(early).buffered(AT_ONCE).try_collect::<Vec<_>>();
         let first = async {
             sleep(LATER).await;
             try_join_all(all().take(late).map(|(i, address)| start(i, address))).await
@@ -134,7 +143,6 @@ impl Service {
         } else {
             (early.await?, Vec::new())
         };
-        try_join_all(early.iter().map(Instance::wait_for_descriptor)).await?;
         let published = Instant::now();
         instances.extend(early);
         let uploads = Arc::<AtomicU64>::default();
@@ -161,6 +169,18 @@ impl Service {
             tasks,
             _publisher: publisher,
         })
+    }
+
+    /// One that could not be had.
+    pub(super) fn absent() -> Self {
+        Self {
+            onion: String::new(),
+            instances: Vec::new(),
+            published: Instant::now(),
+            uploads: Arc::default(),
+            tasks: Vec::new(),
+            _publisher: None,
+        }
     }
 
     /// Kills some instances.

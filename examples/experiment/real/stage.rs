@@ -1,11 +1,14 @@
 //! The network and its clients.
 
+use std::cell::Cell;
+
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_testnet::{Client, Network, Role};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::service::{Plan, Service};
+use crate::Run;
 use crate::progress::Progress;
 
 /// Relays besides three authorities, which are relays too.
@@ -14,10 +17,13 @@ const RELAYS: usize = 11;
 const AT_ONCE: usize = 3;
 
 /// A network that runs, and its clients.
-pub(crate) struct Stage {
+pub(crate) struct Stage<'a> {
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
-    what: String,
+    pub(super) what: &'static str,
+    pub(super) run: &'a Run,
+    /// How often clients were sent.
+    pub(super) visited: Cell<usize>,
 }
 
 /// Runs an experiment's story, and ends everything with it, also with ctrl-c.
@@ -36,9 +42,14 @@ pub(crate) fn play<T>(story: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow:
     result
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// Starts a network and so many clients for an experiment, with these lines in their configuration.
-    pub(crate) async fn start(what: &str, clients: usize, lines: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        run: &'a Run,
+        what: &'static str,
+        clients: usize,
+        lines: &[&str],
+    ) -> anyhow::Result<Self> {
         let bar = Progress::new(&format!("{what}: network and {clients} clients"), clients + 1);
         let network = Network::builder().relays(RELAYS);
         let network = lines
@@ -55,20 +66,36 @@ impl Stage {
         Ok(Self {
             network,
             clients,
-            what: what.to_owned(),
+            what,
+            run,
+            visited: Cell::new(0),
         })
     }
 
     /// Starts services, so many at once, and waits until clients can reach them. To be called once: their processes have the places as names.
-    pub(crate) async fn services(&self, plans: &[Plan], at_once: usize) -> anyhow::Result<Vec<Service>> {
+    ///
+    /// One that does not come up the second time either is left out: in its place stands one without instances, which nobody visits.
+    pub(crate) async fn services(&self, plans: &[Plan], at_once: usize) -> Vec<Service> {
         let bar = self.progress("services", plans.len());
-        let plans = plans.iter().enumerate();
-        let starting = plans.map(|(place, plan)| Service::start(&self.network, place + 1, plan));
-        stream::iter(starting)
-            .buffered(at_once)
-            .inspect_ok(|_| bar.step())
-            .try_collect()
-            .await
+        let bar = &bar;
+        let starting = plans.iter().enumerate().map(async |(place, plan)| {
+            let mut service = Service::start(&self.network, place + 1, plan).await;
+            if let Err(error) = &service {
+                eprintln!(
+                    "{}: service {} did not start, once more: {error:#}",
+                    self.what,
+                    place + 1
+                );
+                service = Service::start(&self.network, plans.len() + place + 1, plan).await;
+            }
+            bar.step();
+            service.unwrap_or_else(|error| {
+                let left_out = format!("service {} with {} instances: {error:#}", place + 1, plan.instances);
+                self.run.left_out().push(left_out);
+                Service::absent()
+            })
+        });
+        stream::iter(starting).buffered(at_once).collect().await
     }
 
     /// A bar for a part of the experiment.

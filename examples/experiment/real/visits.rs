@@ -1,12 +1,13 @@
 //! What clients do, and what came of it.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use onionweave_testnet::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::service::{PORT, Service};
 use super::stage::Stage;
@@ -16,6 +17,8 @@ use crate::trace::Trace;
 
 /// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`).
 const IDENTITY_EVERY: Duration = Duration::from_secs(10);
+/// A client that could not become somebody new so often does not visit again.
+const GIVES_UP_AFTER: usize = 5;
 /// How long a visit may take. Tor gives up a connection after two minutes by itself; a transfer at a cap may take its time.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -80,7 +83,7 @@ impl Visiting {
     }
 }
 
-impl Stage {
+impl Stage<'_> {
     /// Lets all clients visit all services, and returns the visits to each in the order in which they ended.
     pub(crate) async fn visit(&self, services: &[Service], how: Visiting) -> Vec<Vec<Visit>> {
         let clients = self.clients.len();
@@ -105,8 +108,25 @@ impl Stage {
             }
         }))
         .await;
-        log.visits.into_inner()
+        let visits = log.visits.into_inner();
+        self.visited.set(self.visited.get() + 1);
+        let name = format!("{}-visits{}", self.what, self.visited.get());
+        self.run.output.keep(&name, &csv(&visits));
+        visits
     }
+}
+
+/// Each visit, so that no picture that fails costs what was measured.
+fn csv(visits: &[Vec<Visit>]) -> String {
+    let mut csv = String::from("service,began,ended,instance\n");
+    for (place, visits) in visits.iter().enumerate() {
+        for Visit { at, ended, instance } in visits {
+            let instance = instance.map_or_else(|| "none".to_owned(), |instance| (instance + 1).to_string());
+            // Writing to a string does not fail.
+            let _ = writeln!(csv, "{},{at:.2},{ended:.2},{instance}", place + 1);
+        }
+    }
+    csv
 }
 
 /// What is noted while clients visit.
@@ -121,12 +141,19 @@ struct Log<'a> {
 impl Log<'_> {
     /// A client visits all services, becomes somebody new, and visits them again.
     async fn come_anew(&self, client: &Client, first: Duration) {
-        let mut made = 0;
+        let (mut made, mut failed) = (0, 0);
         while self.goes_on(made) {
             sleep_until(self.began + first + self.how.every * made as u32).await;
-            // One that cannot become somebody new does not visit again.
-            if !self.goes_on(made) || client.new_identity().await.is_err() {
+            if !self.goes_on(made) {
                 return;
+            }
+            if client.new_identity().await.is_err() {
+                failed += 1;
+                if failed == GIVES_UP_AFTER {
+                    return;
+                }
+                sleep(IDENTITY_EVERY).await;
+                continue;
             }
             join_all((0..self.services.len()).map(|place| self.visit(client, place))).await;
             made += 1;
@@ -136,10 +163,17 @@ impl Log<'_> {
     /// A client visits a service again and again.
     async fn come_back(&self, client: &Client, place: usize) {
         let mut made = 0;
-        while self.goes_on(made) {
+        while self.exists(place) && self.goes_on(made) {
             self.visit(client, place).await;
             made += 1;
         }
+    }
+
+    /// Not so for a service that had to be left out.
+    fn exists(&self, place: usize) -> bool {
+        self.services
+            .get(place)
+            .is_some_and(|service| !service.instances.is_empty())
     }
 
     fn goes_on(&self, made: usize) -> bool {
@@ -150,7 +184,7 @@ impl Log<'_> {
     }
 
     async fn visit(&self, client: &Client, place: usize) {
-        let Some(service) = self.services.get(place) else {
+        let Some(service) = self.services.get(place).filter(|_| self.exists(place)) else {
             return;
         };
         let at = self.began.elapsed().as_secs_f64();
