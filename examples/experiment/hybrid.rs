@@ -157,7 +157,7 @@ fn loads(instances: usize, policy: PolicyName) -> anyhow::Result<(usize, f64)> {
 /// Without caps: two cores would be the limit, not the instances. All cases run at the same time, each with a service of its own; they start one after the
 /// other, so that those that wait have the machine for themselves.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
-    let clients = run.count(16, 4);
+    let clients = run.count(20, 4);
     let cases = CASES;
     let plans = cases
         .iter()
@@ -403,7 +403,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         notes: vec![
             run.note(
                 "shares are those of 300 000 new clients; 6 000 clients fetch 50 KiB over and over from instances that send at most 1 024 000 bytes in a second",
-                "16 clients make 600 requests to each number of instances, one every ten seconds with a fresh identity; nothing is capped",
+                "20 clients make 600 requests to each number of instances, one every ten seconds with a fresh identity; nothing is capped",
             ),
             "The thesis proposes this and did not measure it.".to_owned(),
         ],
