@@ -380,7 +380,10 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         let found = Layer::Diamond(plot::THESIS, (from, thesis));
         panels.push(Panel {
             title: format!("{}: each run", any.graph.name),
-            x: Axis::new("time of the death, in seconds (ticks)", from - margin..to + margin),
+            x: Axis::new(
+                format!("time of the death, in {}", seconds(scale)),
+                from - margin..to + margin,
+            ),
             y: Axis::new("seconds without service", 0.0..top),
             layers: dots.chain([found]).collect(),
         });
@@ -439,6 +442,11 @@ fn bars(measured: &[Measured], spread: fn(&Measured) -> Spread) -> Vec<Layer> {
     bars.collect()
 }
 
+/// Only the thesis's and the simulator's seconds are ticks.
+fn seconds(scale: f64) -> &'static str {
+    if scale > 1.0 { "seconds" } else { "seconds (ticks)" }
+}
+
 fn along_time(
     title: String,
     y: &str,
@@ -467,7 +475,7 @@ fn along_time(
     );
     Panel {
         title,
-        x: Axis::new("seconds (ticks)", from..to),
+        x: Axis::new(seconds(scale), from..to),
         y: Axis::new(y, 0.0..top),
         layers,
     }

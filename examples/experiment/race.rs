@@ -252,6 +252,7 @@ fn verdict(run: &Run, measured: &[Measured]) -> String {
 
 fn picture(run: &Run, measured: &[Measured]) -> Picture {
     let mut panels = Vec::new();
+    let seconds = if run.real { "seconds" } else { "seconds (ticks)" };
     for one in measured {
         let title = match one.graph.longer {
             1 => format!("{}: {} instances", one.graph.name, one.graph.instances),
@@ -267,7 +268,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         let lines = (0..one.graph.instances).map(|i| (plot::color(i), one.trace.cumulative(i)));
         panels.push(lines_panel(
             title,
-            "megabytes sent since the beginning",
+            (seconds, "megabytes sent since the beginning"),
             one.length,
             lines,
         ));
@@ -276,7 +277,12 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
         let intervals = (one.averaged / one.trace.step).round().max(1.0) as usize;
         let lines = (0..one.graph.instances).map(|i| (plot::color(i), one.trace.rate(i, intervals)));
         let title = format!("{}: averages over {} s", one.graph.name, plot::number(one.averaged));
-        panels.push(lines_panel(title, "kilobytes in a second", one.length, lines));
+        panels.push(lines_panel(
+            title,
+            (seconds, "kilobytes in a second"),
+            one.length,
+            lines,
+        ));
     }
     panels.extend(measured.iter().map(shares_panel));
     let mut key: Vec<_> = (0..6)
@@ -312,7 +318,7 @@ fn picture(run: &Run, measured: &[Measured]) -> Picture {
 
 fn lines_panel(
     title: String,
-    y: &str,
+    (x, y): (&str, &str),
     length: f64,
     lines: impl Iterator<Item = (plotters::style::RGBColor, Vec<(f64, f64)>)>,
 ) -> Panel {
@@ -321,7 +327,7 @@ fn lines_panel(
     let top = 1.08 * values.fold(0.0, f64::max);
     Panel {
         title,
-        x: Axis::new("seconds (ticks)", 0.0..length),
+        x: Axis::new(x, 0.0..length),
         y: Axis::new(y, 0.0..top),
         layers: lines
             .into_iter()
