@@ -77,9 +77,10 @@ struct Args {
 const REAL: &str = "\
 Simulated on two cores, race takes 25 s, downloads 4 s, failover 16 s, mixed 5 s, hybrid 1 s, policies 20 s, and all 70 s.
 
-With --real on two cores, race takes 8 min, downloads 5, failover 7, mixed 8, hybrid 10, policies 6, and all 45 min at most, in which nothing else should
-run on the machine. There are up to 144 instances at once (hybrid), 25 clients and 14 relays, each a process, and 3 GB of memory in all. What does not
-come up the second time is left out, told, and makes the run fail in the end, but does not keep the rest from being shown. It uses tor 0.4.5.9, which is built from source once per machine, or the tor that the environment variable ONIONWEAVE_TOR names.";
+With --real on two cores, race takes 8 min, downloads 5, failover 7, mixed 8, hybrid 9, policies 6, and all 45 min at most, in which nothing else should
+run on the machine. There are up to 144 instances at once (hybrid), 25 clients and 14 relays, each a process, and 2 GB of memory in all. What does not
+come up the second time is left out, told, and makes the run fail in the end, but does not keep the rest from being shown. It uses tor 0.4.5.9, which is
+built from source once per machine, or the tor that the environment variable ONIONWEAVE_TOR names.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
