@@ -33,6 +33,8 @@ const MORE_PATIENCE: usize = 6_000;
 const SELECTED: usize = 8;
 /// A plan whose shares are no further from their targets is as good as an exact one: nobody could tell them apart.
 const EXACT: f64 = 1.0 / 1000.0;
+/// A plan that is no further from what no plan can beat needs no search for a better one.
+const NEARLY: f64 = EXACT / 2.0;
 /// What is sought first: half the share of one of ten points in one of six slots.
 const AIM: f64 = 1.0 / 120.0;
 
@@ -88,7 +90,14 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         };
         (cost.absent, cost.thin, counted, usize::MAX - appearances, points, error)
     };
-    let enough = rules.precision.max(EXACT);
+    let least = task.least_error();
+    // What is nearly as good as any plan is, ends the search, but not where the aim might be reached yet.
+    let best_there_is = least + NEARLY;
+    let enough = rules.precision.max(EXACT).max(if least <= AIM {
+        best_there_is.min(AIM)
+    } else {
+        best_there_is
+    });
     let goal = |error: f64| Goal {
         absent: 0,
         thin: 0,
@@ -125,7 +134,12 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         } else {
             PATIENCE
         };
-        search::improve(&mut best, &free, goal(enough), &mut Patience::new(patience));
+        let mut improved = best.clone();
+        search::improve(&mut improved, &free, goal(enough), &mut Patience::new(patience));
+        // Its steps make errors smaller on the whole, though not always the largest.
+        if worth(&improved) < worth(&best) {
+            best = improved;
+        }
     }
     best.straddle(&free);
     best

@@ -1,7 +1,10 @@
 //! How many points of which instance stand in which slot, and what shares come of it.
 
-use super::seats;
+use super::{ROUNDING, seats};
 use crate::Relay;
+
+/// So often the range of what could be the least error is halved: a millionth is left.
+const HALVINGS: usize = 20;
 
 /// What is to be planned, in plain numbers. Instances and slots are known by their positions.
 #[derive(Debug)]
@@ -36,6 +39,33 @@ impl Task {
     /// How many points of an instance one slot can hold.
     pub(super) fn most_of(&self, instance: usize) -> usize {
         self.offers[instance].len().min(self.most_points)
+    }
+
+    /// No board on which everybody stands is nearer to the targets than this.
+    ///
+    /// Shares sum to 1, and each is at least what one point of the fullest slot is worth, and at most what all points of the instance are
+    /// worth beside as many others as a slot must have.
+    pub(super) fn least_error(&self) -> f64 {
+        let low = self.read_shares.iter().fold(1.0, |least: f64, &share| least.min(share)) / self.most_points as f64;
+        let others = self.least_instances.saturating_sub(1);
+        let range = |(instance, &target): (usize, &f64)| {
+            let points = self.most_of(instance);
+            (target, points as f64 / (points + others) as f64)
+        };
+        let ranges: Vec<_> = self.targets.iter().enumerate().map(range).collect();
+        let alone = |least: f64, &(target, high): &(f64, f64)| least.max(low - target).max(target - high);
+        let (mut no, mut yes) = (ranges.iter().fold(0.0, alone), 1.0);
+        for _ in 0..HALVINGS {
+            let error = f64::midpoint(no, yes);
+            let least: f64 = ranges.iter().map(|(target, _)| (target - error).max(low)).sum();
+            let most: f64 = ranges.iter().map(|(target, high)| (target + error).min(*high)).sum();
+            if least <= 1.0 + ROUNDING && most >= 1.0 - ROUNDING {
+                yes = error;
+            } else {
+                no = error;
+            }
+        }
+        no
     }
 }
 
@@ -380,4 +410,42 @@ impl Gains {
 fn fourth_power(x: f64) -> f64 {
     let square = x * x;
     square * square
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Six slots that are read alike, and instances with three points each.
+    fn task(weights: &[u32], least_instances: usize) -> Task {
+        let total: u32 = weights.iter().sum();
+        let offers = (0..weights.len() as u128).map(|id| (3 * id..3 * id + 3).map(Relay::new).collect());
+        Task {
+            read_shares: vec![1.0 / 6.0; 6],
+            replicas: vec![0, 0, 0, 1, 1, 1],
+            deal_order: (0..6).collect(),
+            targets: weights
+                .iter()
+                .map(|&weight| f64::from(weight) / f64::from(total))
+                .collect(),
+            offers: offers.collect(),
+            crowded: false,
+            most_points: 10,
+            least_instances,
+        }
+    }
+
+    #[test]
+    fn no_plan_beats_the_least_error() {
+        let near = |weights: &[u32], least_instances, error: f64| {
+            let found = task(weights, least_instances).least_error();
+            assert!((found - error).abs() < 1e-5, "{weights:?}: {found}");
+        };
+        near(&[1; 60], 1, 0.0);
+        near(&[2, 1], 1, 0.0);
+        // Three points of one instance beside one of the other: three quarters.
+        near(&[9, 1], 2, 0.15);
+        // Whoever stands has a sixtieth at least.
+        near(&[1, 119], 1, 1.0 / 60.0 - 1.0 / 120.0);
+    }
 }

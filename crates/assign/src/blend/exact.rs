@@ -257,7 +257,7 @@ impl<'b, 'a> Table<'b, 'a> {
         self.extend(0, groups, &mut Vec::new(), &mut layouts);
         let points = |layout: &Layout| -> usize { layout.iter().map(Group::total).sum() };
         layouts.retain(|layout| points(layout) >= self.absent);
-        layouts.sort_by_key(|layout| Reverse(points(layout)));
+        layouts.sort_by_cached_key(|layout| Reverse(points(layout)));
         layouts
     }
 
@@ -286,7 +286,12 @@ impl<'b, 'a> Table<'b, 'a> {
         if many <= later {
             return;
         }
+        let dealt: usize = begun.iter().map(Group::total).sum();
+        let others: usize = self.classes[class + 1..].iter().map(|(_, slots)| slots.len()).sum();
         for size in (self.sizes.0..below).rev() {
+            if dealt + left * size + others * self.sizes.1 < self.absent {
+                return;
+            }
             let only = many - later == 1;
             for count in if only { left..=left } else { 1..=left } {
                 begun.push(Group {
