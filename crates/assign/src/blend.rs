@@ -21,14 +21,12 @@ mod seats;
 
 /// What is less than this is a rounding error.
 const ROUNDING: f64 = 1e-9;
-/// What the exact search may cost for a fresh plan, and as much to mend one: about a millisecond.
+/// What the exact search may cost for a fresh plan: about a millisecond.
 const BUDGET: usize = 900_000;
+/// What it may cost to mend one.
+const MENDING: usize = 450_000;
 /// What it may cost to come nearer than [`AIM`].
 const REFINING: usize = 200_000;
-/// So many steps of the local search may be looked at after the exact one: about a tenth of a millisecond.
-const PATIENCE: usize = 600;
-/// So many where there is no exact search: slots may be too many for it, or relays too few.
-const MORE_PATIENCE: usize = 6_000;
 /// Of so many slots every selection is looked at for one that can be written anew and the others kept.
 const SELECTED: usize = 8;
 /// A plan whose shares are no further from their targets is as good as an exact one: nobody could tell them apart.
@@ -128,14 +126,13 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         }
     }
     if !best.reaches(goal(AIM.max(enough))) {
-        // What the exact search costs is not spent a second time.
-        let patience = if budget.left() == BUDGET {
-            MORE_PATIENCE
-        } else {
-            PATIENCE
-        };
         let mut improved = best.clone();
-        search::improve(&mut improved, &free, goal(enough), &mut Patience::new(patience));
+        search::improve(
+            &mut improved,
+            &free,
+            goal(enough),
+            &mut Patience::after(&budget, BUDGET),
+        );
         // Its steps make errors smaller on the whole, though not always the largest.
         if worth(&improved) < worth(&best) {
             best = improved;
@@ -332,21 +329,31 @@ impl Held {
             return (held, self.broken.clone());
         }
         let fresh = fresh(rules, task, order);
+        // Whoever comes takes nothing away from anyone, so the slots may be written for what is nearest.
+        let comes = held.cost().absent > fresh.cost().absent;
+        let tolerance = if comes { EXACT } else { rules.tolerance };
         let goal = Goal {
             absent: fresh.cost().absent,
             thin: fresh.cost().thin,
-            error: fresh.error().max(rules.tolerance) + ROUNDING,
+            error: fresh.error().max(tolerance) + ROUNDING,
         };
         if held.reaches(goal) {
             return (held, self.broken.clone());
         }
-        self.mended_exactly(task, order, goal)
-            .or_else(|| self.mended_by_steps(task, held, goal))
+        let mut budget = Budget::new(MENDING);
+        self.mended_exactly(task, order, goal, &mut budget)
+            .or_else(|| self.mended_by_steps(task, held, goal, &mut Patience::after(&budget, MENDING)))
             .unwrap_or((fresh, all))
     }
 
     /// The board that comes of changing as few slots as can be.
-    fn mended_exactly<'a>(&self, task: &'a Task, order: &[usize], goal: Goal) -> Option<(Board<'a>, Vec<bool>)> {
+    fn mended_exactly<'a>(
+        &self,
+        task: &'a Task,
+        order: &[usize],
+        goal: Goal,
+        budget: &mut Budget,
+    ) -> Option<(Board<'a>, Vec<bool>)> {
         let kept: Vec<_> = (0..task.slots()).filter(|&slot| !self.broken[slot]).collect();
         if kept.len() > SELECTED || goal.absent > 0 || goal.thin > 0 {
             return None;
@@ -360,14 +367,13 @@ impl Held {
             enough: goal.error - ROUNDING,
             refining: 0,
         };
-        let mut budget = Budget::new(BUDGET);
         for selection in selections {
             let mut free = self.broken.clone();
             for (at, &slot) in kept.iter().enumerate() {
                 free[slot] |= selection >> at & 1 == 1;
             }
             let board = self.board(task, &free);
-            if let Some(mut board) = exact::fill(&board, &free, order, aim, &mut budget) {
+            if let Some(mut board) = exact::fill(&board, &free, order, aim, budget) {
                 board.straddle(&free);
                 return Some((board, free));
             }
@@ -376,18 +382,23 @@ impl Held {
     }
 
     /// The board that comes of small steps in the slots that must be written, and in one more after the other.
-    fn mended_by_steps<'a>(&self, task: &'a Task, held: Board<'a>, goal: Goal) -> Option<(Board<'a>, Vec<bool>)> {
+    fn mended_by_steps<'a>(
+        &self,
+        task: &'a Task,
+        held: Board<'a>,
+        goal: Goal,
+        patience: &mut Patience,
+    ) -> Option<(Board<'a>, Vec<bool>)> {
         let mut board = held;
-        let mut patience = Patience::new(MORE_PATIENCE);
         let mut free = self.broken.clone();
-        search::improve(&mut board, &free, goal, &mut patience);
+        search::improve(&mut board, &free, goal, patience);
         while !board.reaches(goal) && free.contains(&false) && !patience.is_over() {
             let mut best: Option<(Board<'a>, usize)> = None;
             for slot in (0..task.slots()).filter(|&slot| !free[slot]) {
                 let mut also = free.clone();
                 also[slot] = true;
                 let mut then = board.clone();
-                search::improve(&mut then, &also, goal, &mut patience);
+                search::improve(&mut then, &also, goal, patience);
                 if best.as_ref().is_none_or(|(best, _)| then.cost() < best.cost()) {
                     best = Some((then, slot));
                 }

@@ -487,17 +487,31 @@ fn a_point_that_moves_changes_its_slots() {
     }
 }
 
-/// Whoever joins is reachable at once.
+/// Whoever joins is reachable at once, and shares are as near to even as those of a plan that is made anew: sixty instances that come one
+/// after the other.
 #[test]
 fn whoever_joins_is_reachable_at_once() {
     let six = slots([3, 3]);
-    for count in 1..60 {
-        let all = equal(count + 1);
+    for policy in [PolicyName::Hybrid, PolicyName::Weighted] {
+        let policy: TestPolicy = policy.policy();
         let round = Round::new(0, 7);
-        let before = Hybrid::new().plan(&all[..count], &six, None, round).unwrap();
-        let after = Hybrid::new().plan(&all, &six, Some(&before), round).unwrap();
-        assert_eq!(after.shares(&six).len(), count + 1);
-        assert!(error(&after, &all, &six) <= 1.0 / 120.0 + 1e-9, "{count} instances");
+        let mut before = policy.plan(&equal(1), &six, None, round).unwrap();
+        let mut written = 0;
+        for count in 2..=60 {
+            let instances = equal(count);
+            let plan = |previous| policy.plan(&instances, &six, previous, round).unwrap();
+            let after = plan(Some(&before));
+            assert_eq!(after.shares(&six).len(), count);
+            let (found, anew) = (error(&after, &instances, &six), error(&plan(None), &instances, &six));
+            assert!(
+                found <= anew.max(1.0 / 1000.0) + 1e-8,
+                "{}, {count} instances: {found} instead of {anew}",
+                policy.name()
+            );
+            written += after.changes(&before);
+            before = after;
+        }
+        assert!(written < 60 * 3, "{}: {written} slots", policy.name());
     }
 }
 

@@ -1,6 +1,12 @@
 //! Local search: from a board that is nearly right to one that no small step makes better.
 
 use super::board::{Board, Change, Cost, Gains, Goal};
+use super::exact::Budget;
+
+/// So many steps may be looked at after the exact search: about a tenth of a millisecond.
+const PATIENCE: usize = 600;
+/// So many where there is no exact search: slots may be too many for it, or relays too few.
+const MORE_PATIENCE: usize = 6_000;
 
 /// Where fewer steps than this are open, pairs of steps are looked at too.
 const FEW: usize = 200;
@@ -10,8 +16,13 @@ const FEW: usize = 200;
 pub(super) struct Patience(usize);
 
 impl Patience {
-    pub(super) fn new(steps: usize) -> Self {
-        Self(steps)
+    /// What remains of it after an exact search that had this budget: what that cost is not spent a second time.
+    pub(super) fn after(budget: &Budget, begun: usize) -> Self {
+        Self(if budget.left() == begun {
+            MORE_PATIENCE
+        } else {
+            PATIENCE
+        })
     }
 
     pub(super) fn is_over(&self) -> bool {
