@@ -186,7 +186,8 @@ impl Cast {
         let mut instances = order.to_vec();
         instances.sort_by_key(turns);
         let drawn_alone = drawn.iter().filter(|&&places| places > 0).count();
-        instances.truncate(drawn_alone.max(held.len()).min(places));
+        // However much weight one has, it does not stand alone: its death would take the service away.
+        instances.truncate(drawn_alone.max(held.len()).max(2).min(places));
         instances.sort_unstable();
         let places_of = |&instance: &usize| drawn[instance].max(1) as f64;
         let total: f64 = instances.iter().map(places_of).sum();

@@ -487,6 +487,20 @@ fn a_point_that_moves_changes_its_slots() {
     }
 }
 
+/// Where there are more instances than places, one may have weight enough for all of them, and still does not stand alone.
+#[test]
+fn no_weight_is_so_large_that_one_stands_alone() {
+    let weights: Vec<_> = (0..11).map(|id| if id == 3 { u32::MAX } else { 1 }).collect();
+    let (instances, six) = (weighted(&weights), slots([3, 3]));
+    let policy: TestPolicy = PolicyName::Single.policy();
+    for number in 0..20 {
+        let plan = policy.plan(&instances, &six, None, Round::new(number, 7)).unwrap();
+        // Three points beside one.
+        assert!(plan.shares(&six)[&3] >= 0.75 - 1e-9, "{plan:?}");
+        assert_eq!(plan.with_dead(|id| *id == 3, &six).unreachable, 0.0, "{plan:?}");
+    }
+}
+
 /// Whoever joins is reachable at once, and shares are as near to even as those of a plan that is made anew: sixty instances that come one
 /// after the other.
 #[test]
