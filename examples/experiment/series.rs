@@ -54,14 +54,12 @@ impl Spread {
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let at = |part: f64| {
-            let place = (part * values.len().saturating_sub(1) as f64).round() as usize;
-            values.get(place).copied().unwrap_or_default()
-        };
+        let at = |place: f64| values.get(place as usize).copied().unwrap_or_default();
+        let last = values.len().saturating_sub(1) as f64;
         Self {
-            low: at(0.05),
-            median: at(0.5),
-            high: at(0.95),
+            low: at((0.05 * last).round()),
+            median: f64::midpoint(at((0.5 * last).floor()), at((0.5 * last).ceil())),
+            high: at((0.95 * last).round()),
         }
     }
 
