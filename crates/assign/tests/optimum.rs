@@ -190,7 +190,7 @@ fn no_plan_at_all_is_much_better() {
     assert!(worst < 1.0 / 240.0, "{worst} from the best plan");
 }
 
-/// Up to sixty instances with two points or more: plans are drawn, and targets that are as far from their shares as the aim allows. Whoever
+/// Up to sixty instances: plans are drawn, and targets that are as far from their shares as the aim allows. Whoever
 /// asks for these targets gets a plan within 1/120 of them.
 #[test]
 fn plans_that_are_there_are_found() {
@@ -200,7 +200,7 @@ fn plans_that_are_there_are_found() {
         let count = *[2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 30, 40, 50, 60]
             .choose(&mut rng)
             .unwrap();
-        let points = *[2, 3, 10].choose(&mut rng).unwrap();
+        let points = *[1, 2, 3, 10].choose(&mut rng).unwrap();
         let Some(mut targets) = draw_shares(count, points, &mut rng) else {
             continue;
         };
