@@ -40,8 +40,8 @@ impl Output {
     }
 
     /// Writes what pictures are made of, as soon as it is there; that it cannot be written is only told.
-    pub(crate) fn keep(&self, name: &str, csv: &str) {
-        if let Err(error) = self.write(name, "csv", csv.as_bytes()) {
+    pub(crate) fn keep(&self, name: &str, kind: &str, text: &str) {
+        if let Err(error) = self.write(name, kind, text.as_bytes()) {
             eprintln!("{error:#}");
         }
     }

@@ -6,8 +6,8 @@ use std::fs::{self, DirBuilder};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
@@ -44,6 +44,9 @@ const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the publisher may take until all instances are on the ring.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
 
+/// What a publisher told, and when.
+type Reports = Arc<Mutex<Vec<(Instant, Report)>>>;
+
 /// What a service is to be.
 pub(crate) struct Plan {
     pub(super) instances: usize,
@@ -60,6 +63,7 @@ pub(crate) struct Service {
     /// When its instances had their first descriptors, without the late one: then they publish.
     pub(crate) published: Instant,
     uploads: Arc<AtomicU64>,
+    reports: Reports,
     tasks: Vec<JoinHandle<()>>,
     _publisher: Option<Publisher>,
 }
@@ -146,6 +150,7 @@ impl Service {
         let published = Instant::now();
         instances.extend(early);
         let uploads = Arc::<AtomicU64>::default();
+        let reports = Reports::default();
         for instance in &instances {
             tasks.push(tokio::spawn(count_uploads(instance.control(), Arc::clone(&uploads))));
         }
@@ -156,7 +161,7 @@ impl Service {
         } else {
             let folder = network.folder().join(format!("publisher{number}"));
             let config = config(&folder, &key, plan.policy, &instances)?;
-            let (publisher, rounds, listener) = publish(&config)?;
+            let (publisher, rounds, listener) = publish(&config, Arc::clone(&reports))?;
             tasks.push(listener);
             wait_for_all(rounds, plan.instances).await?;
             Some(publisher)
@@ -166,6 +171,7 @@ impl Service {
             instances,
             published,
             uploads,
+            reports,
             tasks,
             _publisher: publisher,
         })
@@ -178,6 +184,7 @@ impl Service {
             instances: Vec::new(),
             published: Instant::now(),
             uploads: Arc::default(),
+            reports: Arc::default(),
             tasks: Vec::new(),
             _publisher: None,
         }
@@ -194,6 +201,16 @@ impl Service {
     /// How many texts the instances' Tors have uploaded until now, their own and the publisher's.
     pub(crate) fn uploads(&self) -> u64 {
         self.uploads.load(Ordering::Relaxed)
+    }
+
+    /// What its publisher told until now, a line for each, in seconds from `began`.
+    pub(super) fn reports(&self, place: usize, began: Instant) -> String {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(at, report): &(Instant, Report)| {
+            let seconds = (*at - began).as_secs_f64() - (began - *at).as_secs_f64();
+            format!("service {place}, {seconds:+.1} s: {report}\n")
+        };
+        reports.iter().map(line).collect()
     }
 }
 
@@ -295,12 +312,17 @@ fn config(folder: &Path, key: &ServiceKey, policy: PolicyName, instances: &[Inst
     Ok(Config::parse(&text, folder)?)
 }
 
-/// Starts the publisher; the newest round that was proved is there to be looked at.
-fn publish(config: &Config) -> anyhow::Result<(Publisher, watch::Receiver<Option<Round>>, JoinHandle<()>)> {
+/// Starts the publisher; the newest round that was proved is there to be looked at, and everything that it tells goes into `log`.
+fn publish(
+    config: &Config,
+    log: Reports,
+) -> anyhow::Result<(Publisher, watch::Receiver<Option<Round>>, JoinHandle<()>)> {
     let (publisher, mut reports) = Publisher::start(config)?;
     let (sender, rounds) = watch::channel(None);
     let listener = tokio::spawn(async move {
         while let Some(report) = reports.recv().await {
+            let entry = (Instant::now(), report.report.clone());
+            log.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
             if let Report::Proved(round) = report.report {
                 sender.send_replace(Some(round));
             }

@@ -108,10 +108,16 @@ impl Stage<'_> {
             }
         }))
         .await;
-        let visits = log.visits.into_inner();
+        let (began, visits) = (log.began, log.visits.into_inner());
         self.visited.set(self.visited.get() + 1);
         let name = format!("{}-visits{}", self.what, self.visited.get());
-        self.run.output.keep(&name, &csv(&visits));
+        self.run.output.keep(&name, "csv", &csv(&visits));
+        let reports = services
+            .iter()
+            .zip(1..)
+            .map(|(service, place)| service.reports(place, began));
+        let name = format!("{}-publishers", self.what);
+        self.run.output.keep(&name, "log", &reports.collect::<String>());
         visits
     }
 }
