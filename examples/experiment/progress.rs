@@ -1,10 +1,13 @@
-//! How far a long run has come, on the standard error output: bars on a terminal, and elsewhere a line for each quarter.
+//! How far a long run has come, on the standard error output: bars on a terminal, and elsewhere a line for each quarter of what takes long.
 
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Whoever does not look at a terminal waits so long without a word.
+const SILENT: Duration = Duration::from_secs(15);
 
 /// A bar, which goes when it is dropped.
 pub(crate) struct Progress {
@@ -44,8 +47,9 @@ impl Progress {
         let Some(told) = &self.told else { return };
         let steps = self.bar.length().unwrap_or_default().max(1);
         let quarters = (4 * self.bar.position() / steps).min(4);
-        if told.fetch_max(quarters, Ordering::Relaxed) < quarters {
-            let seconds = self.began.elapsed().as_secs();
+        let elapsed = self.began.elapsed();
+        if elapsed >= SILENT && told.fetch_max(quarters, Ordering::Relaxed) < quarters {
+            let seconds = elapsed.as_secs();
             eprintln!("{}: {} % after {seconds} s", self.bar.message(), 25 * quarters);
         }
     }
