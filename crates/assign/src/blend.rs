@@ -25,6 +25,8 @@ const ROUNDING: f64 = 1e-9;
 const BUDGET: usize = 900_000;
 /// What it may cost to mend one.
 const MENDING: usize = 450_000;
+/// What it may cost once more where no plan within [`AIM`] was found and one may be: some milliseconds.
+const PERSISTENCE: usize = 10 * BUDGET;
 /// What it may cost to come nearer than [`AIM`].
 const REFINING: usize = 200_000;
 /// Of so many slots every selection is looked at for one that can be written anew and the others kept.
@@ -136,6 +138,18 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         // Its steps make errors smaller on the whole, though not always the largest.
         if worth(&improved) < worth(&best) {
             best = improved;
+        }
+    }
+    if least <= AIM && budget.was_short() && !best.reaches(goal(AIM)) {
+        let aim = Aim {
+            // Nothing else is worth the time.
+            beat: AIM + 2.0 * ROUNDING,
+            good: AIM,
+            enough: AIM,
+            refining: 0,
+        };
+        if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut Budget::new(PERSISTENCE)) {
+            best = board;
         }
     }
     best.straddle(&free);

@@ -36,37 +36,51 @@ const LAYOUTS: usize = 2_500;
 
 /// How much work may still be done: a plan must not take long, and not depend on how fast the machine is.
 #[derive(Debug)]
-pub(super) struct Budget(usize);
+pub(super) struct Budget {
+    left: usize,
+    /// Whether more would have been done if there had been more.
+    was_short: bool,
+}
 
 impl Budget {
     /// So much work, in units of about a nanosecond: as long as it takes to look at a word.
     pub(super) const fn new(work: usize) -> Self {
-        Self(work)
+        Self {
+            left: work,
+            was_short: false,
+        }
     }
 
     /// How much is left.
     pub(super) const fn left(&self) -> usize {
-        self.0
+        self.left
+    }
+
+    /// Whether something was not looked at for want of it.
+    pub(super) const fn was_short(&self) -> bool {
+        self.was_short
     }
 
     fn spend(&mut self, work: usize) {
-        self.0 = self.0.saturating_sub(work);
+        self.left = self.left.saturating_sub(work);
+        self.was_short |= self.left == 0;
     }
 
     /// Spends that much, if there is as much.
     fn allows(&mut self, work: usize) -> bool {
-        let left = self.0.checked_sub(work);
-        self.0 = left.unwrap_or(self.0);
+        let left = self.left.checked_sub(work);
+        self.left = left.unwrap_or(self.left);
+        self.was_short |= left.is_none();
         left.is_some()
     }
 
     /// Leaves no more than this.
     fn limit(&mut self, work: usize) {
-        self.0 = self.0.min(work);
+        self.left = self.left.min(work);
     }
 
     fn is_spent(&self) -> bool {
-        self.0 == 0
+        self.left == 0
     }
 }
 
@@ -101,12 +115,12 @@ pub(super) fn fill<'a>(
         refuted: [0.0; GROUPS],
     };
     // First what is good, wherever it is; if that is nowhere to be found, what is less bad.
-    let reserve = budget.0 / RESERVE;
-    budget.0 -= reserve;
+    let reserve = budget.left / RESERVE;
+    budget.left -= reserve;
     for groups in 1..=GROUPS {
         search.look(groups, groups == 1, budget);
     }
-    budget.0 += reserve;
+    budget.left += reserve;
     for groups in 2..=GROUPS {
         search.look(groups, true, budget);
     }
