@@ -6,14 +6,14 @@ mod instance;
 mod network;
 mod place;
 mod queue;
-mod scenario;
 mod seal;
+mod simulation;
 mod storm;
 
 pub use directory::Directory;
 pub use network::{Builder, Delays, Network};
 pub use place::Fault;
-pub use scenario::{
+pub use simulation::{
     Crowd, DirectoryRecord, Happening, InstancePlan, InstanceRecord, Interval, Miss, Outcome, Pace, Record, Scenario,
     Simulation, Times, Visit,
 };
