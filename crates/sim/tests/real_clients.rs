@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
@@ -16,9 +16,9 @@ use onionweave_assign::{PolicyName, Weight};
 use onionweave_control::{EventKind, HsDescAction};
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
 use onionweave_publish::SlotId;
-use onionweave_ring::UnixTime;
 use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{DescriptorId, ServiceId, TimePeriod};
+use onionweave_ring::{Fingerprint, UnixTime};
 use onionweave_sim::{Crowd, Happening, InstancePlan, Outcome, Pace, Record, Scenario};
 use onionweave_testnet::{Backend, Client, Network, Place};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
@@ -181,6 +181,7 @@ async fn simulated_clients_go_where_real_ones_go() {
         began.elapsed().as_secs()
     );
 
+    wait_until_known(&clients, &places).await;
     agree("before the death", &mut clients, &places, by_directory, &before).await;
     // Other clients would not have passed for these: the test can tell.
     for (what, others) in [
@@ -217,6 +218,18 @@ impl Visitor {
         }
     }
 
+    /// Of these directories those whose microdescriptor it lacks.
+    async fn lacks(&self, directories: &BTreeSet<Fingerprint>) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for directory in directories {
+            let known = self.control.get_info(&format!("md/id/{directory}")).await;
+            if known.map_or(true, |text| text.is_empty()) {
+                lacking.push(format!("{} lacks {directory}", self.client.name()));
+            }
+        }
+        lacking
+    }
+
     /// Visits the service as somebody who never was here before.
     async fn visit(&mut self, places: &BTreeMap<Place, SlotId>) -> Tale {
         self.client.new_identity().await.unwrap();
@@ -245,6 +258,24 @@ impl Visitor {
             tale.fetches += 1;
         }
         tale
+    }
+}
+
+/// Waits until all clients have the microdescriptors of all directories: they ask no other (`feature/hs/hs_common.c:1662-1666`), and Tor thinks itself
+/// ready before it has all.
+async fn wait_until_known(clients: &[Visitor], places: &BTreeMap<Place, SlotId>) {
+    let directories = places.values().map(|slot| slot.directory).collect();
+    let began = Instant::now();
+    loop {
+        let lacking = join_all(clients.iter().map(|client| client.lacks(&directories))).await;
+        let lacking = lacking.concat();
+        if lacking.is_empty() {
+            return;
+        }
+        let waited = began.elapsed();
+        println!("after {} s: {lacking:?}", waited.as_secs());
+        assert!(waited < 60 * SECOND, "microdescriptors are missing: {lacking:?}");
+        tokio::time::sleep(SECOND).await;
     }
 }
 
@@ -298,6 +329,7 @@ async fn agree(
         if p > UNLIKELY {
             return;
         }
+        println!("    all in all: {counts:?}");
         unlucky.push((sorts, p));
     }
     panic!("{what}: {unlucky:?}");
