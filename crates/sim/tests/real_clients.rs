@@ -33,6 +33,8 @@ const CLIENTS: usize = 32;
 const ROUNDS: usize = 4;
 /// Simulated clients, before the death and after it: too few to wear out an introduction point, which would change the texts.
 const SIMULATED: u32 = 20_000;
+/// How long is simulated.
+const SIMULATED_TIME: Duration = Duration::from_secs(300);
 /// Real counts that are less likely than this are drawn once more. If the model is right, that happens in one run of two hundred, and the test
 /// fails in one of eighty thousand.
 const UNLIKELY: f64 = 0.0025;
@@ -113,7 +115,7 @@ async fn simulated_clients_go_where_real_ones_go() {
     let ring = RelayList::from_ns_all(&relays).unwrap().hash_ring();
     let crowd = || Crowd::new(SIMULATED).fresh().visits(1);
     let scenario = Scenario::new(17)
-        .start(UnixTime::from(SystemTime::now()))
+        .start(calm_start(UnixTime::from(SystemTime::now())))
         .directories_named(ring.iter())
         .key(ServiceKey::from_pem(key.pem()).unwrap())
         .instances(plans)
@@ -131,12 +133,19 @@ async fn simulated_clients_go_where_real_ones_go() {
         .held()
         .map(|(slot, descriptor)| (slot, descriptor.text().to_vec()))
         .collect();
-    simulation.run_until(300 * SECOND);
+    simulation.run_until(SIMULATED_TIME);
     let record = simulation.finish();
     let until = |visit: &onionweave_sim::Visit| visit.began < 100 * SECOND;
     let (before, after): (Vec<_>, Vec<_>) = record.visits().iter().partition(|visit| until(visit));
     let before = chances(&record, &before, by_directory);
     let after = chances(&record, &after, by_fetches);
+    for (sort, chance) in drawing(&texts, &owners, |_, _| true) {
+        let simulated = before.get(&sort).copied().unwrap_or_default();
+        assert!(
+            (simulated - chance).abs() < 0.02,
+            "{sort:?} should have {chance:.3} of the simulated visits and has {simulated:.3}: were there other texts meanwhile?"
+        );
+    }
     println!("simulated, before the death: {before:.3?}");
     println!("simulated, after it: {after:.3?}");
 
@@ -427,13 +436,20 @@ fn verified(text: &[u8]) -> Descriptor {
         .unwrap()
 }
 
-/// A key of a service whose time period goes on for longer than the test.
+/// When the simulation begins: now, or so much earlier that no hour ends in it. With a new hour a new round begins, and the publisher writes other texts.
+fn calm_start(now: UnixTime) -> UnixTime {
+    let end = now.as_secs() % 3600 + SIMULATED_TIME.as_secs();
+    now.saturating_sub(Duration::from_secs(end.saturating_sub(3599)))
+}
+
+/// A key of a service whose time period goes on for longer than the test, and did not begin just now.
 fn calm_key() -> onionweave_testnet::ServiceKey {
     loop {
         let key = onionweave_testnet::ServiceKey::generate().unwrap();
         let id: ServiceId = key.service_id().parse().unwrap();
         let now = UnixTime::from(SystemTime::now());
-        if TimePeriod::at(&id, now).seconds_left(&id, now) > 90 * 60 {
+        let left = TimePeriod::at(&id, now).seconds_left(&id, now);
+        if (90 * 60..23 * 3600).contains(&left) {
             return key;
         }
     }
