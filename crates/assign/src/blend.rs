@@ -141,14 +141,8 @@ fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<'a> {
         }
     }
     if least <= AIM && budget.was_short() && !best.reaches(goal(AIM)) {
-        let aim = Aim {
-            // Nothing else is worth the time.
-            beat: AIM + 2.0 * ROUNDING,
-            good: AIM,
-            enough: AIM,
-            refining: 0,
-        };
-        if let Some(board) = exact::fill(&Board::new(task), &free, order, aim, &mut Budget::new(PERSISTENCE)) {
+        let mut more = Budget::new(PERSISTENCE);
+        if let Some(board) = exact::fill(&Board::new(task), &free, order, Aim::within(AIM), &mut more) {
             best = board;
         }
     }
@@ -375,13 +369,7 @@ impl Held {
         }
         let mut selections: Vec<u32> = (0..1 << kept.len()).collect();
         selections.sort_by_key(|selection| selection.count_ones());
-        let aim = Aim {
-            // Nothing else is of use.
-            beat: goal.error + ROUNDING,
-            good: goal.error - ROUNDING,
-            enough: goal.error - ROUNDING,
-            refining: 0,
-        };
+        let aim = Aim::within(goal.error - ROUNDING);
         for selection in selections {
             let mut free = self.broken.clone();
             for (at, &slot) in kept.iter().enumerate() {

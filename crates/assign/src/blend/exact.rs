@@ -97,6 +97,18 @@ pub(super) struct Aim {
     pub(super) refining: usize,
 }
 
+impl Aim {
+    /// Any board with this error or less; nothing else is of use.
+    pub(super) const fn within(error: f64) -> Self {
+        Self {
+            beat: error + 2.0 * ROUNDING,
+            good: error,
+            enough: error,
+            refining: 0,
+        }
+    }
+}
+
 /// Fills the slots that are `free`, which are empty on this board, such that shares come as near to their targets as the aim demands, or
 /// as the budget allows. `None` if nothing was found that is of use.
 pub(super) fn fill<'a>(
