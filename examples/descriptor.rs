@@ -20,7 +20,7 @@ use onionweave_desc::v2::{
     Authorization, ClientCookie, ClientKeys, ClientName, Descriptor, Draft, IntroductionPoint, MAX_DESCRIPTOR_LEN,
     ServiceKey, UnverifiedDescriptor,
 };
-use onionweave_publish::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
+use onionweave_driver::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
 use serde::Serialize;

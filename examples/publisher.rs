@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use onionweave::publish::config::Config;
-use onionweave::publish::{Publisher, ServiceReport};
+use onionweave::driver::config::Config;
+use onionweave::driver::{Publisher, ServiceReport};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use onionweave_publish::key::{load_service_key, load_service_key_with_passphrase};
+use onionweave_driver::key::{load_service_key, load_service_key_with_passphrase};
 use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{
     self, ClientCookie, DescriptorCookie, DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod,

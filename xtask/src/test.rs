@@ -80,7 +80,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         setup::run(&mut clippy)
     });
     report.check("lints without features", || {
-        for package in ["onionweave-control", "onionweave-desc", "onionweave-publish"] {
+        for package in ["onionweave-control", "onionweave-desc"] {
             let mut clippy = workspace.cargo();
             clippy.args([
                 "clippy",
@@ -253,7 +253,7 @@ fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
         let path = built.as_ref().map(TorBinary::path);
         // One network at a time where tests measure, and what they measure shall be seen.
         let one_by_one = ["--test-threads=1"];
-        if test.package == "onionweave-publish" {
+        if test.package == "onionweave-driver" {
             // Here those are the tests at the top; those in modules stand being disturbed.
             report.tests(&format!("{name}, measured, on tor with v2"), || {
                 run(path, &["--test-threads=1", "--skip=::"])

@@ -57,6 +57,13 @@ impl fmt::Display for SlotId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
+impl Ticket {
+    /// The ticket with this number, for tests of drivers. The machine counts from zero.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What the outside world tells the machine.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -220,9 +227,13 @@ pub enum Found {
 
 /// What the machine asks of its driver.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a driver must carry out every action: a new one must not compile unnoticed"
+)]
 pub enum Action {
     /// Post `text` to the slot's directory, and answer with [`Event::UploadAnswered`].
+    #[non_exhaustive]
     Upload {
         /// Goes into the answer.
         ticket: Ticket,
@@ -236,6 +247,7 @@ pub enum Action {
         attempt: u32,
     },
     /// Read back what the slot's directory holds, and answer with [`Event::Audited`]. It may be asked for while an upload to the slot is on its way.
+    #[non_exhaustive]
     Audit {
         /// Goes into the answer.
         ticket: Ticket,
@@ -247,6 +259,7 @@ pub enum Action {
         attempt: u32,
     },
     /// Read what a directory holds of an instance with an address of its own, and answer with [`Event::Read`].
+    #[non_exhaustive]
     Read {
         /// Goes into the answer.
         ticket: Ticket,
@@ -258,6 +271,7 @@ pub enum Action {
         attempt: u32,
     },
     /// Run the instance's restart command.
+    #[non_exhaustive]
     Restart {
         /// Which instance.
         instance: InstanceName,

@@ -10,37 +10,6 @@ use crate::{
     Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket, UploadAnswer,
 };
 
-/// Reading a configuration fails with one line that names a place within the text, or gives services with instances of different names.
-#[cfg(feature = "tokio")]
-pub fn config(input: &[u8]) {
-    use std::collections::BTreeSet;
-
-    let Ok(text) = str::from_utf8(input) else { return };
-    match crate::config::Config::parse(text, "/folder".as_ref()) {
-        Ok(config) => {
-            assert!(!config.services.is_empty());
-            for service in &config.services {
-                assert!(service.key.is_absolute(), "{}", service.key.display());
-                let names: BTreeSet<_> = service.instances.iter().map(|instance| &instance.name).collect();
-                assert_eq!(names.len(), service.instances.len());
-                let settings = service.settings(&config.publisher);
-                assert_eq!(settings.instances.len(), names.len());
-            }
-        }
-        Err(error) => {
-            let shown = error.to_string();
-            assert!(!shown.contains(['\n', '\r']), "{shown:?}");
-            if let crate::Error::Config {
-                at: Some((line, _)), ..
-            } = error
-            {
-                let lines = text.bytes().filter(|&byte| byte == b'\n').count() + 1;
-                assert!((1..=lines).contains(&line), "{shown:?}");
-            }
-        }
-    }
-}
-
 /// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with what it asks for, and for each slot one upload at most
 /// is on its way.
 pub fn machine(input: &[u8]) {
@@ -236,12 +205,6 @@ mod tests {
             inputs += 1;
         }
         assert!(inputs >= 4, "{folder} has {inputs} inputs");
-    }
-
-    #[cfg(feature = "tokio")]
-    #[test]
-    fn config_corpus() {
-        run_corpus("config", config);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Default for Steps {
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_enums, reason = "a check ends in one of these three ways")]
 pub enum Outcome {
     /// The backend serves.
     Served,
@@ -60,7 +60,7 @@ pub enum Outcome {
 
 /// The verdict on an instance changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_enums, reason = "a driver must pass every change on")]
 pub enum Change {
     /// It is unfit, and why.
     Unfit(String),

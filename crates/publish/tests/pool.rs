@@ -113,7 +113,6 @@ impl World {
                     assert!(self.processes.contains_key(&place), "nothing to kill at {place}");
                     self.end(place);
                 }
-                other => panic!("{other:?}"),
             }
             self.check();
         }

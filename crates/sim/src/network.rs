@@ -378,7 +378,7 @@ impl Network {
                     self.audits += 1;
                     self.later(self.delays.audit, Due::Audit { ticket, slot, id });
                 }
-                Action::Restart { instance } => self.restarts.push(instance),
+                Action::Restart { instance, .. } => self.restarts.push(instance),
                 Action::Report(report) => self.reports.push((self.now.uptime(), report)),
                 _ => {}
             }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use onionweave_publish::config::Config;
-use onionweave_publish::{Publisher, Report, Reports};
+use onionweave_driver::config::Config;
+use onionweave_driver::{Publisher, Reports};
+use onionweave_publish::Report;
 use onionweave_testnet::{Backend, Instance, Network, ServiceKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use onionweave_desc::Error;
 use onionweave_desc::v2::{Authorization, Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
 
 use super::slot::Wanted;
-use crate::{Error, SlotId};
+use crate::SlotId;
 
 /// At most so many blank lines are added: clients skip them, and 31 bytes change no size class.
 const MOST_BLANK_LINES: u64 = 32;

@@ -325,7 +325,7 @@ impl World {
                     descriptor_id,
                     ..
                 } => self.read(publisher, ticket, directory, descriptor_id),
-                Action::Restart { instance } => {
+                Action::Restart { instance, .. } => {
                     if let Some(instance) = self.instances.iter().position(|known| known.name == instance) {
                         let life = self.instances[instance].life;
                         let same = self.rng.random_bool(0.2);
@@ -333,7 +333,6 @@ impl World {
                     }
                 }
                 Action::Report(report) => self.report(publisher, &report),
-                _ => {}
             }
         }
         self.check_wanted(publisher);

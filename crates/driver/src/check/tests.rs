@@ -1,0 +1,201 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::sides::Teller;
+
+/// How long a check may take here: far longer than it does, except where an answer never comes.
+const LONG: &str = "20s";
+const SHORT: &str = "200ms";
+
+/// A server that answers every request with these bytes, and then closes; with none, it never does.
+struct Server {
+    address: String,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(answer: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let task = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut request = vec![0; 4096];
+                    let length = stream.read(&mut request).await.unwrap();
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    match answer {
+                        Some("echo") => {
+                            // The first line and the host, as the reason of a refusal, which nobody reads but this test.
+                            let good = request.starts_with("GET /a?b=c HTTP/1.1\r\n") && request.contains("host: 127.");
+                            let status = if good { 200 } else { 400 };
+                            let answer = format!("HTTP/1.1 {status} x\r\n\r\n");
+                            stream.write_all(answer.as_bytes()).await.unwrap();
+                        }
+                        Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                        None => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Self { address, task }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn check(table: &str) -> Check {
+    let text = format!(
+        "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\ncheck = {{ {table} }}\n"
+    );
+    let config = crate::config::Config::parse(&text, "/".as_ref()).unwrap();
+    config.services[0].instances[0].check.clone().unwrap()
+}
+
+fn checker(table: &str) -> (Checker, mpsc::Receiver<(u64, Event)>) {
+    let (tell, events) = Teller::new_for_tests();
+    let checker = Checker {
+        instance: "a".into(),
+        settings: CheckSettings {
+            check: check(table),
+            service: "rf75jzdtba4wnd6v".parse().unwrap(),
+            prober: None,
+            pass: None,
+        },
+        fit: true,
+        knowledge: watch::Sender::default().subscribe(),
+        tell,
+    };
+    (checker, events)
+}
+
+async fn outcome(table: &str) -> Result<(), String> {
+    match checker(table).0.check(&mut None).await.unwrap() {
+        Outcome::Served => Ok(()),
+        Outcome::Failed(why) => Err(why),
+        Outcome::Unknown(why) => panic!("{why}"),
+    }
+}
+
+fn failed(why: &str) -> Result<(), String> {
+    Err(why.into())
+}
+
+#[tokio::test]
+async fn tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let table = format!("tcp = \"{address}\", within = \"{LONG}\"");
+    assert_eq!(outcome(&table).await, Ok(()));
+    drop(listener);
+    assert_eq!(outcome(&table).await, failed("connection refused"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let table = format!("tcp = \"unix:{}\", within = \"{LONG}\"", path.display());
+    assert_eq!(outcome(&table).await, failed("entity not found"));
+    let listener = UnixListener::bind(&path).unwrap();
+    assert_eq!(outcome(&table).await, Ok(()));
+    drop(listener);
+    assert_eq!(outcome(&table).await, failed("connection refused"));
+}
+
+#[tokio::test]
+async fn http() {
+    for (answer, extra, expected) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "", Ok(())),
+        ("HTTP/1.0 204 None\r\n\r\n", "", Ok(())),
+        ("HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n", "", Ok(())),
+        // The answer comes, its body never ends.
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nx", "", Ok(())),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "", Ok(())),
+        ("HTTP/1.1 503 No\r\n\r\n", "", failed("HTTP 503")),
+        ("HTTP/1.1 404 No\r\n\r\n", "", failed("HTTP 404")),
+        ("HTTP/1.1 503 No\r\n\r\n", ", status = 503", Ok(())),
+        ("HTTP/1.1 200 OK\r\n\r\n", ", status = 204", failed("HTTP 200")),
+        (
+            "SSH-2.0-OpenSSH\r\n",
+            "",
+            failed("no HTTP answer: invalid HTTP version parsed"),
+        ),
+        (
+            "",
+            "",
+            failed("no HTTP answer: connection closed before message completed"),
+        ),
+    ] {
+        let server = Server::start(Some(answer)).await;
+        let table = format!("http = \"http://{}/\", within = \"{LONG}\"{extra}", server.address);
+        assert_eq!(outcome(&table).await, expected, "{answer:?}");
+    }
+    let server = Server::start(Some("echo")).await;
+    let table = format!("http = \"http://{}/a?b=c\", within = \"{LONG}\"", server.address);
+    assert_eq!(outcome(&table).await, Ok(()));
+}
+
+#[tokio::test]
+async fn answers_without_end() {
+    // Headers without end are cut off.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        while stream
+            .write_all(&b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(100))
+            .await
+            .is_ok()
+        {}
+    });
+    let table = format!("http = \"http://{address}/\", within = \"{LONG}\"");
+    let error = outcome(&table).await.unwrap_err();
+    assert!(error.starts_with("no HTTP answer: "), "{error}");
+    // The connection was closed, else this would go on.
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_is_a_failure() {
+    let server = Server::start(None).await;
+    let table = format!("http = \"http://{}/\", within = \"{SHORT}\"", server.address);
+    assert_eq!(outcome(&table).await, failed("no answer within 200ms"));
+}
+
+#[tokio::test]
+async fn nothing_to_check_is_no_result() {
+    let text = "[publisher.prober]\nsocks = \"h:1\"\ncontrol = \"h:1\"\n[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\ncheck = { tor = 80 }\n";
+    let config = crate::config::Config::parse(text, "/".as_ref()).unwrap();
+    let (mut checker, _events) = checker("tcp = \"h:1\"");
+    checker.settings.check = config.services[0].instances[0].check.clone().unwrap();
+    assert_eq!(checker.check(&mut None).await, None);
+}
+
+#[tokio::test]
+async fn verdicts_are_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (checker, mut events) = checker(&format!("tcp = \"{address}\", every = \"100ms\", within = \"{LONG}\""));
+    let task = tokio::spawn(checker.run());
+    // One success, so that the first failure is not the first result.
+    listener.accept().await.unwrap();
+    drop(listener);
+    let begin = Instant::now();
+    let Some((_, Event::InstanceUnfit { instance, why })) = events.recv().await else {
+        panic!("not unfit")
+    };
+    assert_eq!((&*instance, &*why), ("a", "connection refused"));
+    // Three failures, a tenth of a second apart.
+    assert!(begin.elapsed() > Duration::from_millis(150));
+    let _listener = TcpListener::bind(address).await.unwrap();
+    assert!(matches!(events.recv().await, Some((_, Event::InstanceFit { .. }))));
+    // Nobody listens any more: at the next news it ends.
+    drop((events, _listener));
+    timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+}

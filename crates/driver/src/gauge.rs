@@ -1,0 +1,398 @@
+//! The load of one instance, read again and again.
+
+use std::process::Stdio;
+
+use onionweave_assign::{Load, Weight};
+use onionweave_control::{Event as ControlEvent, EventKind, Events, Supervisor, SupervisorOptions};
+use onionweave_publish::{Event, InstanceName};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::check::{in_time, send, told};
+use crate::config::{LoadGauge, LoadSource};
+use crate::link::LinkSettings;
+use crate::sides::Teller;
+
+/// No number is longer in text. What is longer is refused: the part of a number that was read would be another number.
+const LONGEST: usize = 256;
+
+/// What is read, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GaugeSettings {
+    pub(super) gauge: LoadGauge,
+    /// What it is divided by, if the gauge says so.
+    pub(super) weight: Weight,
+    /// The way to the instance's Tor, for bandwidth.
+    pub(super) link: Option<LinkSettings>,
+}
+
+/// Reads the load of one instance, until the receiver is gone.
+pub(super) struct Gauge {
+    pub(super) instance: InstanceName,
+    pub(super) settings: GaugeSettings,
+    pub(super) tell: Teller,
+}
+
+impl Gauge {
+    pub(super) async fn run(self) {
+        let gauge = &self.settings.gauge;
+        let mut begin = Instant::now();
+        if gauge.source == LoadSource::Bandwidth {
+            begin += gauge.every;
+        }
+        let mut clock = interval_at(begin, gauge.every);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut meter = None;
+        let mut trouble = None;
+        loop {
+            let load = self.read(&mut clock, &mut meter).await;
+            self.log(load.as_ref().err(), &mut trouble);
+            let load = load.ok().map(|load| match gauge.per_weight {
+                true => load.per(self.settings.weight),
+                false => load,
+            });
+            let instance = self.instance.clone();
+            if self.tell.tell(Event::InstanceLoad { instance, load }).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until it is time, and reads the load.
+    async fn read(&self, clock: &mut Interval, meter: &mut Option<Meter>) -> Result<Load, String> {
+        let gauge = &self.settings.gauge;
+        let text = match &gauge.source {
+            LoadSource::Bandwidth => return self.count(clock, meter).await,
+            LoadSource::Command(command) => {
+                clock.tick().await;
+                in_time(gauge.within, run(command)).await?
+            }
+            LoadSource::Http { address, request } => {
+                clock.tick().await;
+                let host = request.host.as_deref().unwrap_or(address);
+                let asked = async {
+                    let stream = TcpStream::connect(address).await.map_err(|error| told(&error))?;
+                    let (status, text) = send(stream, request, host, LONGEST + 1).await?;
+                    match status.is_success() {
+                        true => Ok(text),
+                        false => Err(format!("HTTP {}", status.as_u16())),
+                    }
+                };
+                in_time(gauge.within, asked).await?
+            }
+        };
+        if text.len() > LONGEST {
+            return Err(format!("more than {LONGEST} bytes of text, instead of a number"));
+        }
+        String::from_utf8_lossy(&text)
+            .parse()
+            .map_err(|error: onionweave_assign::Error| error.to_string())
+    }
+
+    /// Counts the bytes of Tor's events until it is time.
+    async fn count(&self, clock: &mut Interval, meter: &mut Option<Meter>) -> Result<Load, String> {
+        let counting = match meter.take() {
+            Some(meter) => Ok(meter),
+            None => Meter::start(self.settings.link.as_ref()).await,
+        };
+        let mut counting = match counting {
+            Ok(meter) => meter,
+            Err(why) => {
+                clock.tick().await;
+                return Err(why);
+            }
+        };
+        loop {
+            tokio::select! {
+                biased;
+                _ = clock.tick() => break,
+                event = counting.events.recv() => match event {
+                    Some(event) => counting.take(&event),
+                    None => {
+                        clock.tick().await;
+                        break;
+                    }
+                },
+            }
+        }
+        let per_second = counting.per_second().ok_or("its Tor tells of no bandwidth")?;
+        // One that tells nothing is left, and asked anew: the password may be another now.
+        *meter = Some(counting);
+        Load::new(per_second).map_err(|error| error.to_string())
+    }
+
+    /// Says once that the load cannot be read, and that it can again.
+    fn log(&self, why: Option<&String>, trouble: &mut Option<String>) {
+        let (instance, gauge) = (&self.instance, &self.settings.gauge);
+        match why {
+            Some(why) if trouble.as_ref() != Some(why) => {
+                tracing::warn!(%instance, load = %gauge, "cannot be read: {why}");
+                *trouble = Some(why.clone());
+            }
+            Some(_) => {}
+            None => {
+                if trouble.take().is_some() {
+                    tracing::info!(%instance, load = %gauge, "can be read again");
+                }
+            }
+        }
+    }
+}
+
+/// What a command writes. If nobody waits any more, it is killed with all that it started.
+async fn run(command: &[String]) -> Result<Vec<u8>, String> {
+    let (program, arguments) = command.split_first().ok_or("the command is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot be run: {}", told(&error)))?;
+    // Dropped before the child, so that its number cannot be another's yet.
+    let mut group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
+    let mut text = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        let read = output.take(LONGEST as u64 + 1).read_to_end(&mut text).await;
+        read.map_err(|error| told(&error))?;
+    }
+    if text.len() > LONGEST {
+        // It may never end.
+        return Ok(text);
+    }
+    let status = child.wait().await.map_err(|error| told(&error))?;
+    group.0 = None;
+    if status.success() {
+        Ok(text)
+    } else {
+        Err(format!("ended with {status}"))
+    }
+}
+
+/// The processes that a command consists of, killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // They may have ended by themselves.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+/// Counts what a Tor reads and writes.
+struct Meter {
+    /// The connection lives as long as this.
+    _tor: Supervisor,
+    events: Events,
+    bytes: u64,
+    seconds: u64,
+}
+
+impl Meter {
+    async fn start(link: Option<&LinkSettings>) -> Result<Self, String> {
+        // The configuration sees to it that there is one.
+        let link = link.ok_or("no control port")?;
+        let credentials = link.access.credentials().map_err(|error| error.to_string())?;
+        let options = SupervisorOptions::default().seed(rand::random());
+        let (tor, events) = Supervisor::start(link.endpoint.clone(), [credentials], options);
+        // Without a connection it only takes note of them.
+        let _ = tor.set_events(&[EventKind::Bw]).await;
+        Ok(Self {
+            _tor: tor,
+            events,
+            bytes: 0,
+            seconds: 0,
+        })
+    }
+
+    fn take(&mut self, event: &ControlEvent) {
+        if let ControlEvent::Bw(second) = event {
+            self.bytes = self
+                .bytes
+                .saturating_add(second.read())
+                .saturating_add(second.written());
+            self.seconds += 1;
+        }
+    }
+
+    /// Bytes in a second since the last question; `None` if no second was told of.
+    fn per_second(&mut self) -> Option<f64> {
+        let (bytes, seconds) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.seconds));
+        (seconds > 0).then(|| bytes as f64 / seconds as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::link::Access;
+
+    fn settings(table: &str) -> GaugeSettings {
+        let text = format!(
+            "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\nload = {{ {table} }}\n"
+        );
+        let config = Config::parse(&text, "/".as_ref()).unwrap();
+        GaugeSettings {
+            gauge: config.services[0].instances[0].load.clone().unwrap(),
+            weight: Weight::try_from(2).unwrap(),
+            link: None,
+        }
+    }
+
+    /// The first load that is told.
+    async fn first(settings: GaugeSettings) -> Option<f64> {
+        let (tell, mut events) = Teller::new_for_tests();
+        let gauge = Gauge {
+            instance: "a".into(),
+            settings,
+            tell,
+        };
+        let task = tokio::spawn(gauge.run());
+        let (_, event) = events.recv().await.unwrap();
+        task.abort();
+        let Event::InstanceLoad { instance, load } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(&*instance, "a");
+        load.map(Load::as_f64)
+    }
+
+    #[tokio::test]
+    async fn commands_say_the_load() {
+        for (table, load) in [
+            (r#"command = ["echo", "0.75"]"#, Some(0.75)),
+            (r#"command = ["echo", "12"], per_weight = true"#, Some(6.0)),
+            (r#"command = ["echo", "12 %"]"#, None),
+            (r#"command = ["echo", "-1"]"#, None),
+            (r#"command = ["false"]"#, None),
+            (r#"command = ["yes"]"#, None),
+            (r#"command = ["yes", "1"]"#, None),
+            (r#"command = ["printf", "%256d", "7"]"#, Some(7.0)),
+            (r#"command = ["printf", "%257d", "7"]"#, None),
+            (r#"command = ["/nonexistent/load"]"#, None),
+            (r#"command = ["sleep", "60"], within = "50ms""#, None),
+        ] {
+            assert_eq!(first(settings(table)).await, load, "{table}");
+        }
+    }
+
+    /// A script that waits for somebody else is killed, and so is that.
+    #[tokio::test]
+    async fn commands_that_hang_are_killed_with_all_that_they_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", note.display());
+        let table = format!("command = [\"sh\", \"-c\", \"{script}\"], within = \"500ms\"");
+        assert_eq!(first(settings(&table)).await, None);
+        let pid: u32 = std::fs::read_to_string(note).unwrap().trim().parse().unwrap();
+        // Its state, the first word after its name. One that is dead may wait for somebody to take note.
+        let runs = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => !stat
+                .rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+            Err(_) => false,
+        };
+        for _ in 0..100 {
+            if !runs() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {pid} still runs");
+    }
+
+    #[tokio::test]
+    async fn web_servers_say_the_load() {
+        for (answer, load) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n17.5\n", Some(17.5)),
+            ("HTTP/1.1 200 OK\r\n\r\n3", Some(3.0)),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n4\r\n1\r\n2\r\n0\r\n\r\n",
+                Some(42.0),
+            ),
+            ("HTTP/1.1 500 Broken\r\ncontent-length: 1\r\n\r\n3", None),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbusy", None),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1", None),
+            (&format!("HTTP/1.1 200 OK\r\n\r\n{:>256}", 7), Some(7.0)),
+            (&format!("HTTP/1.1 200 OK\r\n\r\n{:>257}", 7), None),
+            ("nonsense", None),
+        ] {
+            let answer = answer.to_owned();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.unwrap() > 2 {
+                    line.clear();
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let table = format!("http = \"http://{address}/load\"");
+            assert_eq!(first(settings(&table)).await, load, "{table}");
+            server.await.unwrap();
+        }
+    }
+
+    /// A Tor that tells of two seconds, by a control port that asks for nothing.
+    #[tokio::test]
+    async fn tor_says_the_load() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.unwrap() > 0 {
+                let answer = match line.split_whitespace().next() {
+                    Some("PROTOCOLINFO") => {
+                        "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n"
+                    }
+                    Some("GETINFO") => "552 Unrecognized key\r\n",
+                    Some("SETEVENTS") => "250 OK\r\n650 BW 1000 3000\r\n650 BW 2000 0\r\n",
+                    _ => "250 OK\r\n",
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                line.clear();
+            }
+        });
+        let mut settings = settings("bandwidth = true, every = \"1s\"");
+        settings.link = Some(LinkSettings {
+            endpoint,
+            access: Access::Offered,
+            heartbeat: Duration::from_secs(2),
+        });
+        // Three thousand bytes in a second, and a weight of two.
+        assert_eq!(first(settings).await, Some(1500.0));
+        server.abort();
+    }
+
+    /// Where nobody listens, nothing is known.
+    #[tokio::test]
+    async fn no_tor_says_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
+        drop(listener);
+        let mut settings = settings("bandwidth = true, every = \"1s\"");
+        settings.link = Some(LinkSettings {
+            endpoint,
+            access: Access::Offered,
+            heartbeat: Duration::from_secs(2),
+        });
+        assert_eq!(first(settings).await, None);
+    }
+}

@@ -1,0 +1,268 @@
+//! What runs beside the links: files that are watched, checks, and gauges of loads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use onionweave_desc::v2::IntroductionPoint;
+use onionweave_publish::{Down, Event, InstanceName};
+use onionweave_ring::HashRing;
+use onionweave_ring::v2::ServiceId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::check::{CheckSettings, Checker};
+use crate::gauge::{Gauge, GaugeSettings};
+use crate::watch::{Folders, Watch, WatchSettings};
+
+/// So many events may wait; who tells more waits too.
+const INBOX: usize = 64;
+
+/// What one instance has beside its link, if it has one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SideSettings {
+    pub(super) watches: BTreeMap<InstanceName, WatchSettings>,
+    pub(super) checks: BTreeMap<InstanceName, CheckSettings>,
+    pub(super) gauges: BTreeMap<InstanceName, GaugeSettings>,
+}
+
+/// What a check through Tor has to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    /// The directories.
+    pub(super) ring: Option<HashRing>,
+    /// The introduction points that each instance offers, verified; nothing for one that offers none.
+    pub(super) points: BTreeMap<InstanceName, Arc<[IntroductionPoint]>>,
+}
+
+/// The receiver is gone: nobody wants to hear more.
+pub(super) struct Unheard;
+
+/// By which a task tells of its instance.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    /// Which task it is: what an ended one left behind is not listened to.
+    run: u64,
+    to: mpsc::Sender<(u64, Event)>,
+}
+
+impl Teller {
+    #[cfg(test)]
+    pub(super) fn new_for_tests() -> (Self, mpsc::Receiver<(u64, Event)>) {
+        let (to, from) = mpsc::channel(INBOX);
+        (Self { run: 1, to }, from)
+    }
+
+    pub(super) async fn tell(&self, event: Event) -> Result<(), Unheard> {
+        self.to.send((self.run, event)).await.map_err(|_| Unheard)
+    }
+}
+
+/// A running task, and what it was started with.
+struct Side<S> {
+    run: u64,
+    settings: S,
+    task: AbortHandle,
+}
+
+/// The tasks beside the links of one machine.
+pub(super) struct Sides {
+    service: ServiceId,
+    folders: Folders,
+    watches: BTreeMap<InstanceName, Side<WatchSettings>>,
+    checks: BTreeMap<InstanceName, Side<CheckSettings>>,
+    gauges: BTreeMap<InstanceName, Side<GaugeSettings>>,
+    /// Those whom a check found unfit.
+    unfit: BTreeSet<InstanceName>,
+    knowledge: watch::Sender<Knowledge>,
+    /// All tasks, ended with this.
+    tasks: JoinSet<()>,
+    runs: u64,
+    to: mpsc::Sender<(u64, Event)>,
+    from: mpsc::Receiver<(u64, Event)>,
+}
+
+impl Sides {
+    /// None yet. `service` is whose descriptors count.
+    pub(super) fn new(service: ServiceId, folders: Folders) -> Self {
+        let (to, from) = mpsc::channel(INBOX);
+        Self {
+            service,
+            folders,
+            watches: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            gauges: BTreeMap::new(),
+            unfit: BTreeSet::new(),
+            knowledge: watch::Sender::default(),
+            tasks: JoinSet::new(),
+            runs: 0,
+            to,
+            from,
+        }
+    }
+
+    /// Waits for the next event. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            // Both ends are here, so there is always one who could send.
+            let Some((run, event)) = self.from.recv().await else {
+                return std::future::pending().await;
+            };
+            while self.tasks.try_join_next().is_some() {}
+            let runs = self.watches.values().map(|side| side.run);
+            if runs
+                .chain(self.checks.values().map(|side| side.run))
+                .chain(self.gauges.values().map(|side| side.run))
+                .any(|known| known == run)
+            {
+                return event;
+            }
+        }
+    }
+
+    /// Takes note of what the machine is told.
+    pub(super) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Directories { ring, .. } => {
+                self.knowledge
+                    .send_modify(|knowledge| knowledge.ring = Some(ring.clone()));
+            }
+            Event::InstanceUnfit { instance, .. } => {
+                self.unfit.insert(instance.clone());
+            }
+            Event::InstanceFit { instance } => {
+                self.unfit.remove(instance);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of the points that the machine believes in, for the checks that need them.
+    pub(super) fn learn<'a>(&mut self, points_of: impl Fn(&InstanceName) -> &'a [IntroductionPoint]) {
+        for (instance, side) in &self.checks {
+            if side.settings.prober.is_none() {
+                continue;
+            }
+            // After every event, and mostly the same.
+            let points = points_of(instance);
+            self.knowledge.send_if_modified(|knowledge| {
+                let known = knowledge.points.get(instance).map_or(&[][..], |points| points);
+                if known == points {
+                    return false;
+                }
+                knowledge.points.insert(instance.clone(), Arc::from(points));
+                true
+            });
+        }
+    }
+
+    /// Ends what is not to be there any more or not as it is, and returns what the machine must hear of instances that stay.
+    pub(super) fn end_all_but(
+        &mut self,
+        settings: &SideSettings,
+        instance_stays: impl Fn(&InstanceName) -> bool,
+    ) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.knowledge.send_if_modified(|knowledge| {
+            knowledge.points.retain(|instance, _| instance_stays(instance));
+            false
+        });
+        self.watches.retain(|instance, side| {
+            let stays = settings.watches.get(instance) == Some(&side.settings);
+            if !stays {
+                side.task.abort();
+                if instance_stays(instance) {
+                    let instance = instance.clone();
+                    let why = Down::Lost("its file is configured anew".into());
+                    events.push(Event::InstanceDown { instance, why });
+                }
+            }
+            stays
+        });
+        self.checks.retain(|instance, side| {
+            let new = settings.checks.get(instance);
+            let stays = new == Some(&side.settings);
+            if !stays {
+                side.task.abort();
+            }
+            // Another check would have to prove first that it is fit.
+            if new.is_none() && self.unfit.remove(instance) && instance_stays(instance) {
+                let instance = instance.clone();
+                events.push(Event::InstanceFit { instance });
+            }
+            stays
+        });
+        self.gauges.retain(|instance, side| {
+            let stays = settings.gauges.get(instance) == Some(&side.settings);
+            if !stays {
+                side.task.abort();
+                if instance_stays(instance) {
+                    let instance = instance.clone();
+                    events.push(Event::InstanceLoad { instance, load: None });
+                }
+            }
+            stays
+        });
+        events
+    }
+
+    /// Starts what is not there yet.
+    pub(super) fn start_all(&mut self, settings: &SideSettings) {
+        for (instance, settings) in &settings.watches {
+            if self.watches.contains_key(instance) {
+                continue;
+            }
+            let watch = Watch {
+                instance: instance.clone(),
+                service: self.service,
+                settings: settings.clone(),
+                folders: self.folders.clone(),
+                tell: self.teller(),
+            };
+            let task = self.tasks.spawn(watch.run());
+            self.watches.insert(instance.clone(), self.side(settings, task));
+        }
+        for (instance, settings) in &settings.checks {
+            if self.checks.contains_key(instance) {
+                continue;
+            }
+            let checker = Checker {
+                instance: instance.clone(),
+                settings: settings.clone(),
+                fit: !self.unfit.contains(instance),
+                knowledge: self.knowledge.subscribe(),
+                tell: self.teller(),
+            };
+            let task = self.tasks.spawn(checker.run());
+            self.checks.insert(instance.clone(), self.side(settings, task));
+        }
+        for (instance, settings) in &settings.gauges {
+            if self.gauges.contains_key(instance) {
+                continue;
+            }
+            let gauge = Gauge {
+                instance: instance.clone(),
+                settings: settings.clone(),
+                tell: self.teller(),
+            };
+            let task = self.tasks.spawn(gauge.run());
+            self.gauges.insert(instance.clone(), self.side(settings, task));
+        }
+    }
+
+    /// The teller of the next task.
+    fn teller(&mut self) -> Teller {
+        self.runs += 1;
+        Teller {
+            run: self.runs,
+            to: self.to.clone(),
+        }
+    }
+
+    fn side<S: Clone>(&self, settings: &S, task: AbortHandle) -> Side<S> {
+        Side {
+            run: self.runs,
+            settings: settings.clone(),
+            task,
+        }
+    }
+}

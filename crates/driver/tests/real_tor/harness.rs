@@ -1,0 +1,387 @@
+//! What the tests on real networks have in common.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
+use onionweave_driver::Publisher;
+use onionweave_driver::config::Config;
+use onionweave_publish::{Report, Round, SlotId};
+use onionweave_ring::relays::RelayList;
+use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod, published_periods};
+use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_testnet::{Backend, Client, Holding, Instance, Network, Place, Probe, ServiceKey};
+use tokio::sync::mpsc;
+
+pub(crate) const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Some instances of one service, each with a backend that answers with its name.
+pub(crate) struct Fleet {
+    pub(crate) key: ServiceKey,
+    pub(crate) id: ServiceId,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) backends: Vec<Backend>,
+}
+
+impl Fleet {
+    /// Starts as many instances as there are lines; each line is added to one instance's configuration.
+    pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
+        let key = calm_key();
+        let (mut instances, mut backends) = (Vec::new(), Vec::new());
+        for (name, line) in NAMES.into_iter().zip(lines) {
+            let backend = Backend::start(name).await.unwrap();
+            let instance = network.instance(name).service_key(&key).quiet(quiet).backend(&backend);
+            let instance = instance.torrc(*line);
+            instances.push(instance.start().await.unwrap());
+            backends.push(backend);
+        }
+        for instance in &instances {
+            instance.wait_for_descriptor().await.unwrap();
+        }
+        let id = key.service_id().parse().unwrap();
+        Self {
+            key,
+            id,
+            instances,
+            backends,
+        }
+    }
+
+    pub(crate) fn instance(&self, name: &str) -> &Instance {
+        self.instances.iter().find(|instance| instance.name() == name).unwrap()
+    }
+
+    /// The introduction points that each living instance offers now.
+    pub(crate) async fn points(&self) -> BTreeMap<String, BTreeSet<IntroductionPoint>> {
+        let mut points = BTreeMap::new();
+        for instance in self.instances.iter().filter(|instance| instance.pid().is_some()) {
+            let (control, _events) = instance.connect().await.unwrap();
+            let key = format!("hs/service/desc/id/{}", self.id);
+            if let Ok(text) = control.get_info(&key).await {
+                let found = verified(text.as_bytes()).introduction_points().unwrap();
+                points.insert(instance.name().to_owned(), found.into_iter().collect());
+            }
+        }
+        points
+    }
+
+    /// How many requests each backend has answered.
+    pub(crate) fn requests(&self) -> Vec<u64> {
+        self.backends.iter().map(Backend::requests).collect()
+    }
+}
+
+/// A key of a service whose time period goes on for longer than a test: in the period's last hour there are twice as many slots.
+pub(crate) fn calm_key() -> ServiceKey {
+    loop {
+        let key = ServiceKey::generate().unwrap();
+        let id: ServiceId = key.service_id().parse().unwrap();
+        let now = UnixTime::from(SystemTime::now());
+        if TimePeriod::at(&id, now).seconds_left(&id, now) > 90 * 60 {
+            return key;
+        }
+    }
+}
+
+/// Waits until the full hour is over if it comes within `test`: then all slots take the new hour as their publication time.
+pub(crate) async fn away_from_the_full_hour(test: Duration) {
+    let left = 3600 - UnixTime::from(SystemTime::now()).as_secs() % 3600;
+    if Duration::from_secs(left) < test {
+        tokio::time::sleep(Duration::from_secs(left + 2)).await;
+    }
+}
+
+/// What a test adds to the plainest configuration.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extra<'a> {
+    /// Lines of `[publisher]`.
+    pub(crate) publisher: &'a str,
+    /// Lines of `[[service]]`.
+    pub(crate) service: &'a str,
+    /// Whether instances have their restart commands.
+    pub(crate) restart: bool,
+    /// The lines of an instance, if not just that of its control port.
+    pub(crate) instance: Option<&'a dyn Fn(&Instance) -> String>,
+    /// Whole further tables.
+    pub(crate) tables: &'a str,
+}
+
+/// A running publisher and its reports, with the time at which each came.
+pub(crate) struct Running {
+    pub(crate) publisher: Publisher,
+    reports: mpsc::UnboundedReceiver<(Instant, Report)>,
+    /// What was read from `reports`.
+    pub(crate) seen: Vec<(Instant, Report)>,
+    pub(crate) folder: Arc<tempfile::TempDir>,
+}
+
+impl Running {
+    /// Publishes for the instances with these names.
+    pub(crate) fn start(fleet: &Fleet, names: &[&str], extra: Extra<'_>) -> Self {
+        let folder = Arc::new(private_folder());
+        let config = config(fleet, names, extra, &folder);
+        let (publisher, mut reports) = Publisher::start(&config).unwrap();
+        let (to, from) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(report) = reports.recv().await {
+                if to.send((Instant::now(), report.report)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            publisher,
+            reports: from,
+            seen: Vec::new(),
+            folder,
+        }
+    }
+
+    /// Waits for a report that satisfies `wanted`, and returns when it came.
+    pub(crate) async fn report(
+        &mut self,
+        limit: Duration,
+        wanted: impl Fn(&Report) -> bool,
+    ) -> Option<(Instant, Report)> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let report = tokio::time::timeout_at(deadline, self.reports.recv()).await.ok()??;
+            self.seen.push(report.clone());
+            if wanted(&report.1) {
+                return Some(report);
+            }
+        }
+    }
+
+    /// Waits for a round that ends with a proof.
+    pub(crate) async fn round(&mut self, limit: Duration, wanted: impl Fn(&Round) -> bool) -> (Instant, Round) {
+        let found = self
+            .report(limit, |report| matches!(report, Report::Proved(round) if wanted(round)))
+            .await;
+        match found {
+            Some((at, Report::Proved(round))) => (at, round),
+            _ => panic!("no such round within {limit:?}; reported were {:#?}", self.shown()),
+        }
+    }
+
+    /// Takes note of all that was reported until now.
+    pub(crate) fn drain(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.seen.push(report);
+        }
+    }
+
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.seen.iter().map(|(_, report)| report.to_string()).collect()
+    }
+}
+
+/// A folder that only its owner may enter, as keys and passwords want it.
+pub(crate) fn private_folder() -> tempfile::TempDir {
+    let permissions = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+pub(crate) fn config(fleet: &Fleet, names: &[&str], extra: Extra<'_>, folder: &tempfile::TempDir) -> Config {
+    write_secret(&folder.path().join("private_key"), fleet.key.pem());
+    let Extra {
+        publisher,
+        service,
+        restart,
+        instance: lines,
+        tables,
+    } = extra;
+    let mut text = format!("[publisher]\n{publisher}\n[[service]]\nkey = \"private_key\"\n{service}\n");
+    for name in names {
+        let instance = fleet.instance(name);
+        text += &format!("[[service.instance]]\nname = \"{name}\"\n");
+        text += &match lines {
+            Some(lines) => lines(instance),
+            None => format!("control = \"{}\"\n", instance.control()),
+        };
+        if restart {
+            text += &format!("restart = {:?}\n", instance.restart_command());
+        }
+    }
+    Config::parse(&(text + tables), folder.path()).unwrap()
+}
+
+/// Reads the ring: which slots there are, and what their directories hold.
+pub(crate) struct Reader {
+    probe: Probe,
+    id: ServiceId,
+    ring: HashRing,
+}
+
+impl Reader {
+    pub(crate) async fn start(network: &Network, fleet: &Fleet) -> Self {
+        Self::of(network, fleet.id).await
+    }
+
+    pub(crate) async fn of(network: &Network, id: ServiceId) -> Self {
+        let probe = network.probe("probe").await.unwrap();
+        let relays = probe.connection().get_info("ns/all").await.unwrap();
+        let ring = RelayList::from_ns_all(&relays).unwrap().hash_ring();
+        Self { probe, id, ring }
+    }
+
+    pub(crate) fn slots(&self) -> Vec<SlotId> {
+        let mut slots = Vec::new();
+        for period in published_periods(&self.id, UnixTime::from(SystemTime::now())) {
+            for replica in Replica::ALL {
+                for directory in DescriptorId::of(&self.id, period, replica).responsible(&self.ring) {
+                    slots.push(SlotId::new(period, replica, directory));
+                }
+            }
+        }
+        slots
+    }
+
+    pub(crate) async fn read(&mut self) -> BTreeMap<SlotId, Holding> {
+        let slots = self.slots();
+        let places: Vec<_> = slots.iter().map(|slot| self.place(slot)).collect();
+        let found = self.probe.read(&places, Duration::from_secs(5)).await.unwrap();
+        slots
+            .into_iter()
+            .zip(places)
+            .map(|(slot, place)| (slot, found[&place].clone()))
+            .collect()
+    }
+
+    /// Which instance's points each slot's directory hands out; `None` for no text, or one of nobody's or several ones' points.
+    pub(crate) async fn holders(
+        &mut self,
+        points: &BTreeMap<String, BTreeSet<IntroductionPoint>>,
+    ) -> BTreeMap<SlotId, Option<String>> {
+        let found = self.read().await;
+        found
+            .into_iter()
+            .map(|(slot, holding)| (slot, holder(&holding, points)))
+            .collect()
+    }
+
+    /// Reads again and again until every slot is held by one of `points`; returns how long after `since` the first such reading
+    /// was complete.
+    pub(crate) async fn clean_after(
+        &mut self,
+        since: Instant,
+        points: &BTreeMap<String, BTreeSet<IntroductionPoint>>,
+        limit: Duration,
+    ) -> Duration {
+        loop {
+            let holders = self.holders(points).await;
+            let took = since.elapsed();
+            if holders.values().all(Option::is_some) {
+                return took;
+            }
+            assert!(took < limit, "not clean after {took:?}: {holders:?}");
+        }
+    }
+
+    fn place(&self, slot: &SlotId) -> Place {
+        let id = DescriptorId::of(&self.id, slot.period, slot.replica);
+        (id.to_string(), *slot.directory.as_bytes())
+    }
+}
+
+pub(crate) fn holder(holding: &Holding, points: &BTreeMap<String, BTreeSet<IntroductionPoint>>) -> Option<String> {
+    let text = verified(holding.text()?).introduction_points().unwrap();
+    points
+        .iter()
+        .find(|(_, theirs)| text.iter().all(|point| theirs.contains(point)))
+        .map(|(name, _)| name.clone())
+}
+
+pub(crate) fn verified(text: &[u8]) -> Descriptor {
+    UnverifiedDescriptor::parse(text)
+        .and_then(UnverifiedDescriptor::verify)
+        .unwrap()
+}
+
+pub(crate) fn count<'a>(holders: impl IntoIterator<Item = &'a Option<String>>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in holders {
+        *counts
+            .entry(name.clone().unwrap_or_else(|| "nobody".into()))
+            .or_default() += 1;
+    }
+    counts
+}
+
+pub(crate) async fn clients(network: &Network, count: usize, torrc: &[&str]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for number in 0..count {
+        let client = network.client(format!("c{number}"));
+        let client = torrc.iter().fold(client, |client, line| client.torrc(*line));
+        clients.push(client.start().await.unwrap());
+    }
+    clients
+}
+
+/// Gives every client a fresh identity. Tor does so at most once in ten seconds.
+pub(crate) async fn renew(clients: &[Client]) {
+    let renewals = clients.iter().map(Client::new_identity);
+    for renewal in futures_util::future::join_all(renewals).await {
+        renewal.unwrap();
+    }
+}
+
+/// Lets every client make one request, all at the same time. Returns how long each took, or its error.
+pub(crate) async fn visit(clients: &[Client], onion: &str) -> Vec<Result<Duration, String>> {
+    let visits = clients.iter().map(|client| async move {
+        let start = Instant::now();
+        client
+            .fetch(onion, 80)
+            .await
+            .map(|_| start.elapsed())
+            .map_err(|error| error.to_string())
+    });
+    futures_util::future::join_all(visits).await
+}
+
+/// The chance that counts at least as far from `expected` are drawn from it (Pearson's chi-square test).
+pub(crate) fn chi_square_p(counts: &[u64], expected: &[f64]) -> f64 {
+    use statrs::distribution::{ChiSquared, ContinuousCDF as _};
+    let total: u64 = counts.iter().sum();
+    let statistic: f64 = counts
+        .iter()
+        .zip(expected)
+        .map(|(&count, share)| {
+            let expected = share * total as f64;
+            (count as f64 - expected).powi(2) / expected
+        })
+        .sum();
+    1.0 - ChiSquared::new((counts.len() - 1) as f64).unwrap().cdf(statistic)
+}
+
+pub(crate) fn median(durations: &mut [Duration]) -> Duration {
+    durations.sort();
+    durations[durations.len() / 2]
+}
+
+/// Prints a list of times with median and maximum, as the README quotes them.
+pub(crate) fn print_times(what: &str, mut times: Vec<Duration>) -> (Duration, Duration) {
+    let max = times.iter().copied().max().unwrap();
+    let median = median(&mut times);
+    println!(
+        "{what}: median {} ms, maximum {} ms of {} ({:?})",
+        median.as_millis(),
+        max.as_millis(),
+        times.len(),
+        times.iter().map(Duration::as_millis).collect::<Vec<_>>()
+    );
+    (median, max)
+}
+
+pub(crate) fn fingerprint(bytes: [u8; 20]) -> Fingerprint {
+    Fingerprint::from(bytes)
+}
