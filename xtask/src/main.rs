@@ -1,4 +1,4 @@
-//! The commands of the README: `cargo xtask demo`, `test`, `bench`, `pool-bench` and `faults`.
+//! The commands of the README: `cargo xtask demo`, `test`, `bench`, `pool-bench`, `faults` and `prose`.
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
@@ -6,6 +6,7 @@ mod demo;
 mod faults;
 mod png;
 mod pool_bench;
+mod prose;
 mod screen;
 mod setup;
 mod stage;
@@ -31,6 +32,7 @@ enum Command {
     Demo(demo::Args),
     Faults(faults::Args),
     PoolBench(pool_bench::Args),
+    Prose(prose::Args),
     Test(test::Args),
 }
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Faults(args) => faults::run(&args),
         Command::PoolBench(args) => pool_bench::run(&args),
+        Command::Prose(args) => prose::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match result {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
 
 use crate::bench::Instructions;
+use crate::prose;
 use crate::setup::{self, Tool};
 use crate::workspace::{Program, Workspace};
 use report::Report;
@@ -61,6 +62,11 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
                 .cargo()
                 .args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]),
         )
+    });
+    report.step("plain English", |tally| {
+        tally.remark(prose::check(workspace)?);
+        tally.passed += 1;
+        Ok(())
     });
     report.check("OpenSSL to build with", setup::ensure_openssl);
     report.check("lints", || {
