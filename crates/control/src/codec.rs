@@ -190,6 +190,15 @@ impl Decoder {
         })
     }
 
+    /// Whether a message is under way whose arrival may take a while: part of a reply has come, or at
+    /// least one line of an event that has more.
+    ///
+    /// The unfinished first line of an event does not count: events of one line without end prove
+    /// nothing about the answer to a command.
+    pub fn is_midway(&self) -> bool {
+        !self.lines.is_empty() || self.partial.first().is_some_and(|&byte| byte != b'6')
+    }
+
     fn decode_next(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Error> {
         while let Some(line) = self.take_line(input)? {
             self.line_number += 1;

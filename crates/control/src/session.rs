@@ -119,7 +119,12 @@ impl Session {
         }
     }
 
-    /// How many commands wait for their reply.
+    /// Whether a reply, or an event of several lines, has come in part; see [`Decoder::is_midway`].
+    pub fn is_midway(&self) -> bool {
+        self.decoder.is_midway()
+    }
+
+    /// Number of commands that wait for their reply.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }

@@ -113,7 +113,9 @@ pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
             .unwrap_or(text.len());
         let (head, tail) = text.split_at(end);
         let (key, value) = match tail.strip_prefix(b"=") {
-            Some(value) if !head.is_empty() => (Some(head.to_vec()), value),
+            // `$FINGERPRINT=nickname` is the name of a relay with the flag `Named`, as Tor wrote it before
+            // 0.3.1 (`LongName`, control-spec section 2.4). No keyword has a dollar sign.
+            Some(value) if !head.is_empty() && !head.contains(&b'$') => (Some(head.to_vec()), value),
             _ => (None, text),
         };
         let (value, rest) = if value.first() == Some(&b'"') {

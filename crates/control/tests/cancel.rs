@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use onionweave_control::{
-    AddOnion, Answers, ClientAuth, Connection, Credentials, Endpoint, EventKind, ExtendCircuit, HsFetch, HsPost,
-    OnionKeyAlgorithm, Options, Supervisor, SupervisorOptions,
+    AddOnion, Answers, ClientAuth, Connection, Credentials, EventKind, ExtendCircuit, HsFetch, HsPost,
+    OnionKeyAlgorithm, Options, SupervisorOptions,
 };
 
 use crate::fake_tor::{FakeTor, NULL_OFFER, listen, listen_always};
@@ -88,13 +88,11 @@ async fn survives<T, F: Future<Output = T>>(name: &str, tor: &Connection, call: 
     assert!(!tor.is_closed(), "{name}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_call_at_every_wait() {
     let endpoint = listen(answer_all).await;
     let options = Options::default().connect_deadline(LONG).command_deadline(LONG);
-    let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap();
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
     let v3 = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
 
     survives("get_info", &tor, async |tor| tor.get_info("x").await.unwrap()).await;
@@ -148,13 +146,13 @@ async fn every_call_at_every_wait() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn connecting_at_every_wait() {
     let endpoint = listen_always(async |_, tor: FakeTor| answer_all(tor).await).await;
     let options = Options::default().connect_deadline(LONG).command_deadline(LONG);
     for times in 0..50 {
         let credentials = Credentials::auto();
-        let connect = Connection::connect(&endpoint, &credentials, &options);
+        let connect = endpoint.connect(&credentials, &options);
         if let Some(connected) = drop_after(times, connect).await {
             let (tor, _events) = connected.unwrap();
             assert_eq!(tor.get_info("x").await.unwrap(), "x");
@@ -165,10 +163,10 @@ async fn connecting_at_every_wait() {
     panic!("connecting does not end");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_supervisor_at_every_wait() {
-    let endpoint: Endpoint = listen_always(async |_, tor: FakeTor| answer_all(tor).await).await;
-    let (tor, mut events) = Supervisor::start(endpoint, [Credentials::auto()], SupervisorOptions::default());
+    let endpoint = listen_always(async |_, tor: FakeTor| answer_all(tor).await).await;
+    let (tor, mut events) = endpoint.supervise([Credentials::auto()], SupervisorOptions::default());
     for times in 0..20 {
         drop_after(times, tor.connection()).await;
         drop_after(times, tor.set_events(&[EventKind::Circ])).await;

@@ -3,15 +3,19 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::io::Write;
-use std::time::{Duration, Instant};
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use onionweave_control::{
     CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, Limits, Options, Signal,
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::fake_tor::{FakeTor, NULL_OFFER, listen};
+use crate::fake_tor::{FakeTor, NULL_OFFER, Port, listen};
 
 #[path = "common/fake_tor.rs"]
 mod fake_tor;
@@ -24,14 +28,12 @@ fn options() -> Options {
     Options::default().connect_deadline(LONG).command_deadline(LONG)
 }
 
-async fn connect(endpoint: &Endpoint) -> (Connection, Events) {
-    Connection::connect(endpoint, &Credentials::auto(), &options())
-        .await
-        .unwrap()
+async fn connect(endpoint: &Port) -> (Connection, Events) {
+    endpoint.connect(&Credentials::auto(), &options()).await.unwrap()
 }
 
 /// Lets the client in and answers `answer` to its first command, `GETINFO version`.
-async fn answering(answer: &'static [u8]) -> Endpoint {
+async fn answering(answer: &'static [u8]) -> Port {
     listen(async move |mut tor: FakeTor| {
         tor.let_in().await;
         tor.expect("GETINFO version").await;
@@ -53,7 +55,7 @@ async fn failure(answer: &'static [u8]) -> (Error, CloseReason) {
     (error, reason)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn typed_calls() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -110,7 +112,7 @@ async fn typed_calls() {
     assert_eq!(events.recv().await, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_reply_at_all_ends_at_the_deadline() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -147,7 +149,7 @@ async fn no_reply_at_all_ends_at_the_deadline() {
     assert!(started.elapsed() < LONG);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_command_that_cannot_be_sent_has_its_deadline_too() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -176,7 +178,7 @@ async fn a_command_that_cannot_be_sent_has_its_deadline_too() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_second_final_reply_is_confusion() {
     let (tor, _events) = connect(&answering(b"250-version=1\r\n250 OK\r\n250 OK\r\n").await).await;
     // The first reply is good; the second is nobody's.
@@ -191,7 +193,7 @@ async fn a_second_final_reply_is_confusion() {
     assert!(error.is_retryable(), "on another connection");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_second_final_reply_is_not_taken_for_a_value() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -209,14 +211,14 @@ async fn a_second_final_reply_is_not_taken_for_a_value() {
     tokio::time::timeout(LONG, tor.closed()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reply_of_another_form_closes() {
     let (error, reason) = failure(b"250-uptime=1\r\n250 OK\r\n").await;
     assert!(matches!(error, Error::UnexpectedReply { .. }), "{error}");
     assert!(reason.to_string().contains("expected the value of version"), "{reason}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rubbish_closes() {
     let (error, reason) = failure(b"\x16\x03\x01\x02\x00\n").await;
     assert!(matches!(error, Error::Closed(CloseReason::Protocol(_))), "{error}");
@@ -227,21 +229,19 @@ async fn rubbish_closes() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rubbish_instead_of_an_offer() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.send(b"SSH-2.0-OpenSSH_9.2p1\r\n").await;
         tor.fall_silent().await;
     })
     .await;
-    let error = Connection::connect(&endpoint, &Credentials::auto(), &options())
-        .await
-        .unwrap_err();
+    let error = endpoint.connect(&Credentials::auto(), &options()).await.unwrap_err();
     // Depending on which comes first, the rubbish or the command.
     assert!(matches!(error, Error::Closed(CloseReason::Protocol(_))), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn half_a_reply_and_the_end() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -258,7 +258,7 @@ async fn half_a_reply_and_the_end() {
     assert!(error.is_retryable());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_end_is_noticed_at_once() {
     let (end, ended) = oneshot::channel::<()>();
     let endpoint = listen(async move |mut tor: FakeTor| {
@@ -279,7 +279,7 @@ async fn the_end_is_noticed_at_once() {
     ));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wrong_password() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.expect("PROTOCOLINFO 1").await;
@@ -290,9 +290,7 @@ async fn a_wrong_password() {
     })
     .await;
     let credentials = Credentials::password("guess \"this\"").unwrap();
-    let error = Connection::connect(&endpoint, &credentials, &options())
-        .await
-        .unwrap_err();
+    let error = endpoint.connect(&credentials, &options()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "AUTHENTICATE: Tor answered 515 Authentication failed: Password did not match"
@@ -300,7 +298,7 @@ async fn a_wrong_password() {
     assert!(!error.is_retryable());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_know_the_cookie_learns_nothing() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[7; 32]).unwrap();
@@ -319,14 +317,15 @@ async fn a_server_that_does_not_know_the_cookie_learns_nothing() {
         learnt.send(tor.wait_for_end().await).unwrap();
     })
     .await;
-    let error = Connection::connect(&endpoint, &Credentials::cookie_file(file.path()), &options())
+    let error = endpoint
+        .connect(&Credentials::cookie_file(file.path()), &options())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::WrongServerHash), "{error}");
     assert_eq!(rest.await.unwrap(), b"");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn cookie_files_of_no_use() {
     let folder = tempfile::tempdir().unwrap();
     let short = folder.path().join("short");
@@ -348,7 +347,8 @@ async fn cookie_files_of_no_use() {
             tor.fall_silent().await;
         })
         .await;
-        let error = Connection::connect(&endpoint, &Credentials::cookie_file(&path), &options())
+        let error = endpoint
+            .connect(&Credentials::cookie_file(&path), &options())
             .await
             .unwrap_err();
         let text = error.to_string();
@@ -359,7 +359,7 @@ async fn cookie_files_of_no_use() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_huge_line() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -377,7 +377,7 @@ async fn a_huge_line() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reply_over_the_limit() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -390,9 +390,7 @@ async fn a_reply_over_the_limit() {
     })
     .await;
     let options = options().limits(Limits::default().reply(100_000));
-    let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap();
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
     let error = tor.get_info("ns/all").await.unwrap_err();
     assert!(
         error
@@ -402,7 +400,7 @@ async fn a_reply_over_the_limit() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reply_as_large_as_the_public_network() {
     let line = format!("r {}\r\n", "x".repeat(300));
     let lines = 10_000;
@@ -419,7 +417,7 @@ async fn a_reply_as_large_as_the_public_network() {
     assert_eq!(tor.get_info("ns/all").await.unwrap(), body.replace("\r\n", "\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn text_that_is_not_utf8() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -443,7 +441,7 @@ async fn text_that_is_not_utf8() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_events_holds_up_no_reply() {
     const FLOOD: u64 = 50_000;
     let endpoint = listen(async |mut tor: FakeTor| {
@@ -459,9 +457,7 @@ async fn a_flood_of_events_holds_up_no_reply() {
     })
     .await;
     let options = options().event_queue(16);
-    let (tor, mut events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap();
+    let (tor, mut events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
     tor.set_events(&[EventKind::Bw]).await.unwrap();
     assert_eq!(tor.get_info("version").await.unwrap(), "1");
     tor.closed().await;
@@ -479,52 +475,203 @@ async fn a_flood_of_events_holds_up_no_reply() {
     assert_eq!(received + lost, FLOOD + 1);
 }
 
-// The flood needs a thread of its own, or the socket runs dry whenever the client reads.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_without_end_hold_up_no_command() {
-    let endpoint = listen(async |mut tor: FakeTor| {
-        tor.let_in().await;
-        let line = tor.line_under_flood(&b"650 BW 1 2\r\n".repeat(1000)).await;
-        assert_eq!(line, "GETINFO version");
-        tor.send(b"250-version=1\r\n250 OK\r\n").await;
-        // This one is not answered.
-        tor.line_under_flood(&b"650 BW 1 2\r\n".repeat(1000)).await;
-        loop {
-            tor.send(&b"650 BW 1 2\r\n".repeat(1000)).await;
-        }
-    })
-    .await;
-    let options = options().event_queue(16);
-    let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap();
-    tokio::time::sleep(SHORT).await;
-    assert_eq!(tor.get_info("version").await.unwrap(), "1");
-
-    let error = tor.with_deadline(SHORT).get_info("version").await.unwrap_err();
-    assert!(matches!(error, Error::Deadline { .. }), "{error}");
+/// A stream that always has another event to read, so that reading never waits.
+struct Flood {
+    /// What is read before the events.
+    greeting: &'static [u8],
+    /// What was written, and what is read when a whole line has been.
+    written: Vec<u8>,
+    answer: &'static [u8],
 }
 
-// The flood needs a thread of its own, or the socket runs dry whenever the client reads.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_without_end_outlast_no_deadline() {
-    let endpoint = listen(async |mut tor: FakeTor| {
-        tor.let_in().await;
-        tor.line().await;
-        loop {
-            tor.send(&b"650 BW 1 2\r\n".repeat(1000)).await;
+impl Flood {
+    const EVENT: &'static [u8] = b"650 BW 1 2\r\n";
+
+    fn new(answer: &'static [u8]) -> Self {
+        Self {
+            greeting: b"",
+            written: Vec::new(),
+            answer,
         }
-    })
-    .await;
-    let (tor, _events) = connect(&endpoint).await;
-    // The call is given up, so that only the task watches its deadline.
+    }
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // As a socket does: now and then others get their turn.
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        coop.made_progress();
+        let next = match self.greeting {
+            b"" => Self::EVENT,
+            _ => std::mem::take(&mut self.greeting),
+        };
+        buffer.put_slice(next);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.extend_from_slice(bytes);
+        let answers: [(&[u8], &'static [u8]); 3] = [
+            (b"PROTOCOLINFO 1\r\n", NULL_OFFER),
+            (b"AUTHENTICATE\r\n", b"250 OK\r\n"),
+            (b"GETINFO version\r\n", self.answer),
+        ];
+        let answer = answers.iter().find(|(command, _)| self.written.ends_with(command));
+        self.greeting = answer.expect("no other command").1;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Lets time pass, which stands still while anybody has work.
+async fn time_passes() {
+    loop {
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_end_hold_up_no_command() {
+    let flood = Flood::new(b"250-version=1\r\n250 OK\r\n");
+    let options = options().event_queue(16);
+    let (tor, _events) = Connection::over(flood, &Credentials::auto(), &options).await.unwrap();
+    assert_eq!(tor.get_info("version").await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_end_outlast_no_deadline() {
+    let (tor, _events) = Connection::over(Flood::new(b""), &Credentials::auto(), &options())
+        .await
+        .unwrap();
+    tokio::spawn(time_passes());
+    let started = Instant::now();
+    let error = tor.with_deadline(SHORT).get_info("version").await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { after: SHORT, .. }), "{error}");
+    assert!(started.elapsed() < LONG, "the deadline is the call's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_end_outlast_no_deadline_of_a_call_given_up() {
+    let (tor, _events) = Connection::over(Flood::new(b""), &Credentials::auto(), &options())
+        .await
+        .unwrap();
+    tokio::spawn(time_passes());
+    // Only the task watches its deadline then.
     let call = tor.with_deadline(2 * SHORT);
     assert!(tokio::time::timeout(SHORT, call.get_info("version")).await.is_err());
     let reason = tokio::time::timeout(LONG, tor.closed()).await.unwrap();
     assert!(matches!(reason, CloseReason::Deadline { .. }), "{reason}");
 }
 
-#[tokio::test]
+/// A reply that takes 40 deadlines to arrive, as over a slow line, and a question that waits behind it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_arrives_slowly_is_no_silence() {
+    let line = b"r relay\r\n";
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO ns/all").await;
+        tor.send(b"250+ns/all=\r\n").await;
+        for _ in 0..80 {
+            // In pieces that end anywhere.
+            tor.send(&line[..3]).await;
+            tokio::time::sleep(SHORT / 2).await;
+            tor.send(&line[3..]).await;
+        }
+        tor.send(b".\r\n250 OK\r\n").await;
+        tor.expect("GETINFO version").await;
+        tor.send(b"250-version=1\r\n250 OK\r\n").await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let options = options().command_deadline(SHORT);
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
+    let (relays, version) = tokio::join!(tor.get_info("ns/all"), tor.get_info("version"));
+    assert_eq!(relays.unwrap(), "r relay\n".repeat(80));
+    assert_eq!(version.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_event_that_arrives_slowly_is_no_silence() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO version").await;
+        tor.send(b"650+NEWCONSENSUS\r\n").await;
+        for _ in 0..10 {
+            tor.send(b"r relay\r\n").await;
+            tokio::time::sleep(SHORT / 2).await;
+        }
+        tor.send(b".\r\n650 OK\r\n250-version=1\r\n250 OK\r\n").await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let options = options().command_deadline(SHORT);
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
+    assert_eq!(tor.get_info("version").await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stops_arriving_ends_at_the_deadline() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO version").await;
+        tokio::time::sleep(SHORT / 2).await;
+        tor.send(b"250-version=0.4").await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let options = options().command_deadline(SHORT);
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
+    let started = Instant::now();
+    let error = tor.get_info("version").await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { after: SHORT, .. }), "{error}");
+    assert!(started.elapsed() >= SHORT * 3 / 2 && started.elapsed() < 2 * SHORT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_end_ends_at_its_limit() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO ns/all").await;
+        tor.send(b"250+ns/all=\r\n").await;
+        loop {
+            tor.send(b"r relay\r\n").await;
+            tokio::time::sleep(SHORT / 2).await;
+        }
+    })
+    .await;
+    let options = options().command_deadline(SHORT).answer_limit(LONG);
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
+    let started = Instant::now();
+    let error = tor.get_info("ns/all").await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { after: LONG, .. }), "{error}");
+    assert!(started.elapsed() >= LONG && started.elapsed() < LONG + SHORT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_longer_than_the_limit_goes_first() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO version").await;
+        tokio::time::sleep(LONG).await;
+        tor.send(b"250-version=1\r\n250 OK\r\n").await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let options = options().answer_limit(SHORT);
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
+    assert_eq!(tor.with_deadline(2 * LONG).get_info("version").await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_given_up_takes_nobodys_reply() {
     let (given_up, go_on) = oneshot::channel::<()>();
     let endpoint = listen(async move |mut tor: FakeTor| {
@@ -547,7 +694,7 @@ async fn a_call_given_up_takes_nobodys_reply() {
     assert_eq!(second.await.unwrap().unwrap(), "2");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_given_up_keeps_its_deadline() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -562,7 +709,7 @@ async fn a_call_given_up_keeps_its_deadline() {
     assert!(matches!(reason, CloseReason::Deadline { .. }));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_callers_at_once() {
     const CALLS: usize = 3000;
     let endpoint = listen(async |mut tor: FakeTor| {
@@ -588,22 +735,20 @@ async fn many_callers_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stopped_tor_accepts_and_never_answers() {
     let endpoint = listen(FakeTor::fall_silent).await;
     let started = Instant::now();
     let options = options().connect_deadline(SHORT);
-    let error = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap_err();
+    let error = endpoint.connect(&Credentials::auto(), &options).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("the control port {endpoint} did not let us in within 150ms")
+        "the control port of the given stream did not let us in within 150ms"
     );
     assert!(started.elapsed() >= SHORT && started.elapsed() < LONG);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
@@ -617,7 +762,7 @@ async fn nobody_listens() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_closes() {
     let (learnt, rest) = oneshot::channel();
     let endpoint = listen(async move |mut tor: FakeTor| {
@@ -634,7 +779,7 @@ async fn dropping_the_last_handle_closes() {
     assert_eq!(events.recv().await, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closing_tells_who_waits() {
     let (tor, _events) = connect(&answering(b"").await).await;
     let waiting = tokio::spawn({
@@ -647,7 +792,7 @@ async fn closing_tells_who_waits() {
     assert!(matches!(tor.closed().await, CloseReason::Local));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_argument_that_is_refused_harms_nobody() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.expect("PROTOCOLINFO 1").await;

@@ -2,18 +2,20 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::io::Write;
+use std::future::ready;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use onionweave_control::{
-    Attempt, CloseReason, Credentials, Endpoint, Error, Event, EventKind, Events, Gap, Options, Password, Supervisor,
+    Attempt, CloseReason, Credentials, Error, Event, EventKind, Events, Gap, Options, Password, Supervisor,
     SupervisorOptions,
 };
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::fake_tor::{FakeTor, NULL_OFFER, listen_always};
+use crate::fake_tor::{FakeTor, Port, listen_always};
 
 #[path = "common/fake_tor.rs"]
 mod fake_tor;
@@ -29,8 +31,8 @@ fn options() -> SupervisorOptions {
         .heartbeat(None)
 }
 
-fn start(endpoint: &Endpoint) -> (Supervisor, Events) {
-    Supervisor::start(endpoint.clone(), [Credentials::auto()], options())
+fn start(endpoint: &Port) -> (Supervisor, Events) {
+    endpoint.supervise([Credentials::auto()], options())
 }
 
 async fn next(events: &mut Events) -> Event {
@@ -52,7 +54,7 @@ fn bytes(event: &Event) -> u64 {
     event.read()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_go_on_with_a_gap_where_there_was_no_connection() {
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
         tor.let_in().await;
@@ -89,7 +91,7 @@ async fn events_go_on_with_a_gap_where_there_was_no_connection() {
     assert!(tor.failure().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_uptime_tells_two_processes_of_one_number_apart() {
     let gone = Arc::new(Notify::new());
     let over = Arc::clone(&gone);
@@ -114,7 +116,7 @@ async fn an_uptime_tells_two_processes_of_one_number_apart() {
     assert_eq!(next_gap(&mut events).await.restarted(), Some(true));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tor_that_does_not_tell_is_none_of_which_is_known() {
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
         tor.let_in().await;
@@ -129,7 +131,7 @@ async fn a_tor_that_does_not_tell_is_none_of_which_is_known() {
     assert_eq!(next_gap(&mut events).await.restarted(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_that_the_next_tor_does_not_know_are_told() {
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
         tor.let_in().await;
@@ -153,7 +155,7 @@ async fn events_that_the_next_tor_does_not_know_are_told() {
     assert_eq!(tor.refused(), [EventKind::Circ]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_password_that_was_changed() {
     // Lets in with `first` at first, then with `second` only.
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
@@ -173,13 +175,13 @@ async fn a_password_that_was_changed() {
     })
     .await;
     let passwords = ["first", "second"].map(|password| Credentials::password(password).unwrap());
-    let (tor, mut events) = Supervisor::start(endpoint, passwords, options());
+    let (tor, mut events) = endpoint.supervise(passwords, options());
     assert!(tokio::time::timeout(LONG, tor.connection()).await.is_ok());
     next_gap(&mut events).await;
     tokio::time::timeout(LONG, tor.connection()).await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_password_that_nobody_knows_yet() {
     let endpoint = listen_always(async |_, mut tor: FakeTor| {
         tor.expect("PROTOCOLINFO 1").await;
@@ -194,7 +196,7 @@ async fn a_password_that_nobody_knows_yet() {
     .await;
     // So long a pause that only the order ends it.
     let patient = options().delays(LONG * 100, LONG * 100);
-    let (tor, _events) = Supervisor::start(endpoint, [Credentials::password("old").unwrap()], patient);
+    let (tor, _events) = endpoint.supervise([Credentials::password("old").unwrap()], patient);
     let error = tor.connection_within(SHORT).await.unwrap_err();
     assert!(matches!(error, Error::Rejected { code: 515, .. }), "{error}");
     assert!(tor.current().is_none());
@@ -202,7 +204,7 @@ async fn a_password_that_nobody_knows_yet() {
     tor.connection_within(LONG).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cookie_that_fails_gives_way_to_the_password() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[7; 32]).unwrap();
@@ -234,14 +236,14 @@ async fn a_cookie_that_fails_gives_way_to_the_password() {
     })
     .await;
     let both = Credentials::cookie_file(file.path()).with_password(Password::new("secret").unwrap());
-    let (tor, mut events) = Supervisor::start(endpoint, [both], options());
+    let (tor, mut events) = endpoint.supervise([both], options());
     next_gap(&mut events).await;
     tor.connection_within(LONG).await.unwrap();
     // The cookie is tried once; after that, what worked comes first.
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tor_that_hangs_is_found_by_the_heartbeat() {
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
         tor.let_in().await;
@@ -256,12 +258,12 @@ async fn a_tor_that_hangs_is_found_by_the_heartbeat() {
         .connection(Options::default().command_deadline(SHORT))
         .heartbeat(Some(SHORT));
     let started = Instant::now();
-    let (_tor, mut events) = Supervisor::start(endpoint, [Credentials::auto()], options);
+    let (_tor, mut events) = endpoint.supervise([Credentials::auto()], options);
     next_gap(&mut events).await;
     assert!(started.elapsed() >= 2 * SHORT && started.elapsed() < LONG);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn confusion_is_mended_by_another_connection() {
     let endpoint = listen_always(async |number, mut tor: FakeTor| {
         tor.let_in().await;
@@ -282,30 +284,34 @@ async fn confusion_is_mended_by_another_connection() {
     assert_eq!(tor.connection().await.unwrap().get_info("version").await.unwrap(), "1");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_listens_at_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("control");
-    let (tor, _events) = start(&Endpoint::Unix(path.clone()));
+    let port = listen_always(async |_, mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.introduce(1, 1, "BW").await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let listens = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&listens);
+    let connect = move || {
+        ready(match open.load(Ordering::SeqCst) {
+            true => Ok(port.open()),
+            false => Err(ErrorKind::ConnectionRefused.into()),
+        })
+    };
+    let (tor, _events) = Supervisor::start_over("tunnel", connect, [Credentials::auto()], options());
     let error = tor.connection_within(SHORT).await.unwrap_err();
-    assert!(matches!(error, Error::Connect { .. }), "{error}");
-
-    let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    let (mut stream, _) = tokio::time::timeout(LONG, listener.accept()).await.unwrap().unwrap();
-    let answers = [
-        NULL_OFFER,
-        b"250 OK\r\n",
-        b"250-process/pid=1\r\n250-uptime=1\r\n250-events/names=BW\r\n250 OK\r\n",
-    ];
-    for answer in answers {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        assert_ne!(stream.read(&mut [0; 1000]).await.unwrap(), 0);
-        stream.write_all(answer).await.unwrap();
-    }
+    assert_eq!(
+        error.to_string(),
+        "cannot connect to the control port tunnel: connection refused"
+    );
+    assert!(matches!(tor.last(), Some(Attempt::Failed(_))));
+    listens.store(true, Ordering::SeqCst);
     tor.connection_within(LONG).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tor_that_always_closes_is_asked_with_growing_pauses() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&attempts);
@@ -318,7 +324,7 @@ async fn a_tor_that_always_closes_is_asked_with_growing_pauses() {
     })
     .await;
     let pauses = options().delays(Duration::from_millis(40), Duration::from_secs(10));
-    let (_tor, mut events) = Supervisor::start(endpoint, [Credentials::auto()], pauses);
+    let (_tor, mut events) = endpoint.supervise([Credentials::auto()], pauses);
     tokio::time::sleep(Duration::from_secs(1)).await;
     // At least 20, 40, 80, 160, 320, 640 milliseconds.
     let attempts = attempts.load(Ordering::SeqCst);
@@ -328,7 +334,7 @@ async fn a_tor_that_always_closes_is_asked_with_growing_pauses() {
     assert_eq!(events.try_recv(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_closes() {
     let closed = Arc::new(Notify::new());
     let notify = Arc::clone(&closed);
@@ -353,40 +359,89 @@ async fn dropping_the_last_handle_closes() {
     assert_eq!(tokio::time::timeout(LONG, events.recv()).await.unwrap(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_attempt_can_be_followed() {
     let seen = Arc::new(Notify::new());
     let go_on = Arc::clone(&seen);
     let endpoint = listen_always(move |number, mut tor: FakeTor| {
         let go_on = Arc::clone(&go_on);
         async move {
-            tor.let_in().await;
-            tor.introduce(1, 100, "BW").await;
-            if number == 0 {
-                go_on.notified().await;
-            } else {
-                tor.fall_silent().await;
+            match number {
+                0 => {
+                    tor.let_in().await;
+                    tor.introduce(1, 100, "BW").await;
+                    go_on.notified().await;
+                }
+                // This one hangs up at once.
+                1 => {}
+                _ => {
+                    tor.let_in().await;
+                    tor.introduce(1, 100, "BW").await;
+                    tor.fall_silent().await;
+                }
             }
         }
     })
     .await;
-    // Long enough that the failure is seen before the next connection stands.
-    let patient = options().delays(2 * SHORT, 2 * SHORT);
-    let (tor, _events) = Supervisor::start(endpoint.clone(), [Credentials::auto()], patient);
+    let (tor, _events) = start(&endpoint);
+    assert!(tor.last().is_none());
     let mut attempts = tor.attempts();
-    let mut next = async || tokio::time::timeout(LONG, attempts.next()).await.unwrap();
-    assert!(matches!(next().await, Some(Attempt::Connected(_))));
+    assert!(matches!(attempts.next().await, Some(Attempt::Connected(_))));
     seen.notify_one();
-    let Some(Attempt::Failed(error)) = next().await else {
+    // A connection that was cut is no attempt that failed.
+    let Some(Attempt::Lost(reason)) = attempts.next().await else {
         panic!("the connection was lost");
     };
+    assert!(matches!(reason, CloseReason::Eof), "{reason}");
+    assert!(tor.failure().is_none());
+    let Some(Attempt::Failed(error)) = attempts.next().await else {
+        panic!("the attempt failed");
+    };
     assert!(matches!(error, Error::Closed(CloseReason::Eof)), "{error}");
-    assert!(matches!(next().await, Some(Attempt::Connected(_))));
+    assert!(tor.failure().is_some());
+    assert!(matches!(attempts.next().await, Some(Attempt::Connected(_))));
 
-    // Whoever comes later learns how things stand, and then nothing for as long as nothing changes.
+    // One that comes later learns how things stand, and then nothing for as long as nothing changes.
     let mut late = tor.attempts();
     assert!(matches!(late.next().await, Some(Attempt::Connected(_))));
-    assert!(tokio::time::timeout(SHORT, late.next()).await.is_err());
+    assert!(tokio::time::timeout(LONG, late.next()).await.is_err());
     drop(tor);
     assert!(tokio::time::timeout(LONG, late.next()).await.unwrap().is_none());
+}
+
+/// A confusion or a late answer ends the connection, not the Tor.
+#[tokio::test(start_paused = true)]
+async fn one_odd_or_late_answer_leads_to_another_connection() {
+    let endpoint = listen_always(async |number, mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.introduce(1, 100, "BW").await;
+        tor.expect("GETINFO version").await;
+        match number {
+            0 => tor.send(b"250 OK\r\n").await,
+            1 => {}
+            _ => tor.send(b"250-version=1\r\n250 OK\r\n").await,
+        }
+        tor.fall_silent().await;
+    })
+    .await;
+    let (tor, _events) = start(&endpoint);
+    let mut attempts = tor.attempts();
+    for number in 0..3 {
+        let Some(Attempt::Connected(connection)) = attempts.next().await else {
+            panic!("connection {number}");
+        };
+        let answer = connection.with_deadline(SHORT).get_info("version").await;
+        let Err(error) = answer else {
+            assert_eq!(number, 2);
+            return;
+        };
+        let Some(Attempt::Lost(reason)) = attempts.next().await else {
+            panic!("connection {number}: {error}");
+        };
+        match number {
+            0 => assert!(matches!(reason, CloseReason::Protocol(_)), "{reason}"),
+            _ => assert!(matches!(reason, CloseReason::Deadline { .. }), "{reason}"),
+        }
+    }
+    panic!("no answer");
 }

@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onionweave_control::{
-    Connection, Credentials, Endpoint, Error, Event, EventKind, Events, FetchOutcome, HsDescReason, HsFetch, HsPost,
-    Options, PostOutcome,
+    Connection, Credentials, Error, Event, EventKind, Events, FetchOutcome, HsDescReason, HsFetch, HsPost, Options,
+    PostOutcome,
 };
 
-use crate::fake_tor::{FakeTor, listen};
+use tokio::time::Instant;
+
+use crate::fake_tor::{FakeTor, Port, listen};
 
 #[path = "common/fake_tor.rs"]
 mod fake_tor;
@@ -20,11 +22,9 @@ const SHORT: Duration = Duration::from_millis(150);
 const ADDRESS: &str = "6r7x5o465oo27s35";
 const ID: &str = "hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6";
 
-async fn connect(endpoint: &Endpoint) -> (Connection, Events) {
+async fn connect(endpoint: &Port) -> (Connection, Events) {
     let options = Options::default().connect_deadline(LONG).command_deadline(LONG);
-    Connection::connect(endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap()
+    endpoint.connect(&Credentials::auto(), &options).await.unwrap()
 }
 
 fn relay(number: u8) -> String {
@@ -43,7 +43,7 @@ fn post(directories: &[u8]) -> HsPost {
         })
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upload_is_told_for_each_directory() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -82,7 +82,7 @@ async fn an_upload_is_told_for_each_directory() {
     assert_eq!(events.try_recv(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetch_is_told_for_each_directory() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -114,7 +114,7 @@ async fn a_fetch_is_told_for_each_directory() {
     assert_eq!(events.try_recv(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_reader_of_events_gets_what_it_asked_for() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -147,7 +147,7 @@ async fn the_reader_of_events_gets_what_it_asked_for() {
     assert_eq!(event.hsdir().unwrap().fingerprint(), [3; 20]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_upload_at_a_time_for_a_service_at_a_directory() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -191,7 +191,7 @@ async fn one_upload_at_a_time_for_a_service_at_a_directory() {
     tor.post(&post(&[1]), SHORT).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_connection_is_no_answer() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -210,7 +210,7 @@ async fn the_end_of_the_connection_is_no_answer() {
     assert!(started.elapsed() < LONG, "at once");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_events_hides_no_answer() {
     let endpoint = listen(async |mut tor: FakeTor| {
         tor.let_in().await;
@@ -227,9 +227,7 @@ async fn a_flood_of_events_hides_no_answer() {
     })
     .await;
     let options = Options::default().event_queue(1);
-    let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &options)
-        .await
-        .unwrap();
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options).await.unwrap();
     tor.set_events(&[EventKind::Bw]).await.unwrap();
     let all = tor.post(&post(&[1]), LONG).await.unwrap().all().await;
     assert_eq!(all, BTreeMap::from([([1; 20], PostOutcome::Uploaded)]));

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use onionweave_control::{Connection, Credentials, Options};
+use onionweave_control::{Credentials, Options};
 
 use crate::fake_tor::{FakeTor, listen};
 
@@ -31,7 +31,8 @@ async fn conversation_with(version: &str) {
     let transcript = std::fs::read_to_string(folder.join(format!("{version}.txt"))).unwrap();
     let expected = std::fs::read_to_string(folder.join(format!("{version}.results.txt"))).unwrap();
     let endpoint = listen(move |tor| replay(tor, transcript)).await;
-    let (tor, mut events) = Connection::connect(&endpoint, &Credentials::null(), &Options::default())
+    let (tor, mut events) = endpoint
+        .connect(&Credentials::null(), &Options::default())
         .await
         .unwrap();
     assert_eq!(tor.protocol_info().tor_version(), Some(version));
@@ -42,12 +43,12 @@ async fn conversation_with(version: &str) {
     assert_eq!(found.len(), expected.lines().count());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tor_0_4_5_9() {
     conversation_with("0.4.5.9").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tor_0_4_9_11() {
     conversation_with("0.4.9.11").await;
 }

@@ -135,6 +135,7 @@ impl Link {
         let _ = tor.set_events(&[EventKind::HsDesc, EventKind::NewConsensus]).await;
         let mut attempts = tor.attempts();
         let mut stood_before = false;
+        let mut failed_before = false;
         // The supervisor lives as long as its handle.
         while let Some(attempt) = attempts.next().await {
             match attempt {
@@ -143,11 +144,13 @@ impl Link {
                         skip_to_gap(&mut events);
                     }
                     let why = self.serve(&connection, &mut events).await?;
+                    failed_before = false;
                     told = None;
                     self.tell_news(&mut told, why).await?;
                 }
                 Attempt::Failed(error) => {
-                    self.tell_news(&mut told, unreachable(&error)).await?;
+                    let first = !std::mem::replace(&mut failed_before, true);
+                    self.tell_news(&mut told, unreachable(&error, first)).await?;
                     // A new password is tried at once. Cookie files are read anew at every attempt.
                     let written = access.password();
                     if written != password {
@@ -158,6 +161,7 @@ impl Link {
                         }
                     }
                 }
+                // `Lost`: serving the connection has told why it ended. Whether the Tor can be reached shows next.
                 _ => {}
             }
         }
@@ -165,10 +169,10 @@ impl Link {
     }
 
     fn options(&self) -> SupervisorOptions {
-        // Each question gets half the heartbeat and is asked every half, so that whatever hangs is noticed within one.
+        // A question is asked every half heartbeat, and its answer may take a whole one.
         let connection = Options::default()
             .connect_deadline(self.settings.heartbeat)
-            .command_deadline(self.settings.heartbeat / 2);
+            .command_deadline(self.settings.heartbeat);
         SupervisorOptions::default()
             .connection(connection)
             .delays(FIRST_DELAY, LONGEST_DELAY)
@@ -187,7 +191,7 @@ impl Link {
                 // Another version may be started in its place.
                 return Ok(self.end(connection).await);
             }
-            Err(error) => return Ok(lost(&error, self.settings.heartbeat / 2)),
+            Err(error) => return Ok(lost(&error)),
         }
         self.tell(LinkInput::Up(connection.clone())).await?;
         let mut last_rebuilt: Option<Instant> = None;
@@ -258,7 +262,7 @@ impl Link {
             },
             // `551 Not found in cache`: the instance lives, but has nothing to offer yet.
             Err(ControlError::Rejected { .. }) => LinkInput::OffersNothing,
-            Err(error) => return Ok(Err(lost(&error, self.settings.heartbeat / 2))),
+            Err(error) => return Ok(Err(lost(&error))),
         };
         self.tell(input).await?;
         Ok(Ok(()))
@@ -295,21 +299,25 @@ fn skip_to_gap(events: &mut Events) {
     }
 }
 
-/// A Tor that answers but does not let us in needs its operator, not a restart.
-fn unreachable(error: &ControlError) -> Down {
+/// Tells what a failed attempt to connect means. A Tor that answers but does not let us in needs its operator, not a
+/// restart. One that was reached, and then fell silent, hung up or said something odd, is reached for once more before
+/// it counts as out of reach.
+fn unreachable(error: &ControlError, first: bool) -> Down {
     match error {
         ControlError::Rejected { .. }
         | ControlError::NoUsableMethod { .. }
         | ControlError::WrongServerHash
         | ControlError::CookieFile { .. }
         | ControlError::CookieLength { .. } => Down::Refused(error.to_string()),
+        ControlError::Connect { .. } | ControlError::ConnectDeadline { .. } => Down::Unreachable(error.to_string()),
+        _ if first => Down::Lost(error.to_string()),
         _ => Down::Unreachable(error.to_string()),
     }
 }
 
-fn lost(error: &ControlError, within: Duration) -> Down {
+fn lost(error: &ControlError) -> Down {
     match error {
-        ControlError::Deadline { .. } => Down::Silent(within),
+        ControlError::Deadline { after, .. } => Down::Silent(*after),
         ControlError::Rejected { .. } => Down::Refused(error.to_string()),
         _ => Down::Lost(error.to_string()),
     }

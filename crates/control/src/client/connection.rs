@@ -1,16 +1,18 @@
 //! Handles to a connection.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::driver::{self, Inputs, Request, Stream, Tap};
+use super::dial::Dial;
+use super::driver::{self, Allowance, Inputs, PATIENCE, Pulse, Request, Stream, Tap, later};
 use super::events::{self, EventSender, Events};
 use super::subscriptions::Subscriptions;
 use super::tracked::Uploads;
@@ -41,6 +43,8 @@ pub struct Connection {
     closed: watch::Receiver<Option<CloseReason>>,
     protocol_info: Arc<ProtocolInfo>,
     pub(super) command_deadline: Duration,
+    answer_limit: Duration,
+    pulse: Pulse,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) uploads: Uploads,
 }
@@ -60,58 +64,63 @@ impl Connection {
         options: &Options,
     ) -> Result<(Self, Events), Error> {
         let (sender, events) = events::queue(options.event_queue, options.event_queue_bytes);
-        match Self::connect_into(endpoint, credentials, options, sender).await {
-            Ok(connection) => Ok((connection, events)),
-            Err(error) => Err(error),
-        }
+        let connection = Self::connect_into(&Dial::to(endpoint.clone()), credentials, options, sender).await?;
+        Ok((connection, events))
     }
 
-    /// The same, with a queue of events that is there already.
+    /// Authenticates over a stream that is connected already, within [`Options::connect_deadline`]: one
+    /// end of a pair of sockets, a tunnel, or memory.
+    ///
+    /// Must be called within a tokio runtime with time enabled.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), but never [`Error::Connect`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use onionweave_control::{Connection, Credentials, Error, Options};
+    ///
+    /// let (ours, theirs) = tokio::io::duplex(4096);
+    /// drop(theirs);
+    /// let error = Connection::over(ours, &Credentials::auto(), &Options::default()).await.unwrap_err();
+    /// assert!(matches!(error, Error::Closed(_)));
+    /// # }
+    /// ```
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        credentials: &Credentials,
+        options: &Options,
+    ) -> Result<(Self, Events), Error> {
+        let (sender, events) = events::queue(options.event_queue, options.event_queue_bytes);
+        let authenticated = Self::begin(Box::new(stream), credentials, options, sender);
+        let connection = in_time("of the given stream", options, authenticated).await?;
+        Ok((connection, events))
+    }
+
+    /// The same as [`connect`](Self::connect), with a queue of events that is there already.
     pub(super) async fn connect_into(
-        endpoint: &Endpoint,
+        dial: &Dial,
         credentials: &Credentials,
         options: &Options,
         events: EventSender,
     ) -> Result<Self, Error> {
-        let after = options.connect_deadline;
-        let started = Instant::now();
-        // A deadline beyond what the clock can express is none.
-        let deadline = started
-            .checked_add(after)
-            .unwrap_or_else(|| started + Duration::from_secs(86400 * 365));
-        match timeout_at(
-            deadline,
-            Self::connect_patiently(endpoint, credentials, options, events),
-        )
-        .await
-        {
-            Ok(result) => result,
-            Err(_) => Err(Error::ConnectDeadline {
-                endpoint: endpoint.to_string(),
-                after,
-            }),
-        }
+        let connected = async {
+            let stream = dial.connect().await.map_err(|source| Error::Connect {
+                endpoint: dial.name().to_owned(),
+                source: Arc::new(source),
+            })?;
+            Self::begin(stream, credentials, options, events).await
+        };
+        in_time(dial.name(), options, connected).await
     }
 
-    async fn connect_patiently(
-        endpoint: &Endpoint,
+    async fn begin(
+        stream: Box<dyn Stream + Unpin>,
         credentials: &Credentials,
         options: &Options,
         events: EventSender,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Connect {
-            endpoint: endpoint.to_string(),
-            source: Arc::new(source),
-        };
-        let stream: Box<dyn Stream + Unpin> = match endpoint {
-            Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(failed)?;
-                stream.set_nodelay(true).map_err(failed)?;
-                Box::new(stream)
-            }
-            Endpoint::Unix(path) => connect_unix(path).await.map_err(failed)?,
-        };
-
         let (requests, request_receiver) = mpsc::channel(REQUESTS);
         let (close, close_receiver) = mpsc::channel(1);
         let (closed_sender, closed) = watch::channel(None);
@@ -120,11 +129,13 @@ impl Connection {
             close: close_receiver,
         };
         let subscriptions = Arc::new(Subscriptions::new(events.veil()));
+        let pulse = Pulse::new();
         tokio::spawn(driver::run(
             tokio::io::split(stream),
             Session::new(options.limits),
             inputs,
             events,
+            pulse.clone(),
             closed_sender,
         ));
 
@@ -135,6 +146,8 @@ impl Connection {
             protocol_info: Arc::default(),
             // The deadline over all of them comes first.
             command_deadline: options.connect_deadline.saturating_mul(2),
+            answer_limit: options.answer_limit,
+            pulse,
             subscriptions,
             uploads: Uploads::default(),
         };
@@ -155,7 +168,8 @@ impl Connection {
         }
     }
 
-    /// Another handle to the same connection whose calls have this deadline.
+    /// Another handle to the same connection, whose calls have this deadline in the place of
+    /// [`Options::command_deadline`].
     #[must_use]
     pub fn with_deadline(&self, command_deadline: Duration) -> Self {
         Self {
@@ -170,7 +184,8 @@ impl Connection {
         &self.protocol_info
     }
 
-    /// Sends any command and gives its reply, which must come within `deadline` from now.
+    /// Sends any command and returns its reply. Tor may be silent for `deadline`; see
+    /// [`Options::command_deadline`].
     ///
     /// # Errors
     /// [`Error::Rejected`] for a negative reply; [`Error::Deadline`] after which the connection is
@@ -212,16 +227,12 @@ impl Connection {
         allowed: Duration,
         tap: Option<Tap>,
     ) -> Result<Reply, Error> {
-        let now = Instant::now();
-        let deadline = now
-            .checked_add(allowed)
-            .unwrap_or_else(|| now + Duration::from_secs(86400 * 365));
+        let allowance = Allowance::new(allowed, self.answer_limit);
         let name = command.name().to_owned();
         let (answer, answered) = oneshot::channel();
         let request = Request {
             command,
-            deadline,
-            allowed,
+            allowance,
             answer,
             tap,
         };
@@ -230,34 +241,40 @@ impl Connection {
             self.requests.send(request).await.ok()?;
             answered.await.ok()
         };
-        match timeout_at(deadline, exchange).await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(Error::Closed(self.closed().await)),
-            // The task watches the commands that it has sent; this is for those that still wait to
-            // be, and to agree with it.
-            Err(_) => {
-                let _ = self.close.try_send(CloseReason::Deadline {
-                    command: name.clone(),
-                    after: allowed,
-                });
-                self.closed().await;
-                Err(Error::Deadline {
-                    command: name,
-                    after: allowed,
-                })
+        let mut exchange = pin!(exchange);
+        loop {
+            let (due, after) = allowance.due(self.pulse.last());
+            // The task watches the commands that it has sent, and first looks at what has come. This is
+            // for a command that still waits to be sent.
+            match timeout_at(later(due, PATIENCE), &mut exchange).await {
+                Ok(Some(result)) => return result,
+                Ok(None) => return Err(Error::Closed(self.closed().await)),
+                Err(_) if allowance.due(self.pulse.last()).0 > due => {}
+                Err(_) => {
+                    let command = name.clone();
+                    let _ = self.close.try_send(CloseReason::Deadline { command, after });
+                    self.closed().await;
+                    return Err(Error::Deadline { command: name, after });
+                }
             }
         }
     }
 }
 
-#[cfg(unix)]
-async fn connect_unix(path: &Path) -> std::io::Result<Box<dyn Stream + Unpin>> {
-    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
-}
-
-#[cfg(not(unix))]
-async fn connect_unix(_path: &Path) -> std::io::Result<Box<dyn Stream + Unpin>> {
-    Err(std::io::ErrorKind::Unsupported.into())
+/// Limits what connects and authenticates to [`Options::connect_deadline`].
+async fn in_time<T>(
+    endpoint: &str,
+    options: &Options,
+    connected: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let after = options.connect_deadline;
+    match timeout_at(later(Instant::now(), after), connected).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::ConnectDeadline {
+            endpoint: endpoint.to_owned(),
+            after,
+        }),
+    }
 }
 
 /// Reads a cookie file without ever reading much or waiting for a pipe.

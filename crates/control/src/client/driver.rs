@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -18,8 +18,11 @@ use crate::{CloseReason, Command, Error, Event, Reply};
 const READ_BYTES: usize = 64 << 10;
 /// How many commands may wait for their reply. More wait in the channel, and then in their callers.
 const MAX_PENDING: usize = 1024;
-/// How long reading goes on after the connection should have ended, where Tor may have said something already.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Time for which reading goes on after the connection should have ended, where Tor may have said
+/// something already. A caller grants the same to the task before it ends the connection itself.
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+/// A year, which stands for ever: a deadline beyond what the clock can express is none.
+const FOR_EVER: Duration = Duration::from_secs(86400 * 365);
 
 /// A socket of either family.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
@@ -28,10 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 /// A command on its way to the socket.
 pub(super) struct Request {
     pub(super) command: Command,
-    /// When the reply must be there.
-    pub(super) deadline: Instant,
-    /// How long that was when the caller asked.
-    pub(super) allowed: Duration,
+    pub(super) allowance: Allowance,
     pub(super) answer: oneshot::Sender<Result<Reply, Error>>,
     /// Who wants to see the events that come after a positive reply.
     pub(super) tap: Option<Tap>,
@@ -57,19 +57,68 @@ pub(super) struct Inputs {
 struct Waiting {
     ticket: Ticket,
     name: String,
-    deadline: Instant,
-    allowed: Duration,
+    allowance: Allowance,
     /// Its receiver may be gone; the reply is awaited all the same.
     answer: oneshot::Sender<Result<Reply, Error>>,
     tap: Option<Tap>,
 }
 
 impl Waiting {
-    fn missed(&self) -> CloseReason {
-        CloseReason::Deadline {
-            command: self.name.clone(),
-            after: self.allowed,
+    fn missed(&self, after: Duration) -> CloseReason {
+        let command = self.name.clone();
+        CloseReason::Deadline { command, after }
+    }
+}
+
+/// Time that a command has for its reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    asked: Instant,
+    /// Longest silence, counted from the call and from each sign of life since.
+    silence: Duration,
+    /// Longest time from the call to the end of the reply, whatever comes meanwhile.
+    whole: Duration,
+}
+
+impl Allowance {
+    /// Counts from now on. `whole` is at least as long as `silence`.
+    pub(super) fn new(silence: Duration, whole: Duration) -> Self {
+        Self {
+            asked: Instant::now(),
+            silence,
+            whole: whole.max(silence),
         }
+    }
+
+    /// The moment at which the reply is given up, with the last sign of life at `alive`; and the time
+    /// that was allowed until then.
+    pub(super) fn due(&self, alive: Instant) -> (Instant, Duration) {
+        let silent = (later(self.asked.max(alive), self.silence), self.silence);
+        let whole = (later(self.asked, self.whole), self.whole);
+        if silent.0 <= whole.0 { silent } else { whole }
+    }
+}
+
+/// The moment `duration` after `start`.
+pub(super) fn later(start: Instant, duration: Duration) -> Instant {
+    start.checked_add(duration).unwrap_or_else(|| start + FOR_EVER)
+}
+
+/// The moment of the last sign of life in an answer, shared by the task, which writes it, and callers.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse(Arc<Mutex<Instant>>);
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -79,6 +128,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
     session: Session,
     mut inputs: Inputs,
     events: EventSender,
+    pulse: Pulse,
     closed: watch::Sender<Option<CloseReason>>,
 ) where
     Box<S>: AsyncRead + AsyncWrite,
@@ -89,6 +139,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
         outgoing: None,
         taps: Vec::new(),
         events,
+        pulse,
     };
     let reason = driver.run(socket, &mut inputs).await;
     tracing::debug!(%reason, "control connection closed");
@@ -107,6 +158,7 @@ struct Driver {
     outgoing: Option<(Command, usize)>,
     taps: Vec<Tap>,
     events: EventSender,
+    pulse: Pulse,
 }
 
 impl Driver {
@@ -122,6 +174,7 @@ impl Driver {
         loop {
             // No socket is touched by two branches at once, and each branch's future may be dropped
             // without loss: `read` and `write` have moved bytes only if they are ready.
+            let due = self.earliest().map(|(due, ..)| due);
             let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
             tokio::select! {
                 // Reading comes after writing, or events without end would hold up commands; and before deadlines, so
@@ -130,10 +183,15 @@ impl Driver {
                 // Without a sender left, no handle is left.
                 reason = inputs.close.recv() => return reason.unwrap_or(CloseReason::Local),
                 written = write_some(&mut writer, &mut self.outgoing) => {
-                    if let Err(error) = written {
+                    match written {
+                        // One that goes out in pieces shows that Tor takes it; one that vanishes in a buffer shows nothing.
+                        Ok(Written::Piece) => self.pulse.beat(),
+                        Ok(Written::Whole) => {}
                         // Tor may have closed after telling why: what it said is still to be read.
-                        let reason = self.drain(&mut reader, &mut buffer).await;
-                        return reason.unwrap_or_else(|| self.io_reason(error));
+                        Err(error) => {
+                            let reason = self.drain(&mut reader, &mut buffer).await;
+                            return reason.unwrap_or_else(|| self.io_reason(error));
+                        }
                     }
                 }
                 request = inputs.requests.recv(), if accepts => match request {
@@ -152,7 +210,11 @@ impl Driver {
                     }
                     Err(error) => return self.io_reason(error),
                 },
-                reason = missed_deadline(&self.waiting) => return reason,
+                () = reached(due) => {
+                    if let Some((_, after, overdue)) = self.earliest() {
+                        return overdue.missed(after);
+                    }
+                }
             }
         }
     }
@@ -161,8 +223,7 @@ impl Driver {
     fn accept(&mut self, request: Request) {
         let Request {
             command,
-            deadline,
-            allowed,
+            allowance,
             answer,
             tap,
         } = request;
@@ -175,8 +236,7 @@ impl Driver {
         self.waiting.push_back(Waiting {
             ticket,
             name,
-            deadline,
-            allowed,
+            allowance,
             answer,
             tap,
         });
@@ -192,6 +252,7 @@ impl Driver {
                     self.events.push(event, weight);
                 }
                 Incoming::Reply { ticket, reply } => {
+                    self.pulse.beat();
                     let waiting = self.waiting.pop_front();
                     debug_assert_eq!(waiting.as_ref().map(|waiting| waiting.ticket), Some(ticket));
                     if let Some(waiting) = waiting {
@@ -208,13 +269,28 @@ impl Driver {
                 }
             }
         }
+        // A long answer that arrives slowly is no silence, and what waits behind it must wait for its end.
+        if self.session.is_midway() {
+            self.pulse.beat();
+        }
         Ok(())
     }
 
-    /// The deadline that was missed while events kept coming, when the reply can't be expected to be among them any more.
+    /// The deadline that was missed while events kept coming, when the reply can't be expected to be among them any
+    /// more.
     fn long_overdue(&self) -> Option<CloseReason> {
-        let overdue = earliest(&self.waiting)?;
-        (overdue.deadline + PATIENCE < Instant::now()).then(|| overdue.missed())
+        let (due, after, overdue) = self.earliest()?;
+        (due + PATIENCE < Instant::now()).then(|| overdue.missed(after))
+    }
+
+    /// The earliest deadline, the time that was allowed until then, and the command whose it is.
+    fn earliest(&self) -> Option<(Instant, Duration, &Waiting)> {
+        let alive = self.pulse.last();
+        let dues = self.waiting.iter().map(|waiting| {
+            let (due, after) = waiting.allowance.due(alive);
+            (due, after, waiting)
+        });
+        dues.min_by_key(|(due, ..)| *due)
     }
 
     fn end_of_input(&self) -> CloseReason {
@@ -252,12 +328,14 @@ impl Driver {
     /// Tells all callers. The one whose deadline passed hears of it, the others of the end.
     fn fail_waiting(&mut self, reason: &CloseReason) {
         let now = Instant::now();
+        let alive = self.pulse.last();
         for waiting in self.waiting.drain(..) {
-            let missed = matches!(reason, CloseReason::Deadline { .. }) && waiting.deadline <= now;
+            let (due, after) = waiting.allowance.due(alive);
+            let missed = matches!(reason, CloseReason::Deadline { .. }) && due <= now;
             let error = if missed {
                 Error::Deadline {
                     command: waiting.name,
-                    after: waiting.allowed,
+                    after,
                 }
             } else {
                 Error::Closed(reason.clone())
@@ -267,33 +345,39 @@ impl Driver {
     }
 }
 
-/// Resolves when the earliest deadline has passed.
-async fn missed_deadline(waiting: &VecDeque<Waiting>) -> CloseReason {
-    match earliest(waiting) {
-        Some(earliest) => {
-            sleep_until(earliest.deadline).await;
-            earliest.missed()
-        }
+/// Resolves at this moment; never if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
 }
 
-fn earliest(waiting: &VecDeque<Waiting>) -> Option<&Waiting> {
-    waiting.iter().min_by_key(|waiting| waiting.deadline)
+/// Part of a command that was written.
+enum Written {
+    /// All of it at once.
+    Whole,
+    /// A piece of it.
+    Piece,
 }
 
 /// Writes a piece of the outgoing command; waits for ever if there is none.
-async fn write_some<W: AsyncWrite + Unpin>(writer: &mut W, outgoing: &mut Option<(Command, usize)>) -> io::Result<()> {
+async fn write_some<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    outgoing: &mut Option<(Command, usize)>,
+) -> io::Result<Written> {
     let Some((command, written)) = outgoing else {
         return pending().await;
     };
     let rest = command.as_bytes().get(*written..).unwrap_or_default();
-    match writer.write(rest).await? {
-        0 => return Err(io::ErrorKind::WriteZero.into()),
-        length => *written += length,
+    let length = writer.write(rest).await?;
+    if length == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
     }
+    *written += length;
+    let is_whole = length >= command.as_bytes().len();
     if *written >= command.as_bytes().len() {
         *outgoing = None;
     }
-    Ok(())
+    Ok(if is_whole { Written::Whole } else { Written::Piece })
 }

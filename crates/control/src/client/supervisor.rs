@@ -1,11 +1,15 @@
 //! A connection that is made again whenever it is lost.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+use super::dial::Dial;
 use super::events::{self, EventSender};
 use super::{Backoff, Connection, Endpoint, Events, Options};
 use crate::{CloseReason, Credentials, Error, EventKind, Gap};
@@ -76,7 +80,7 @@ impl Default for SupervisorOptions {
 /// same events again.
 ///
 /// - **Reconnecting** begins at once, and goes on with growing delays until it succeeds, whatever the reason is: a wrong
-///   password may be mended while it tries. [`failure`](Self::failure) tells the last reason.
+///   password may be corrected while it tries. [`last`](Self::last) tells the last reason.
 /// - **Authenticating** begins with what worked last and goes through all that the [`Credentials`] allow, and then
 ///   the next ones: a password that was changed, a cookie that was replaced. Cookie files are read anew each time.
 /// - **Events** go on in one queue. Where there was no connection, it has [`Event::Gap`](crate::Event::Gap).
@@ -129,8 +133,11 @@ enum Order {
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    connection: Option<Connection>,
-    failure: Option<Error>,
+    /// The last that became of an attempt or a connection.
+    last: Option<Attempt>,
+    /// Number of connections that have ended, and the reason of the last.
+    ended: u64,
+    reason: Option<CloseReason>,
     refused: Vec<EventKind>,
 }
 
@@ -143,13 +150,38 @@ impl Supervisor {
         credentials: impl IntoIterator<Item = Credentials>,
         options: SupervisorOptions,
     ) -> (Self, Events) {
+        Self::dial(Dial::to(endpoint), credentials, options)
+    }
+
+    /// Begins to connect by a function that opens a stream: a tunnel, or memory. Errors call the control
+    /// port by `name`.
+    ///
+    /// Must be called within a tokio runtime with time enabled.
+    pub fn start_over<S, F>(
+        name: &str,
+        connect: impl Fn() -> F + Send + Sync + 'static,
+        credentials: impl IntoIterator<Item = Credentials>,
+        options: SupervisorOptions,
+    ) -> (Self, Events)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+    {
+        Self::dial(Dial::by(name, connect), credentials, options)
+    }
+
+    fn dial(
+        dial: Dial,
+        credentials: impl IntoIterator<Item = Credentials>,
+        options: SupervisorOptions,
+    ) -> (Self, Events) {
         let (sender, events) = events::queue(options.connection.event_queue, options.connection.event_queue_bytes);
         let (orders, received) = mpsc::channel(16);
         let (state, watched) = watch::channel(State::default());
         let subscription = Arc::default();
         let task = Task {
             backoff: Backoff::new(options.first_delay, options.longest_delay, options.seed),
-            endpoint,
+            dial,
             methods: methods(credentials),
             options,
             events: sender,
@@ -182,14 +214,19 @@ impl Supervisor {
     /// The same, but waited for no longer than this.
     ///
     /// # Errors
-    /// The reason why the last attempt failed, or [`Error::ConnectDeadline`] if none has ended yet.
+    /// The reason why the last attempt failed or the last connection ended, or
+    /// [`Error::ConnectDeadline`] if no attempt has ended yet.
     pub async fn connection_within(&self, deadline: Duration) -> Result<Connection, Error> {
         match tokio::time::timeout(deadline, self.connection()).await {
             Ok(result) => result,
-            Err(_) => Err(self.failure().unwrap_or_else(|| Error::ConnectDeadline {
-                endpoint: "of the supervisor".to_owned(),
-                after: deadline,
-            })),
+            Err(_) => Err(match self.last() {
+                Some(Attempt::Failed(error)) => error,
+                Some(Attempt::Lost(reason)) => Error::Closed(reason),
+                Some(Attempt::Connected(_)) | None => Error::ConnectDeadline {
+                    endpoint: "of the supervisor".to_owned(),
+                    after: deadline,
+                },
+            }),
         }
     }
 
@@ -198,16 +235,26 @@ impl Supervisor {
         usable(&self.state.borrow())
     }
 
-    /// Why the last attempt failed, or the last connection ended; `None` while there is one.
+    /// The last that became of an attempt or a connection; `None` before the first attempt has ended.
+    pub fn last(&self) -> Option<Attempt> {
+        self.state.borrow().last.clone()
+    }
+
+    /// The reason of the last attempt, if that failed. `None` while a connection stands, and when one was
+    /// lost and no attempt has failed since.
     pub fn failure(&self) -> Option<Error> {
-        self.state.borrow().failure.clone()
+        match &self.state.borrow().last {
+            Some(Attempt::Failed(error)) => Some(error.clone()),
+            _ => None,
+        }
     }
 
     /// Follows what becomes of the attempts to connect, beginning with the last one.
     pub fn attempts(&self) -> Attempts {
         let mut state = self.state.clone();
+        let ended = state.borrow().ended;
         state.mark_changed();
-        Attempts { state }
+        Attempts { state, ended }
     }
 
     /// Events that were asked for and that the Tor of the moment does not know.
@@ -253,17 +300,19 @@ impl Supervisor {
     }
 }
 
-/// What became of an attempt to connect.
+/// Outcome of an attempt to connect, or the end of the connection that it made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Attempt {
     /// The connection stands, and the events are asked for.
     Connected(Connection),
-    /// It failed for this reason, or a connection that stood ended for it.
+    /// The connection that stood has ended for this reason. Another attempt follows.
+    Lost(CloseReason),
+    /// No connection came to stand, for this reason. Another attempt follows.
     Failed(Error),
 }
 
-/// What becomes of a [`Supervisor`]'s attempts, one after the other.
+/// Outcomes of a [`Supervisor`]'s attempts, one after the other.
 ///
 /// ```no_run
 /// use onionweave_control::{Attempt, Supervisor};
@@ -273,6 +322,7 @@ pub enum Attempt {
 /// while let Some(attempt) = attempts.next().await {
 ///     match attempt {
 ///         Attempt::Connected(_) => println!("connected"),
+///         Attempt::Lost(reason) => println!("lost: {reason}; connecting anew"),
 ///         Attempt::Failed(error) => println!("{error}; trying again"),
 ///         _ => {}
 ///     }
@@ -282,28 +332,40 @@ pub enum Attempt {
 #[derive(Clone, Debug)]
 pub struct Attempts {
     state: watch::Receiver<State>,
+    /// Number of ended connections that this reader knows of.
+    ended: u64,
 }
 
 impl Attempts {
-    /// The next that has not been seen; where several have passed meanwhile, the last. `None` once the supervisor is gone.
+    /// The next that has not been seen. Where several have passed meanwhile, the last, and before it the
+    /// end of a connection if there was one. `None` once the supervisor is gone.
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Attempt> {
         loop {
             self.state.changed().await.ok()?;
             let state = self.state.borrow_and_update();
-            match (&state.connection, &state.failure) {
-                (Some(connection), _) => return Some(Attempt::Connected(connection.clone())),
-                (None, Some(failure)) => return Some(Attempt::Failed(failure.clone())),
-                (None, None) => {}
+            let Some(last) = state.last.clone() else { continue };
+            let news = std::mem::replace(&mut self.ended, state.ended) != state.ended;
+            let reason = state
+                .reason
+                .clone()
+                .filter(|_| news && !matches!(last, Attempt::Lost(_)));
+            drop(state);
+            if let Some(reason) = reason {
+                self.state.mark_changed();
+                return Some(Attempt::Lost(reason));
             }
+            return Some(last);
         }
     }
 }
 
 fn usable(state: &State) -> Option<Connection> {
-    let connection = state.connection.clone()?;
-    (!connection.is_closed()).then_some(connection)
+    match &state.last {
+        Some(Attempt::Connected(connection)) if !connection.is_closed() => Some(connection.clone()),
+        _ => None,
+    }
 }
 
 /// Each way to authenticate by itself, as one that fails ends the connection.
@@ -330,7 +392,7 @@ struct Answering {
 }
 
 struct Task {
-    endpoint: Endpoint,
+    dial: Dial,
     methods: Vec<Credentials>,
     options: SupervisorOptions,
     backoff: Backoff,
@@ -363,10 +425,10 @@ impl Task {
                         connection.close();
                         return;
                     };
-                    tracing::debug!(endpoint = %self.endpoint, %reason, "control connection lost");
+                    tracing::debug!(endpoint = self.dial.name(), %reason, "control connection lost");
                     let now = Instant::now();
                     lost = Some(now);
-                    self.failed(Error::Closed(reason));
+                    self.show(Attempt::Lost(reason));
                     // Where connections do not last, there must be a pause between them.
                     if now.duration_since(began) >= self.options.longest_delay {
                         self.backoff.reset();
@@ -374,8 +436,8 @@ impl Task {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(endpoint = %self.endpoint, %error, "no control connection");
-                    self.failed(error);
+                    tracing::debug!(endpoint = self.dial.name(), %error, "no control connection");
+                    self.show(Attempt::Failed(error));
                 }
             }
             let delay = self.backoff.next_delay();
@@ -389,10 +451,15 @@ impl Task {
         }
     }
 
-    fn failed(&self, failure: Error) {
-        self.state.send_replace(State {
-            failure: Some(failure),
-            ..State::default()
+    /// Shows that there is no connection, and why.
+    fn show(&self, last: Attempt) {
+        self.state.send_modify(|state| {
+            if let Attempt::Lost(reason) = &last {
+                state.ended += 1;
+                state.reason = Some(reason.clone());
+            }
+            state.last = Some(last);
+            state.refused = Vec::new();
         });
     }
 
@@ -409,12 +476,8 @@ impl Task {
         let mut failure = None;
         for at in 0..self.methods.len().max(1) {
             let credentials = self.methods.get(at).cloned().unwrap_or_else(Credentials::null);
-            let connected = Connection::connect_into(
-                &self.endpoint,
-                &credentials,
-                &self.options.connection,
-                self.events.clone(),
-            );
+            let connected =
+                Connection::connect_into(&self.dial, &credentials, &self.options.connection, self.events.clone());
             match connected.await {
                 Ok(connection) => {
                     self.restore(&connection, lost.as_deref_mut()).await?;
@@ -465,10 +528,9 @@ impl Task {
                 since: Instant::now(),
             },
         });
-        self.state.send_replace(State {
-            connection: Some(connection.clone()),
-            failure: None,
-            refused,
+        self.state.send_modify(|state| {
+            state.last = Some(Attempt::Connected(connection.clone()));
+            state.refused = refused;
         });
         Ok(())
     }

@@ -430,3 +430,39 @@ words! {
         Origin = "ORIGIN",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Event;
+
+    /// A relay's name with `=`, as Tor wrote it before 0.3.1 for one with the flag `Named`.
+    #[test]
+    fn old_names_of_relays() {
+        let circuit = include_bytes!("../../testdata/event_old_relay_name.txt");
+        let Event::Circ(event) = Event::parse(circuit).unwrap() else {
+            panic!()
+        };
+        let path = event.circuit().path();
+        let names: Vec<_> = path.iter().map(|relay| relay.nickname().unwrap()).collect();
+        assert_eq!(names, ["alpha", "beta"]);
+        assert!(event.circuit().extra().is_empty());
+
+        let relay = "$7ED90E2833EE38A75795BA9237B0A4560E51E1A0=alpha";
+        let parse = |text: &str| Event::parse(format!("650 {text}\r\n").as_bytes()).unwrap();
+        let minor = parse(&format!(
+            "CIRC_MINOR 2 PURPOSE_CHANGED {relay} PURPOSE=GENERAL OLD_PURPOSE=HS_VANGUARDS"
+        ));
+        assert!(matches!(minor, Event::CircMinor(event) if event.circuit().path().len() == 1));
+        let connection = parse(&format!("ORCONN {relay} CONNECTED ID=5"));
+        assert!(matches!(connection, Event::OrConn(event) if event.relay().unwrap().nickname() == Some("alpha")));
+        let guard = parse(&format!("GUARD ENTRY {relay} NEW"));
+        assert!(matches!(guard, Event::Guard(event) if event.relay().nickname() == Some("alpha")));
+        let descriptor = parse(&format!("NEWDESC {relay} {relay}"));
+        assert!(matches!(descriptor, Event::NewDesc(event) if event.relays().len() == 2));
+        let answer = parse(&format!("HS_DESC UPLOADED 6r7x5o465oo27s35 UNKNOWN {relay}"));
+        assert!(matches!(answer, Event::HsDesc(event) if event.hsdir().unwrap().nickname() == Some("alpha")));
+        let stream = parse(&format!("STREAM 1 NEW 0 example.com.{relay}.exit:80 PURPOSE=USER"));
+        let Event::Stream(event) = stream else { panic!() };
+        assert_eq!(event.target(), format!("example.com.{relay}.exit:80"));
+    }
+}

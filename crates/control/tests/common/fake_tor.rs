@@ -1,57 +1,89 @@
-//! The other side of a control connection, for tests: a listener whose behaviour is a short script.
+//! The other side of a control connection, for tests: a port in memory whose behaviour is a short script.
+//!
+//! No socket and no clock of the system takes part, so tests run in paused time: it passes only while
+//! everybody waits, and then at once.
 #![allow(dead_code, reason = "each file of tests uses another part of it")]
 
-use std::future::Future;
-use std::time::Duration;
+use std::future::{Future, pending, ready};
+use std::sync::{Arc, Mutex};
 
-use onionweave_control::Endpoint;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use onionweave_control::{Connection, Credentials, Error, Events, Options, Supervisor, SupervisorOptions};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+
+/// Number of bytes that wait in each direction before the writer has to wait, about as in a socket.
+const BUFFER: usize = 64 << 10;
 
 /// What a Tor without authentication offers.
 pub(crate) const NULL_OFFER: &[u8] =
     b"250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n";
 
-/// Listens, and runs the script on the first connection. A failed assertion in it ends the
+/// A control port in memory.
+#[derive(Clone)]
+pub(crate) struct Port {
+    accept: Arc<dyn Fn(FakeTor) + Send + Sync>,
+}
+
+impl Port {
+    /// Opens a stream to it.
+    pub(crate) fn open(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        (self.accept)(FakeTor {
+            stream: BufReader::new(theirs),
+        });
+        ours
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        credentials: &Credentials,
+        options: &Options,
+    ) -> Result<(Connection, Events), Error> {
+        Connection::over(self.open(), credentials, options).await
+    }
+
+    pub(crate) fn supervise(
+        &self,
+        credentials: impl IntoIterator<Item = Credentials>,
+        options: SupervisorOptions,
+    ) -> (Supervisor, Events) {
+        let port = self.clone();
+        Supervisor::start_over("in memory", move || ready(Ok(port.open())), credentials, options)
+    }
+}
+
+/// Listens, and runs the script on the first connection; others are refused. A failed assertion in it ends the
 /// connection.
 pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
     script: impl FnOnce(FakeTor) -> F + Send + 'static,
-) -> Endpoint {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        script(FakeTor {
-            stream: BufReader::new(stream),
-        })
-        .await;
-    });
-    endpoint
+) -> Port {
+    let script = Mutex::new(Some(script));
+    Port {
+        accept: Arc::new(move |tor| {
+            if let Some(script) = script.lock().unwrap().take() {
+                tokio::spawn(script(tor));
+            }
+        }),
+    }
 }
 
 /// Listens, and runs the script on every connection, with its number from 0.
 pub(crate) async fn listen_always<F: Future<Output = ()> + Send + 'static>(
     script: impl Fn(usize, FakeTor) -> F + Send + 'static,
-) -> Endpoint {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
-    tokio::spawn(async move {
-        for number in 0.. {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(script(
-                number,
-                FakeTor {
-                    stream: BufReader::new(stream),
-                },
-            ));
-        }
-    });
-    endpoint
+) -> Port {
+    let script = Mutex::new((0, script));
+    Port {
+        accept: Arc::new(move |tor| {
+            let mut script = script.lock().unwrap();
+            let number = script.0;
+            script.0 += 1;
+            tokio::spawn((script.1)(number, tor));
+        }),
+    }
 }
 
 /// One connection, as Tor sees it.
 pub(crate) struct FakeTor {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<DuplexStream>,
 }
 
 impl FakeTor {
@@ -77,19 +109,6 @@ impl FakeTor {
             }
             assert!(!line.is_empty() || lines.len() < 100, "a body without end");
             lines.push(line);
-        }
-    }
-
-    /// Sends `bytes` again and again until a line comes, which must come in one piece.
-    pub(crate) async fn line_under_flood(&mut self, bytes: &[u8]) -> String {
-        loop {
-            let mut line = String::new();
-            tokio::select! {
-                biased;
-                _ = self.stream.read_line(&mut line) => return line.trim_end_matches("\r\n").to_owned(),
-                () = std::future::ready(()) => {}
-            }
-            self.send(bytes).await;
         }
     }
 
@@ -124,7 +143,7 @@ impl FakeTor {
 
     /// Holds the connection open without a word.
     pub(crate) async fn fall_silent(self) {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        pending::<()>().await;
         drop(self.stream);
     }
 }
