@@ -1,16 +1,10 @@
-//! The commands of the README: `cargo xtask demo`, `test`, `bench`, `pool-bench`, `faults` and `prose`.
+//! The commands of the README: `cargo xtask test`, `bench` and `prose`, and those of the laboratory (`crates/lab`).
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
-mod demo;
-mod faults;
-mod png;
-mod pool_bench;
+mod lab;
 mod prose;
-mod screen;
 mod setup;
-mod stage;
-mod svg;
 mod test;
 mod workspace;
 
@@ -29,9 +23,14 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Args),
-    Demo(demo::Args),
-    Faults(faults::Args),
-    PoolBench(pool_bench::Args),
+    /// Watch a service of three instances on a private Tor network while one of them dies
+    Demo(lab::Args),
+    /// Redraw the figures of the thesis beside its own numbers
+    Experiment(lab::Args),
+    /// Break everything that can break around a service, and measure what new clients notice
+    Faults(lab::Args),
+    /// Measure what a service on a pool of one, two and more instances delivers
+    PoolBench(lab::Args),
     Prose(prose::Args),
     Test(test::Args),
 }
@@ -39,9 +38,11 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Bench(args) => bench::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Faults(args) => faults::run(&args),
-        Command::PoolBench(args) => pool_bench::run(&args),
+        Command::Demo(args) => lab::run("demo", false, &args),
+        // Simulations take ten times as long without optimisation.
+        Command::Experiment(args) => lab::run("experiment", true, &args),
+        Command::Faults(args) => lab::run("faults", false, &args),
+        Command::PoolBench(args) => lab::run("pool-bench", false, &args),
         Command::Prose(args) => prose::run(&args),
         Command::Test(args) => test::run(&args),
     };

@@ -9,99 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
+use onionweave_testnet::packages;
+pub(crate) use onionweave_testnet::packages::ensure as ensure_packages;
 use onionweave_testnet::tor::cache_folder;
 
 /// The environment variable that names a Tor of today, which has no v2 onion services any more.
 pub(crate) const TOR_WITHOUT_V2: &str = "ONIONWEAVE_DEBIAN_TOR";
-
-/// Installs those of the Debian `packages` that are missing.
-///
-/// # Errors
-///
-/// If they cannot be installed here: one message that lists exactly what to install.
-pub(crate) fn ensure_packages(packages: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<&str> = packages
-        .iter()
-        .copied()
-        .filter(|package| !is_installed(package))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list = missing.join(" ");
-    let Some(install) = Apt::find() else {
-        bail!("these Debian packages are missing; install them and start again: {list}");
-    };
-    eprintln!("installing {list}");
-    install
-        .install(&missing)
-        .with_context(|| format!("these Debian packages could not be installed: {list}"))
-}
 
 /// What the feature `openssl` is built with.
 pub(crate) fn ensure_openssl() -> anyhow::Result<()> {
     if succeeds("pkg-config", &["--exists", "openssl"]) {
         return Ok(());
     }
-    ensure_packages(&["libssl-dev", "pkg-config"])
-}
-
-/// Whether dpkg has a package in working order. Where there is no dpkg, nothing counts as installed.
-fn is_installed(package: &str) -> bool {
-    let status = Command::new("dpkg-query")
-        .args(["--show", "--showformat=${db:Status-Abbrev}", package])
-        .stderr(Stdio::null())
-        .output();
-    status.is_ok_and(|output| output.stdout.starts_with(b"ii"))
-}
-
-/// The way to call `apt-get` with the rights to install.
-struct Apt {
-    /// `sudo -n`, if it takes that.
-    prefix: &'static [&'static str],
-}
-
-impl Apt {
-    fn find() -> Option<Self> {
-        if !on_path("apt-get") {
-            return None;
-        }
-        if succeeds("sh", &["-c", "test $(id -u) = 0"]) {
-            return Some(Self { prefix: &[] });
-        }
-        // Without a password, or not at all: nobody may sit at the keyboard.
-        succeeds("sudo", &["-n", "true"]).then_some(Self {
-            prefix: &["sudo", "-n"],
-        })
-    }
-
-    fn install(&self, packages: &[&str]) -> anyhow::Result<()> {
-        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-        arguments.extend(packages);
-        // The lists of a fresh machine are empty or old.
-        if self.run(&arguments).is_err() {
-            self.update()?;
-            self.run(&arguments)?;
-        }
-        Ok(())
-    }
-
-    fn update(&self) -> anyhow::Result<()> {
-        self.run(&["update"])
-    }
-
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let settings = [
-            "env",
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "--quiet=2",
-            "-oDPkg::Lock::Timeout=300",
-        ];
-        let mut words = self.prefix.iter().chain(&settings).chain(arguments);
-        let mut command = Command::new(words.next().unwrap_or(&"env"));
-        run(command.args(words))
-    }
+    Ok(ensure_packages(&["libssl-dev", "pkg-config"])?)
 }
 
 /// One of Cargo's tools, in the version that the project is checked with.
@@ -152,7 +72,7 @@ pub(crate) fn ensure_python() -> anyhow::Result<()> {
     if succeeds("python3", &["-c", "import venv, ensurepip"]) {
         return Ok(());
     }
-    ensure_packages(&["python3", "python3-venv"])
+    Ok(ensure_packages(&["python3", "python3-venv"])?)
 }
 
 /// Debian's tor, as `ONIONWEAVE_DEBIAN_TOR` names it, or as it is installed, or else unpacked into the cache folder.
@@ -195,9 +115,7 @@ fn download_tor(folder: &Path) -> anyhow::Result<PathBuf> {
             .current_dir(folder))
     };
     if download().is_err() {
-        if let Some(apt) = Apt::find() {
-            apt.update()?;
-        }
+        packages::update();
         download().context("`apt-get download tor` failed; `apt-get update` may be needed first")?;
     }
     let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));

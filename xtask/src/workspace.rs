@@ -91,23 +91,6 @@ impl Workspace {
         programs.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
         Ok(programs)
     }
-
-    /// Builds an example of the project, optimised or as tests build it, and says where it is.
-    pub(crate) fn build_example(&self, name: &str, optimised: bool) -> anyhow::Result<PathBuf> {
-        let mut build = self.cargo();
-        build.args(["build", "--locked", "--message-format=json"]);
-        if optimised {
-            build.args(["--release", "--example", name]);
-        } else {
-            // As `cargo test --workspace` has built them, so that nothing is built twice.
-            build.args(["--workspace", "--examples"]);
-        }
-        artifacts(&mut build)?
-            .into_iter()
-            .filter(|artifact| artifact.target.kind == ["example"] && artifact.target.name == name)
-            .find_map(|artifact| artifact.executable)
-            .with_context(|| format!("Cargo built no example {name}"))
-    }
 }
 
 /// Something that Cargo built.

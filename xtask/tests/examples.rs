@@ -18,14 +18,7 @@ mod programs;
 
 use programs::{PROGRAMS, root};
 
-const EXAMPLES: [&str; 6] = [
-    "assign",
-    "descriptor",
-    "experiment",
-    "publisher",
-    "ring",
-    "ring_anatomy",
-];
+const EXAMPLES: [&str; 5] = ["assign", "descriptor", "publisher", "ring", "ring_anatomy"];
 
 /// A service that tor 0.4.5.9 made and published, and what its descriptor says.
 const SERVICE: &str = "rf75jzdtba4wnd6v";
@@ -762,88 +755,6 @@ const BAD_KEYS: [(&str, &str); 8] = [
     ("keys/truncated.pem", "cut short"),
     ("plain/hostname", "no PEM block"),
 ];
-
-// Experiments.
-
-#[test]
-fn an_experiment_writes_its_data_and_its_picture_and_tells_how_it_compares() {
-    let folder = Folder::new();
-    let experiment = |out: &Path| {
-        let arguments = ["mixed", "--sim", "--brief", "--seed", "7", "--out"].map(OsStr::new);
-        succeed("experiment", arguments.into_iter().chain([out.as_os_str()]))
-    };
-    let (one, other) = (folder.path("one/of/them"), folder.path("other"));
-    let verdict = experiment(&one);
-    assert_eq!(verdict.lines().count(), 1, "{verdict}");
-    assert!(
-        verdict.starts_with("mixed (simulated): ") && verdict.contains("thesis"),
-        "{verdict}"
-    );
-    let csv = fs::read_to_string(one.join("mixed.csv")).unwrap();
-    assert!(csv.starts_with("instances,run,instance,requests,percent\n"), "{csv}");
-    // Three runs with two to six instances.
-    assert_eq!(csv.lines().count(), 1 + 3 * (2 + 3 + 4 + 5 + 6));
-    let svg = fs::read_to_string(one.join("mixed.svg")).unwrap();
-    for shown in [
-        "figure 5.3, page 34",
-        "percent of the requests",
-        "5 instances",
-        "an even split",
-    ] {
-        assert!(svg.contains(shown), "{shown}");
-    }
-    assert!(fs::read(one.join("mixed.png")).unwrap().starts_with(b"\x89PNG"));
-    // By its seed it comes out the same.
-    assert_eq!(experiment(&other), verdict);
-    assert_eq!(fs::read_to_string(other.join("mixed.csv")).unwrap(), csv);
-    assert_eq!(fs::read_to_string(other.join("mixed.svg")).unwrap(), svg);
-}
-
-#[test]
-fn all_experiments_are_played_in_little() {
-    const FIRST_LINES: [(&str, &str); 6] = [
-        ("race", "graph,seconds,what,"),
-        ("downloads", "policy,instances,run,"),
-        ("failover", "graph,seconds,what,"),
-        ("mixed", "instances,run,instance,"),
-        ("hybrid", "instances,policy,introduction points,"),
-        ("policies", "policy,run,"),
-    ];
-    let folder = Folder::new();
-    let out = folder.path("all");
-    let arguments = ["all", "--brief", "--out"].map(OsStr::new);
-    let verdicts = succeed("experiment", arguments.into_iter().chain([out.as_os_str()]));
-    assert_eq!(verdicts.lines().count(), FIRST_LINES.len(), "{verdicts}");
-    for ((name, first), verdict) in FIRST_LINES.iter().zip(verdicts.lines()) {
-        assert!(verdict.starts_with(&format!("{name} (simulated): ")), "{verdict}");
-        let csv = fs::read_to_string(out.join(name).with_extension("csv")).unwrap();
-        assert!(csv.starts_with(first), "{name}: {csv}");
-        let svg = fs::read_to_string(out.join(name).with_extension("svg")).unwrap();
-        assert!(svg.contains("Only to try it") && !svg.contains("NaN"), "{name}");
-    }
-}
-
-#[test]
-fn an_experiment_that_cannot_be_written_is_refused() {
-    let folder = Folder::new();
-    let file = folder.file("file", b"");
-    let words = refuse(
-        "experiment",
-        ["mixed".as_ref(), "--brief".as_ref(), "--out".as_ref(), file.as_os_str()],
-    );
-    assert!(words.contains("file"), "{words}");
-    for (arguments, answer) in [
-        (
-            &["nothing"][..],
-            "race, downloads, failover, mixed, hybrid, policies, all",
-        ),
-        (&["race", "--sim", "--real"], "cannot be used with"),
-    ] {
-        let output = run("experiment", arguments);
-        assert!(!output.status.success(), "{arguments:?}");
-        assert!(text(&output.stderr).contains(answer), "{}", text(&output.stderr));
-    }
-}
 
 // Running programs.
 

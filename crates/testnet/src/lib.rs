@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`tor`](mod@tor): finding, checking and building the tor binary.
+//! - [`packages`]: installing Debian packages.
 //! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit them; [`Probe`]: one who only reads what directories hold; [`Backend`]: what they find there.
 //!
 //! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
@@ -14,6 +15,7 @@ mod home;
 mod instance;
 mod keys;
 mod network;
+pub mod packages;
 mod ports;
 mod probe;
 mod process;

@@ -1,6 +1,5 @@
 //! What the faults happen to: a network, a service on three instances, and a publisher with a Tor of its own.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
@@ -12,14 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
 use onionweave_control::Endpoint;
-use onionweave_testnet::{Backend, Client, Instance, Network, Relay, ServiceKey};
+use onionweave_testnet::{Backend, Client, Instance, Network, Relay, ServiceKey, packages};
 use tokio::time::sleep;
 
 use super::Clock;
 use super::disk::SmallDisk;
 use super::forwarder::Forwarder;
 use super::publisher::Publisher;
-use crate::setup;
 use crate::stage::{self, Held, NAMES, Reader, Slot, quoted, write_secret};
 
 /// How many seconds the service's time period must go on: longer than the command runs, the last hour, and the hour that a clock is set ahead.
@@ -231,7 +229,7 @@ impl Fleet {
 
 /// libfaketime, which Debian's package of that name brings.
 pub(crate) fn libfaketime() -> anyhow::Result<PathBuf> {
-    setup::ensure_packages(&["libfaketime"])?;
+    packages::ensure(&["libfaketime"])?;
     let folders = fs::read_dir("/usr/lib")?.filter_map(|entry| Some(entry.ok()?.path()));
     let mut found = folders
         .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
@@ -272,8 +270,9 @@ impl Password {
     /// As `HashedControlPassword` wants it.
     fn hash(&self, network: &Network) -> anyhow::Result<String> {
         let mut command = Command::new(network.tor().path());
-        let output =
-            setup::output(command.args([OsStr::new("--quiet"), "--hash-password".as_ref(), self.word.as_ref()]))?;
+        let output = command.args(["--quiet", "--hash-password", self.word]).output();
+        let output = output.with_context(|| network.tor().path().display().to_string())?;
+        let output = String::from_utf8_lossy(&output.stdout);
         let hash = output.lines().map(str::trim).find(|line| line.starts_with("16:"));
         let hash = hash.with_context(|| format!("{} hashes no password", network.tor().path().display()))?;
         ensure!(hash.len() > 3, "the hash of a password is empty");

@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use onionweave_control::{Connection, Credentials, Endpoint, Options};
 use onionweave_ring::v2::{ServiceId, TimePeriod};
 use onionweave_testnet::{Backend, Network, Role, ServiceKey};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep, timeout};
 
 use super::Clock;
 use super::census::Asked;
 use super::fleet::{PERIOD_LEFT, keep_aside};
 use super::publisher::Publisher;
-use crate::setup;
 use crate::stage::{self, Held, NAMES, Reader, quoted, write_secret};
 
 /// How many instances serve; one more is a spare.
@@ -125,7 +124,9 @@ impl Pooled {
         let pid = ask(asked, "process/pid")
             .await
             .with_context(|| format!("{} does not answer", asked.name))?;
-        setup::run(Command::new("kill").args(["-9", &pid]))
+        let process = pid.parse().ok().and_then(Pid::from_raw);
+        let process = process.with_context(|| format!("{} has the process {pid:?}", asked.name))?;
+        kill_process(process, Signal::KILL).with_context(|| format!("{} cannot be killed", asked.name))
     }
 }
 

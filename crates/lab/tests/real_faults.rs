@@ -8,7 +8,7 @@ use std::process::Command;
 fn fault_happens_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("faults.md");
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+    let output = Command::new(env!("CARGO_BIN_EXE_onionweave-lab"))
         .args(["faults", "--brief", "--only", "instance-killed", "--out"])
         .arg(&report)
         .output()
@@ -40,7 +40,7 @@ fn fault_happens_and_is_reported() {
 #[test]
 fn faults_are_listed_and_no_other_is_taken() {
     let run = |arguments: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
+        Command::new(env!("CARGO_BIN_EXE_onionweave-lab"))
             .arg("faults")
             .args(arguments)
             .output()

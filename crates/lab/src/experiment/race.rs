@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use onionweave_assign::PolicyName;
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::series::{self, Spread};
-use crate::thesis::{self, Finding};
-use crate::trace::{Trace, ranked};
-use crate::{Run, real};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::series::{self, Spread};
+use crate::experiment::thesis::{self, Finding};
+use crate::experiment::trace::{Trace, ranked};
+use crate::experiment::{Run, real};
 
 /// A graph of the figure.
 struct Graph {

@@ -10,10 +10,10 @@ use onionweave_sim::{Crowd, Happening, Record, Scenario};
 use onionweave_testnet::Instance;
 use tokio::time::sleep;
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::series::{self, Spread};
-use crate::trace::percent;
-use crate::{Run, real, thesis};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::series::{self, Spread};
+use crate::experiment::trace::percent;
+use crate::experiment::{Run, real, thesis};
 
 const INSTANCES: usize = 6;
 const MINUTE: Duration = Duration::from_secs(60);

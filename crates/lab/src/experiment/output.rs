@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::plot::{self, Picture};
+use crate::experiment::plot::Picture;
 
 /// Where data and pictures go.
 pub(crate) struct Output {
@@ -33,7 +33,6 @@ impl Output {
         let svg = picture.draw()?;
         self.write(name, "csv", csv.as_bytes())?;
         self.write(name, "svg", svg.as_bytes())?;
-        self.write(name, "png", &plot::png(&svg)?)?;
         let how = if self.real { "real" } else { "simulated" };
         println!("{name} ({how}): {verdict}");
         Ok(())

@@ -167,6 +167,6 @@ mod tests {
         assert_eq!(svg.matches(GOOD).count(), 79 + 1);
         assert_eq!(svg.matches(BAD).count(), 1 + 1);
         assert!(svg.contains("79 of 80 requests, gap 0.5 s"));
-        assert!(crate::png::render(&svg).is_ok());
+        roxmltree::Document::parse(&svg).unwrap();
     }
 }

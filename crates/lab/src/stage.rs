@@ -16,7 +16,7 @@ use futures_util::stream;
 use onionweave_publish::{InstanceName, SlotId};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use onionweave_testnet::{Client, Network, NetworkBuilder, Progress, ServiceKey, tor};
+use onionweave_testnet::{Client, Network, NetworkBuilder, Progress, ServiceKey, packages, tor};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use reading::{Held, Reader, difference, planned, shares, verified};
@@ -26,7 +26,7 @@ use crate::screen::{Screen, Wait, good};
 /// Runs a command's story on a private network, and ends everything with it, also with ctrl-c.
 pub(crate) fn play(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     if std::env::var_os(tor::VARIABLE).is_none() {
-        crate::setup::ensure_packages(&tor::missing_packages())?;
+        packages::ensure(&tor::missing_packages())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {

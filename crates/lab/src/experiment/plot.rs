@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use resvg::tiny_skia::{Pixmap, Transform};
-use resvg::usvg::{Options, Tree};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -38,8 +36,6 @@ pub(crate) const BAD: RGBColor = RGBColor(247, 205, 198);
 const PANEL: (u32, u32) = (420, 300);
 const MARGIN: u32 = 24;
 const LINE: u32 = 22;
-/// Pixels of the PNG for each of the SVG.
-const SCALE: f32 = 1.5;
 /// About how wide a character is, in parts of its height.
 const CHARACTER: f64 = 0.54;
 
@@ -355,21 +351,4 @@ impl Panel {
         }
         Ok(())
     }
-}
-
-/// Renders an SVG document, its text in Noto Sans.
-pub(crate) fn png(svg: &str) -> anyhow::Result<Vec<u8>> {
-    let mut options = Options::default();
-    let fonts = options.fontdb_mut();
-    fonts.load_font_data(notosans::REGULAR_TTF.to_vec());
-    fonts.set_sans_serif_family("Noto Sans");
-    let tree = Tree::from_str(svg, &options).context("the picture is no SVG")?;
-    let size = tree
-        .size()
-        .to_int_size()
-        .scale_by(SCALE)
-        .context("the picture has no size")?;
-    let mut pixmap = Pixmap::new(size.width(), size.height()).context("the picture is too large")?;
-    resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixmap.as_mut());
-    Ok(pixmap.encode_png()?)
 }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::progress::Progress;
+use crate::experiment::progress::Progress;
 
 /// Does jobs on all cores; the results come in the jobs' order, whichever was done first.
 pub(crate) fn each<J, T>(

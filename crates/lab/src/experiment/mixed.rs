@@ -7,10 +7,10 @@ use onionweave_assign::PolicyName;
 use onionweave_sim::{Crowd, Scenario};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::series::{self, Spread};
-use crate::trace::percent;
-use crate::{Run, real, thesis};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::series::{self, Spread};
+use crate::experiment::trace::percent;
+use crate::experiment::{Run, real, thesis};
 
 const INSTANCES: [usize; 5] = [2, 3, 4, 5, 6];
 /// Instances have their introduction points before the first client comes.

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::thesis;
+use crate::experiment::thesis;
 
 /// The port at which clients find what an instance has for them. (At the usual one, each testnet instance says its name.)
 pub(super) const PORT: u16 = 8080;

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::service::{PORT, Service};
 use super::stage::Stage;
-use crate::progress::Progress;
-use crate::thesis;
-use crate::trace::Trace;
+use crate::experiment::progress::Progress;
+use crate::experiment::thesis;
+use crate::experiment::trace::Trace;
 
 /// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`).
 const IDENTITY_EVERY: Duration = Duration::from_secs(10);

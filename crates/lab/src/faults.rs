@@ -30,9 +30,9 @@ use publisher::Said;
 use record::Episode;
 use visitors::Visitors;
 
+use crate::program;
 use crate::screen::{Screen, bad, good};
 use crate::stage::{self, Reader};
-use crate::workspace::Workspace;
 
 /// When clients visit, and when a fault happens meanwhile.
 ///
@@ -156,14 +156,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let workspace = Workspace::read()?;
     eprintln!("building the publisher");
-    let program = workspace.build_example("publisher", !args.brief)?;
+    let program = program::build_publisher(!args.brief)?;
     let all = args.only.is_empty();
     let faults = if all { Fault::all() } else { &args.only };
     let libfaketime = faults.contains(&Fault::ClockAhead).then(fleet::libfaketime);
     let measured = all && !args.brief;
-    let out = measured.then(|| workspace.root.join("docs").join("faults.md"));
+    let out = measured.then(|| program::root().join("docs").join("faults.md"));
     stage::play(story(Plan {
         faults,
         rounds: args.rounds.unwrap_or(if measured { 9 } else { 0 }),

@@ -12,7 +12,6 @@ use super::picture;
 use super::record::{Episode, Rate, SLOW, Visit};
 use super::timing::Timing;
 use super::{Window, fleet};
-use crate::bench;
 use crate::screen::{Screen, bad, good};
 
 /// What part of new clients shall reach the service.
@@ -31,12 +30,22 @@ impl Load {
     }
 }
 
+/// Returns the name that the processor gives itself.
+fn processor() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let model = fields.find(|(name, _)| name.trim_end() == "model name");
+    model
+        .map_or("an unknown processor", |(_, model)| model.trim())
+        .to_owned()
+}
+
 /// Where and how it was measured.
 pub(crate) struct Conditions(Vec<String>);
 
 impl Conditions {
     pub(crate) fn new(network: &Network, before: Load, clients: usize, window: Window) -> Self {
-        let processor = bench::processor().unwrap_or_else(|_| "an unknown processor".to_owned());
+        let processor = processor();
         let cores = available_parallelism().map_or(1, usize::from);
         Self(vec![
             format!(

@@ -9,10 +9,10 @@ use onionweave_assign::PolicyName;
 use onionweave_sim::{Happening, Record, Scenario};
 use tokio::time::{Instant, sleep_until};
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::series::{self, Spread};
-use crate::trace::Trace;
-use crate::{Run, real, thesis};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::series::{self, Spread};
+use crate::experiment::trace::Trace;
+use crate::experiment::{Run, real, thesis};
 
 /// A graph of the figure, or beside it.
 struct Graph {

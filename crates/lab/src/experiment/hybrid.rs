@@ -7,9 +7,9 @@ use std::time::Duration;
 use onionweave_assign::{Instance, PolicyName, Relay, Round, Slot};
 use onionweave_sim::{Crowd, Happening, InstancePlan, Record, Scenario};
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::trace::percent;
-use crate::{Run, real, series, thesis};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::trace::percent;
+use crate::experiment::{Run, real, series, thesis};
 
 /// How many instances, and under which policy: a regular service, the thesis's limit, and what chapter 6.1 adds.
 const CASES: [(usize, PolicyName); 7] = [

@@ -8,8 +8,8 @@ use onionweave_testnet::{Client, Network, Role};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::service::{Plan, Service};
-use crate::Run;
-use crate::progress::Progress;
+use crate::experiment::Run;
+use crate::experiment::progress::Progress;
 
 /// Relays besides three authorities, which are relays too.
 const RELAYS: usize = 11;

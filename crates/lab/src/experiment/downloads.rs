@@ -6,9 +6,9 @@ use std::time::Duration;
 use onionweave_assign::PolicyName;
 use onionweave_sim::{Outcome, Record};
 
-use crate::plot::{self, Axis, Layer, Panel, Picture, Sign};
-use crate::series::{self, Spread};
-use crate::{Run, real, thesis};
+use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
+use crate::experiment::series::{self, Spread};
+use crate::experiment::{Run, real, thesis};
 
 const INSTANCES: [usize; 4] = [1, 2, 3, 6];
 /// As in the thesis, and with a publisher.

@@ -1,12 +1,12 @@
 //! Redraws the figures of the thesis that Onionweave comes from, in virtual time or on private networks of real Tor, beside the thesis's own numbers.
 //!
 //! ```text
-//! cargo run --release --example experiment -- all                       # every figure, simulated
-//! cargo run --release --example experiment -- failover --out target/mine
-//! cargo run --release --example experiment -- race --real               # the same with real tor processes
+//! cargo xtask experiment all                       # every figure, simulated
+//! cargo xtask experiment failover --out target/mine
+//! cargo xtask experiment race --real               # the same with real tor processes
 //! ```
 //!
-//! Each experiment writes `NAME.csv`, `NAME.svg` and `NAME.png` (with `--real`, `NAME-real.csv` and so on, and each
+//! Each experiment writes `NAME.csv` and `NAME.svg` (with `--real`, `NAME-real.csv` and so on, and each
 //! visit in `NAME-visits1-real.csv`), and tells in one line how it compares to the thesis.
 //!
 //! # Layout
@@ -19,7 +19,6 @@
 //! | `series` | many simulations on all cores |
 //! | `plot`, `output`, `progress` | pictures, files, bars |
 //! | `real` | private networks of real Tor: instances, publisher, clients |
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
 mod downloads;
 mod failover;
@@ -36,20 +35,19 @@ mod thesis;
 mod trace;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 
 use output::Output;
 
 /// Redraw the figures of the thesis beside its own numbers
 ///
 /// Without --real everything is simulated, in virtual time, with the thesis's own set-up: 100 directories, 300 clients,
-/// 50 000 seconds. Each experiment writes its data (CSV) and its picture (SVG and PNG), and tells in one line how it compares.
-#[derive(Parser)]
-#[command(name = "experiment", version, after_help = REAL)]
-struct Args {
+/// 50 000 seconds. Each experiment writes its data (CSV) and its picture (SVG), and tells in one line how it compares.
+#[derive(clap::Args)]
+#[command(after_help = REAL)]
+pub(crate) struct Args {
     /// Which experiment
     name: Name,
 
@@ -167,18 +165,7 @@ impl Run {
     }
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let run = Run {
         // One of them at most is given.
         real: args.real && !args.sim,

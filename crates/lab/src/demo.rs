@@ -18,7 +18,6 @@ use picture::{Picture, Relay, Share, State};
 use service::{Publishing, Service};
 use visits::{IDENTITY_EVERY, Tally};
 
-use crate::png;
 use crate::screen::{Screen, bad, blocks, colored, good};
 use crate::stage::{self, Held, NAMES, Plan, Reader, Slot, difference, planned, shares};
 
@@ -42,7 +41,7 @@ const UNEVEN: f64 = 0.001;
 /// with ctrl-c. The environment variable ONIONWEAVE_TOR names another tor, ONIONWEAVE_KEEP keeps the network's folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the picture goes: ring.svg and ring.png.
+    /// Where the picture goes: ring.svg.
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
 
@@ -146,9 +145,9 @@ async fn story(args: &Args) -> anyhow::Result<()> {
             ),
         ],
     };
-    let files = write_picture(&args.out, &picture)?;
+    let file = write_picture(&args.out, &picture)?;
     publishing.stop().await;
-    figures.show(&screen, &files)
+    figures.show(&screen, &file)
 }
 
 /// What the parts of the story work with.
@@ -517,7 +516,7 @@ impl Figures {
         self.broken.push(what.to_owned());
     }
 
-    fn show(&self, screen: &Screen, files: &[PathBuf]) -> anyhow::Result<()> {
+    fn show(&self, screen: &Screen, file: &Path) -> anyhow::Result<()> {
         let mut rows = vec![(
             "directories",
             format!(
@@ -553,8 +552,7 @@ impl Figures {
             );
             rows.push(("back", text));
         }
-        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        rows.push(("picture", files.join(", ")));
+        rows.push(("picture", file.display().to_string()));
         rows.push(("time", format!("{:.0} s in all", screen.elapsed().as_secs_f64())));
 
         screen.heading("What came out");
@@ -681,12 +679,9 @@ fn drawn_state(
     }
 }
 
-fn write_picture(folder: &Path, picture: &Picture) -> anyhow::Result<Vec<PathBuf>> {
+fn write_picture(folder: &Path, picture: &Picture) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let svg = picture.to_svg();
-    let files = [folder.join("ring.svg"), folder.join("ring.png")];
-    for (file, bytes) in files.iter().zip([svg.as_bytes(), &png::render(&svg)?]) {
-        fs::write(file, bytes).with_context(|| file.display().to_string())?;
-    }
-    Ok(files.to_vec())
+    let file = folder.join("ring.svg");
+    fs::write(&file, picture.to_svg()).with_context(|| file.display().to_string())?;
+    Ok(file)
 }
