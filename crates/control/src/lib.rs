@@ -8,7 +8,8 @@
 //!   back.
 //! - [`track`] tells from events what became of uploads and fetches.
 //! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
-//! - `client` (feature `tokio`) is the only part that does IO.
+//! - `client` (feature `tokio`) speaks over sockets; `launch` (feature `launch`) starts tor processes.
+//!   They are the only parts that do IO.
 //!
 //! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below
 //! `src/`; sections are those of Tor's control-spec.
@@ -23,6 +24,8 @@ pub mod event;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+#[cfg(all(unix, feature = "launch"))]
+pub mod launch;
 pub mod protocol_info;
 pub mod relay_name;
 pub mod reply;

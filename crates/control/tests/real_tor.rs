@@ -654,3 +654,111 @@ async fn liveness_has_two_spellings() {
     let (connection, _events) = tor.connect().await;
     assert_eq!(connection.get_info("network-liveness").await.unwrap(), "down");
 }
+
+#[cfg(feature = "launch")]
+mod launch {
+    use onionweave_control::launch::{Launch, LaunchError, Ownership, TorBinary, Torrc};
+    use onionweave_control::{AddOnion, OnionKeyAlgorithm};
+
+    use super::*;
+
+    fn launch(folder: &Path) -> Launch {
+        // Tor wants the folder of its socket to be private, as one that `Launch` makes is.
+        Launch::new(binary(), folder.join("tor"))
+            .option("DisableNetwork", "1")
+            .option("SocksPort", "0")
+            .within(PATIENCE)
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::Builder::new().prefix("ow # \"").tempdir().unwrap()
+    }
+
+    fn is_gone(id: u32) -> bool {
+        // A process that has ended and was not waited for yet has no folder any more.
+        std::fs::read_link(format!("/proc/{id}/cwd")).is_err()
+    }
+
+    #[tokio::test]
+    async fn a_tor_is_started_asked_and_ended() {
+        let folder = folder();
+        let mut tor = launch(folder.path()).start().await.unwrap();
+        let id = tor.process().id().unwrap();
+        assert_eq!(tor.control().get_info("process/pid").await.unwrap(), id.to_string());
+        let service = AddOnion::new_key(OnionKeyAlgorithm::Ed25519V3).port_to(80, "127.0.0.1:8080");
+        let onion = tor.control().add_onion(&service).await.unwrap();
+        assert_eq!(onion.address().len(), 56);
+        let version = tor.control().protocol_info().tor_version().unwrap().to_owned();
+        let binary = tokio::task::spawn_blocking(|| TorBinary::at(binary()))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(version.parse(), Ok(binary.version()));
+        binary.verify(&launch(folder.path()).torrc().unwrap()).unwrap();
+        let error = binary.verify(&Torrc::new().option("Bogus", "1")).unwrap_err();
+        assert!(error.to_string().contains("Unknown option 'Bogus'"), "{error}");
+
+        assert!(tor.end(PATIENCE).await.unwrap().success());
+        assert!(is_gone(id));
+        // The folder serves the next one.
+        let tor = launch(folder.path())
+            .ownership(Ownership::Process)
+            .start()
+            .await
+            .unwrap();
+        drop(tor);
+    }
+
+    #[tokio::test]
+    async fn a_tor_ends_with_its_lifeline() {
+        let folder = folder();
+        let tor = launch(folder.path()).start().await.unwrap();
+        // The connection alone does not keep it, nor does its process if the owner forgets to end it.
+        let (mut process, connection, _events) = tor.into_parts();
+        process.release_lifeline();
+        connection.closed().await;
+        assert!(
+            tokio::time::timeout(PATIENCE, process.wait())
+                .await
+                .unwrap()
+                .unwrap()
+                .success()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tor_without_an_owner_lives_on() {
+        let folder = folder();
+        let tor = launch(folder.path()).ownership(Ownership::None).start().await.unwrap();
+        let (process, connection, _events) = tor.into_parts();
+        let id = process.id().unwrap();
+        drop(process);
+        connection.get_info("version").await.unwrap();
+        assert!(!is_gone(id));
+        connection.signal(Signal::Halt).await.unwrap();
+        connection.closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_torrc_that_tor_refuses_is_told() {
+        let folder = folder();
+        let error = launch(folder.path()).option("Bogus", "1").start().await.unwrap_err();
+        let LaunchError::Exited { log, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(error.to_string().contains("Unknown option 'Bogus'"), "{error}");
+        assert!(log.path().ends_with("output"));
+    }
+
+    #[tokio::test]
+    async fn a_bootstrap_that_does_not_come_is_told() {
+        let folder = folder();
+        let mut tor = launch(folder.path()).start().await.unwrap();
+        tor.wait_for_bootstrap(0, Duration::ZERO).await.unwrap();
+        let error = tor.wait_for_bootstrap(100, Duration::ZERO).await.unwrap_err();
+        assert!(
+            matches!(&error, LaunchError::TimedOut { state, .. } if state.contains("PROGRESS=0")),
+            "{error}"
+        );
+    }
+}
