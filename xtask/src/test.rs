@@ -2,6 +2,7 @@
 
 mod report;
 mod shown;
+mod stand_ins;
 
 use std::fs;
 use std::panic::resume_unwind;
@@ -17,6 +18,7 @@ use crate::prose;
 use crate::setup::{self, Tool};
 use crate::workspace::{Program, Workspace};
 use report::Report;
+use stand_ins::StandIns;
 
 pub(crate) use report::Failed;
 
@@ -35,7 +37,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
-    let mut report = Report::start();
+    let stand_ins = StandIns::write(workspace.target_directory.join("xtask-stand-ins"))?;
+    let mut report = Report::start(stand_ins);
     check_code(&workspace, &mut report);
     if !args.quick {
         // Networks leave the processors idle most of the time; what takes long to build is built meanwhile.
@@ -254,6 +257,9 @@ fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
             let mut command = Command::new(&test.path);
             command.arg("--nocapture").args(arguments).current_dir(&test.folder);
             command.env(tor::VARIABLE, tor.context("there is no tor to test with")?);
+            // Some tests hold both against each other.
+            let without_v2 = without_v2.as_deref().context("there is no tor without v2")?;
+            command.env(setup::TOR_WITHOUT_V2, without_v2);
             Ok(command)
         };
         let path = built.as_ref().map(TorBinary::path);

@@ -1,7 +1,7 @@
 //! The client against a real tor process, without a network.
 //!
-//! The binary is `ONIONWEAVE_TOR`, or else `tor` on the `PATH`; any version from 0.4.5 on will do.
-//! Without one, the tests fail.
+//! The environment variable `ONIONWEAVE_TOR` names the binary, of version 0.4.5 or later. Without it,
+//! the tests fail.
 #![cfg(all(unix, feature = "tokio"))]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
@@ -29,8 +29,12 @@ const PASSWORD: &str = "correct \"horse\" \\ battery";
 /// Long enough on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Returns the binary that `ONIONWEAVE_TOR` names.
 fn binary() -> PathBuf {
-    std::env::var_os("ONIONWEAVE_TOR").map_or_else(|| "tor".into(), Into::into)
+    let binary = std::env::var_os("ONIONWEAVE_TOR").filter(|path| !path.is_empty());
+    binary
+        .map(PathBuf::from)
+        .expect("ONIONWEAVE_TOR must be the path of a tor, of version 0.4.5 or later; `cargo xtask test` provides two")
 }
 
 /// A tor process with both kinds of control port, ended when dropped.
@@ -70,12 +74,7 @@ impl Tor {
             .stdin(Stdio::null())
             .stdout(log)
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "these tests need a tor binary, in ONIONWEAVE_TOR or on the PATH; {} does not start: {error}",
-                    binary().display()
-                )
-            });
+            .unwrap_or_else(|error| panic!("ONIONWEAVE_TOR is {}: {error}", binary().display()));
         let mut tor = Self { process, folder };
         tor.wait_for(|tor| {
             let ports = std::fs::read_to_string(tor.path("ports")).unwrap_or_default();

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::stand_ins::StandIns;
 use crate::setup::words;
 
 /// The steps that have been run.
 pub(super) struct Report {
     started: Instant,
+    stand_ins: StandIns,
     steps: Vec<Step>,
 }
 
@@ -53,9 +55,11 @@ impl Tally {
 }
 
 impl Report {
-    pub(super) fn start() -> Self {
+    /// Starts with no step. All tests get the stand-ins on their `PATH`.
+    pub(super) fn start(stand_ins: StandIns) -> Self {
         Self {
             started: Instant::now(),
+            stand_ins,
             steps: Vec::new(),
         }
     }
@@ -91,7 +95,12 @@ impl Report {
 
     /// Runs a step whose command is a `cargo test`, and counts its tests.
     pub(super) fn tests(&mut self, name: &str, command: impl FnOnce() -> anyhow::Result<Command>) {
-        self.step(name, |tally| count(&mut command()?, tally));
+        let stand_ins = self.stand_ins.clone();
+        self.step(name, |tally| {
+            let mut command = command()?;
+            stand_ins.apply(&mut command)?;
+            count(&mut command, tally)
+        });
     }
 
     /// Shows all steps, and fails if one of them has.
@@ -187,7 +196,8 @@ mod tests {
 
     #[test]
     fn what_fails_is_counted_and_all_else_is_run() {
-        let mut report = Report::start();
+        let folder = tempfile::tempdir().unwrap();
+        let mut report = Report::start(StandIns::write(folder.path().to_owned()).unwrap());
         assert_eq!(report.check("works", || Ok(7)), Some(7));
         assert_eq!(
             report.check("breaks", || -> anyhow::Result<u8> { bail!("on purpose") }),
@@ -195,6 +205,11 @@ mod tests {
         );
         report.tests("does not start", || Ok(Command::new("/nonexistent/cargo")));
         report.tests("tests nothing", || Ok(Command::new("true")));
+        report.tests("finds tor by luck", || {
+            let mut command = Command::new("sh");
+            command.args(["-c", "tor --version || test $? != 97"]);
+            Ok(command)
+        });
         report.step("is not run", |tally| {
             tally.remark("no network");
             Ok(())
@@ -205,6 +220,7 @@ mod tests {
             "FAILED   breaks",
             "FAILED   does not start",
             "FAILED   tests nothing",
+            "FAILED   finds tor by luck",
             "NOT RUN  is not run: no network",
         ]) {
             assert!(line.ends_with(end), "{line}");

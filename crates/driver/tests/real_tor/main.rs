@@ -643,9 +643,13 @@ struct NewerTor {
 }
 
 impl NewerTor {
-    /// `ONIONWEAVE_DEBIAN_TOR` names the binary; without it, it is `tor` on the `PATH`.
+    /// Starts the binary that `ONIONWEAVE_DEBIAN_TOR` names.
     fn start() -> Self {
-        let binary = std::env::var_os("ONIONWEAVE_DEBIAN_TOR").unwrap_or_else(|| "tor".into());
+        let binary = std::env::var_os("ONIONWEAVE_DEBIAN_TOR").expect(
+            "ONIONWEAVE_DEBIAN_TOR must be the path of a tor without v2 onion services, such as Debian's; \
+             `cargo xtask test` provides one",
+        );
+        let binary = std::path::PathBuf::from(binary);
         let folder = harness::private_folder();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("torrc"), "").unwrap();
@@ -666,7 +670,7 @@ impl NewerTor {
             .arg("--ControlSocket")
             .arg(at("control"))
             .spawn()
-            .unwrap_or_else(|error| panic!("this test needs Debian's tor, {}: {error}", binary.display()));
+            .unwrap_or_else(|error| panic!("ONIONWEAVE_DEBIAN_TOR is {}: {error}", binary.display()));
         let deadline = Instant::now() + 10 * SECOND;
         while !at("control").exists() {
             assert!(
