@@ -28,7 +28,7 @@ fn descriptor(criterion: &mut Criterion) {
 }
 
 /// What needs RSA.
-fn with(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, rsa: &impl Backend) {
+fn with(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, rsa: &'static dyn Backend) {
     let mut bench = |work: &str, operation: &dyn Fn()| {
         group.bench_function(BenchmarkId::new(work, name), |bencher| bencher.iter(operation));
     };

@@ -20,7 +20,7 @@ pub(crate) fn parse() -> UnverifiedDescriptor {
     UnverifiedDescriptor::parse(black_box(TEXT)).unwrap()
 }
 
-pub(crate) fn parse_and_verify(rsa: &impl Backend) -> Descriptor {
+pub(crate) fn parse_and_verify(rsa: &'static dyn Backend) -> Descriptor {
     parse().verify_with(rsa).unwrap()
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn introduction_points(descriptor: &Descriptor) -> Vec<IntroductionPo
     black_box(descriptor).introduction_points().unwrap()
 }
 
-pub(crate) fn key(rsa: &impl Backend) -> ServiceKey {
+pub(crate) fn key(rsa: &'static dyn Backend) -> ServiceKey {
     ServiceKey::new(PrivateKey::from_pem(KEY).unwrap(), rsa).unwrap()
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(rsa: &impl Backend) -> Self {
+    pub(crate) fn new(rsa: &'static dyn Backend) -> Self {
         let key = key(rsa);
         let example = parse_and_verify(rsa);
         let points = introduction_points(&example);

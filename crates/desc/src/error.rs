@@ -218,6 +218,10 @@ pub enum Error {
     #[error("private key: {0}")]
     PrivateKey(KeyProblem),
 
+    /// The source of random bytes failed, so no key was made.
+    #[error("no random bytes: {0}")]
+    RandomSource(String),
+
     /// The RSA implementation noticed that its own result was wrong, which takes a fault of the machine.
     #[error("signing failed: the RSA operation did not verify")]
     SigningFailed,
@@ -399,10 +403,4 @@ pub enum KeyProblem {
     /// The public exponent is not 65537, where Tor insists on it.
     #[error("the exponent is not 65537")]
     Exponent,
-    /// The public exponent is beyond what [`RustCrypto`](crate::rsa::RustCrypto) signs with. It does verify with it.
-    #[error(
-        "the public exponent is above 2^33 - 1: the back end RustCrypto cannot sign with it, \
-         the back end OpenSsl (feature `openssl`) can"
-    )]
-    LargeExponent,
 }

@@ -31,7 +31,7 @@ use onionweave_desc::v2::{
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use onionweave_testnet::{Holding, Network, Place};
-use rand::SeedableRng;
+use rand::{SeedableRng, TryRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::timeout_at;
 
@@ -140,7 +140,9 @@ struct Trials {
 impl Trials {
     fn new(seed: u64, now: UnixTime) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let keys = (0..12).map(|_| ServiceKey::generate(&mut rng).unwrap()).collect();
+        let keys = (0..12)
+            .map(|_| ServiceKey::generate(|bytes| rng.try_fill_bytes(bytes)).unwrap())
+            .collect();
         let made = Vec::new();
         let mut trials = Self { rng, now, keys, made };
         trials.lists(seed);
@@ -154,7 +156,7 @@ impl Trials {
     /// A service of its own.
     fn service(&mut self) -> Service {
         Service {
-            key: ServiceKey::generate(&mut self.rng).unwrap(),
+            key: ServiceKey::generate(|bytes| self.rng.try_fill_bytes(bytes)).unwrap(),
             part: SecretIdPart::new(TimePeriod::from(20_000), Replica::ALL[0], None),
         }
     }

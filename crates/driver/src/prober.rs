@@ -26,6 +26,8 @@ use onionweave_control::{Connection, Endpoint, FetchOutcome, HsFetch, HsPost, Op
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::v2::{ClientCookie, DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -230,7 +232,7 @@ impl NewDoor {
     }
 
     fn sign(points: Vec<IntroductionPoint>) -> Result<Self, onionweave_desc::Error> {
-        let key = ServiceKey::generate(&mut rand::rng())?;
+        let key = ServiceKey::generate(|bytes| SysRng.try_fill_bytes(bytes))?;
         let address = key.service_id();
         let now = UnixTime::from(SystemTime::now());
         let [replica, _] = Replica::ALL;

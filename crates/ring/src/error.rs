@@ -97,7 +97,7 @@ pub enum Error {
         form: Form,
     },
 
-    /// One line of a list of router statuses is wrong.
+    /// One line of a list of relays is wrong.
     #[error("{form}, line {line}: {problem}")]
     Line {
         /// The form of the document.
@@ -108,30 +108,11 @@ pub enum Error {
         problem: LineProblem,
     },
 
-    /// Microdescriptors cannot be read.
-    #[error("microdescriptors: {message}")]
-    Microdescriptors {
-        /// What is wrong and where, in the words of the parser.
-        message: String,
+    /// A document of microdescriptors begins with something else.
+    #[error("microdescriptors, line {line}: no microdescriptor begins here (`onion-key`)")]
+    #[non_exhaustive]
+    NotMicrodescriptors {
+        /// The first line that is neither blank nor an annotation, counted from 1.
+        line: usize,
     },
-
-    /// A consensus cannot be read.
-    #[error("{form}{}: {message}", lines_from(*.first_line))]
-    Consensus {
-        /// The form of the document.
-        form: Form,
-        /// The line, counted from 1, at which the consensus proper begins; lines in the message count from there.
-        first_line: usize,
-        /// What is wrong and where, in the words of the parser.
-        message: String,
-    },
-}
-
-/// What a message adds when its line numbers do not count from the start of the document.
-fn lines_from(first_line: usize) -> String {
-    if first_line > 1 {
-        format!(" (its lines counted from line {first_line})")
-    } else {
-        String::new()
-    }
 }

@@ -1,34 +1,25 @@
-//! Which relays are directories: read from what Tor says of them.
+//! Relays of a network, read from what Tor says of them.
 //!
-//! Three documents say so, and [`RelayList::parse`] tells them apart by their first line:
+//! Three documents list relays, and [`RelayList::parse`] tells them apart by their first line:
 //!
-//! | document | where it comes from | read by |
-//! | --- | --- | --- |
-//! | router statuses | `GETINFO ns/all`, the body of a `NEWCONSENSUS` event | a scanner of `r` and `s` lines in this crate |
-//! | plain consensus | `GETINFO dir/status-vote/current/consensus`, `cached-consensus` | tor-netdoc |
-//! | microdesc consensus | `GETINFO dir/status-vote/current/consensus-microdesc`, `cached-microdesc-consensus` | tor-netdoc |
+//! | document | where it comes from |
+//! | --- | --- |
+//! | router statuses | `GETINFO ns/all`, the body of a `NEWCONSENSUS` event |
+//! | plain consensus | `GETINFO dir/status-vote/current/consensus`, `cached-consensus`, archives since 2007 |
+//! | microdesc consensus | `GETINFO dir/status-vote/current/consensus-microdesc`, `cached-microdesc-consensus` |
 //!
-//! [`Microdescriptors`] (`GETINFO md/all`), also read by tor-netdoc, add the relays' Ed25519 identities to a
-//! microdesc consensus, or to the router statuses of a Tor that uses them.
+//! [`Microdescriptors`] (`GETINFO md/all`, `cached-microdescs`) add the relays' Ed25519 identities to a microdesc
+//! consensus, or to the router statuses of a Tor that uses them.
 //!
 //! Specification: dir-spec, sections 3.4.1 and 3.9.2 ("Router status section"); control-spec, section 3.9 (`ns/all`).
 //!
-//! # Why a scanner of our own for router statuses
+//! # Why a scanner of our own
 //!
-//! tor-netdoc reads whole consensuses only. Its type for one router status demands a `pr` line, which Tor does not write
-//! on the control port (feature/nodelist/fmt_routerstatus.c:110 writes one only when it is given protocols, and
-//! `networkstatus_getinfo_helper_single`, feature/nodelist/networkstatus.c:2358, gives none). So the real answer of a
-//! real Tor is refused, with "missing item pr". The two lines that matter here are scanned instead, which also takes an
-//! eighth of the work: 21 million instructions for 6400 relays, against the 170 million of `parse2` once the lines are added
-//! (counted with Valgrind; `benches/netdoc.rs` measures the time). The tests hold both against each other (`tests/netdoc`).
-//!
-//! # What tor-netdoc refuses
-//!
-//! Its parser is stricter than C Tor in three ways that real documents meet. Two are made good before it sees the text:
-//! the last line end, which `GETINFO` answers lack ("line truncated before newline"), and annotations or blank lines
-//! ahead ("Empty line"). The third is not: every relay must have a `pr` line, so plain consensuses from before 2016 are
-//! refused, with that reason. [`RelayList::from_ns_all`] reads the relays of those, as it passes over the lines it does
-//! not know.
+//! A ring takes three facts of each relay: name, identity and one flag. The parser of `tor-netdoc` reads, and checks, all
+//! others as well, so one entry of which it makes nothing condemns the whole document. Real documents hold such entries.
+//! Tor writes no `pr` line on the control port (feature/nodelist/fmt_routerstatus.c:110), and no authority wrote one before
+//! 2016; microdescriptors of 2017 lack an Ed25519 identity. The lines that matter here are scanned instead. That also
+//! takes less work: see `benches/netdoc.rs`. The tests hold both readers against each other (`tests/netdoc`).
 //!
 //! # What is not checked
 //!
@@ -127,6 +118,33 @@ pub enum LineProblem {
     /// No `s` line follows an `r` line: the text was cut off, or is something else.
     #[error("no `s` line follows this `r` line")]
     NoFlags,
+    /// A consensus begins with another line than `network-status-version 3` and its flavour.
+    #[error("no consensus of this flavour begins here")]
+    OtherDocument,
+    /// A second consensus follows the first.
+    #[error("another consensus begins here; one is read at a time")]
+    SecondDocument,
+    /// The document is an authority's vote, not the consensus of all.
+    #[error("this is an authority's vote, and no consensus")]
+    Vote,
+    /// The header lacks a line.
+    #[error("the header, which ends here, lacks its line `{0}`")]
+    Missing(&'static str),
+    /// A line of the header is no time.
+    #[error("`{keyword}`: {error}")]
+    #[non_exhaustive]
+    Time {
+        /// First item of the line.
+        keyword: &'static str,
+        /// What is wrong with the time.
+        error: Box<Error>,
+    },
+    /// The three times of the header are not in their order.
+    #[error("`valid-after`, `fresh-until` and `valid-until` of the header are not in this order")]
+    Lifetime,
+    /// The document does not end with a signature.
+    #[error("the consensus ends here, without the end of a signature: it is cut off")]
+    CutOff,
 }
 
 /// The relays of a network, at least one.
@@ -223,13 +241,14 @@ impl RelayList {
             });
         };
         let mut items = line.split_ascii_whitespace();
-        match (items.next(), items.next(), items.next()) {
-            (Some("network-status-version"), Some("3"), None | Some("ns")) => Self::from_consensus(document),
-            (Some("network-status-version"), Some("3"), Some("microdesc")) => {
-                Self::read_microdesc_consensus(document, microdescriptors)
-            }
-            (Some("r" | "s"), ..) => Self::read_ns_all(document, microdescriptors),
-            _ => Err(Error::UnknownForm { line: index + 1 }),
+        let form = match items.next() {
+            Some("network-status-version") => Form::of_consensus(items),
+            Some("r" | "s") => Some(Form::RouterStatuses),
+            _ => None,
+        };
+        match form {
+            Some(form) => Self::read(form, document, microdescriptors),
+            None => Err(Error::UnknownForm { line: index + 1 }),
         }
     }
 
@@ -254,13 +273,7 @@ impl RelayList {
     /// whole, since a directory that is overlooked moves its neighbours' duties. [`Error::Empty`] without relays,
     /// [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
     pub fn from_ns_all(document: &str) -> Result<Self, Error> {
-        Self::read_ns_all(document, &Microdescriptors::default())
-    }
-
-    fn read_ns_all(document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
-        check_len(document)?;
-        let relays = router_status::parse(document, microdescriptors)?;
-        Self::new(Form::RouterStatuses, relays, None)
+        Self::read(Form::RouterStatuses, document, &Microdescriptors::default())
     }
 
     /// Reads a consensus of the flavour `ns`.
@@ -274,12 +287,10 @@ impl RelayList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Consensus`] if it cannot be read, [`Error::Empty`] without relays, [`Error::TooLarge`] beyond
+    /// [`Error::Line`] if it cannot be read or is cut off, [`Error::Empty`] without relays, [`Error::TooLarge`] beyond
     /// [`MAX_LEN`](Self::MAX_LEN).
     pub fn from_consensus(document: &str) -> Result<Self, Error> {
-        check_len(document)?;
-        let (relays, lifetime) = consensus::parse_plain(document)?;
-        Self::new(Form::PlainConsensus, relays, Some(lifetime))
+        Self::read(Form::PlainConsensus, document, &Microdescriptors::default())
     }
 
     /// Reads a consensus of the flavour `microdesc`.
@@ -295,13 +306,18 @@ impl RelayList {
     /// # Errors
     /// As [`from_consensus`](Self::from_consensus).
     pub fn from_microdesc_consensus(document: &str) -> Result<Self, Error> {
-        Self::read_microdesc_consensus(document, &Microdescriptors::default())
+        Self::read(Form::MicrodescConsensus, document, &Microdescriptors::default())
     }
 
-    fn read_microdesc_consensus(document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
+    fn read(form: Form, document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
         check_len(document)?;
-        let (relays, lifetime) = consensus::parse_microdesc(document, microdescriptors)?;
-        Self::new(Form::MicrodescConsensus, relays, Some(lifetime))
+        match form {
+            Form::RouterStatuses => Self::new(form, router_status::parse(document, microdescriptors)?, None),
+            Form::PlainConsensus | Form::MicrodescConsensus => {
+                let (relays, lifetime) = consensus::parse(form, document, microdescriptors)?;
+                Self::new(form, relays, Some(lifetime))
+            }
+        }
     }
 
     fn new(form: Form, relays: Vec<Relay>, lifetime: Option<Lifetime>) -> Result<Self, Error> {

@@ -23,7 +23,7 @@ use onionweave_publish::{
 };
 use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use rand::{RngExt as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _, TryRng as _};
 use rand_chacha::ChaCha12Rng;
 
 /// Whose introduction points' RSA keys are borrowed.
@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
     let mut keys = Vec::new();
     let mut offers = Vec::new();
     for _ in 0..args.services {
-        let key = ServiceKey::generate(&mut rng)?;
+        let key = ServiceKey::generate(|bytes| rng.try_fill_bytes(bytes))?;
         let period = TimePeriod::at(&key.service_id(), START);
         let texts = (0..args.instances)
             .map(|_| {

@@ -1,7 +1,7 @@
 //! Signatures that cost nothing.
 
 use onionweave_desc::KeyProblem;
-use onionweave_desc::rsa::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN};
+use onionweave_desc::rsa::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN, SigningKey};
 
 /// RSA with the exponent 1, so to speak: what is signed is padded and not raised to any power.
 ///
@@ -13,20 +13,8 @@ pub(crate) struct Seal;
 const DIGEST_LEN: usize = 20;
 
 impl Backend for Seal {
-    type Key = ();
-
-    fn load(&self, _: &PrivateKey) -> Result<(), KeyProblem> {
-        Ok(())
-    }
-
-    fn sign((): &(), digest: &[u8; DIGEST_LEN]) -> Option<[u8; SIGNATURE_LEN]> {
-        let mut block = [0xff; SIGNATURE_LEN];
-        let (padding, payload) = block.split_last_chunk_mut::<DIGEST_LEN>()?;
-        payload.copy_from_slice(digest);
-        let (ends, _) = padding.split_first_chunk_mut::<2>()?;
-        *ends = [0, 1];
-        *padding.last_mut()? = 0;
-        Some(block)
+    fn load(&self, _: &PrivateKey) -> Result<Box<dyn SigningKey>, KeyProblem> {
+        Ok(Box::new(Self))
     }
 
     fn recover(&self, _: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
@@ -34,6 +22,18 @@ impl Backend for Seal {
         let filled = padding.strip_prefix(&[0, 1])?.strip_suffix(&[0])?;
         let whole = signature.len() == SIGNATURE_LEN && filled.iter().all(|&byte| byte == 0xff);
         whole.then(|| payload.to_vec())
+    }
+}
+
+impl SigningKey for Seal {
+    fn sign(&self, digest: &[u8; DIGEST_LEN]) -> Option<[u8; SIGNATURE_LEN]> {
+        let mut block = [0xff; SIGNATURE_LEN];
+        let (padding, payload) = block.split_last_chunk_mut::<DIGEST_LEN>()?;
+        payload.copy_from_slice(digest);
+        let (ends, _) = padding.split_first_chunk_mut::<2>()?;
+        *ends = [0, 1];
+        *padding.last_mut()? = 0;
+        Some(block)
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
         let key = fixtures::private_key().unwrap();
         let public = key.public_parts();
         let digest = [7; DIGEST_LEN];
-        let sealed = Seal::sign(&(), &digest).unwrap();
+        let sealed = Seal.sign(&digest).unwrap();
         assert_eq!(Seal.recover(public, &sealed).as_deref(), Some(&digest[..]));
         for at in [0, 1, 2, 64, SIGNATURE_LEN - DIGEST_LEN - 1] {
             let mut damaged = sealed;
@@ -58,7 +58,7 @@ mod tests {
         }
         assert_eq!(Seal.recover(public, &sealed[1..]), None);
 
-        let signed = RustCrypto::sign(&RustCrypto.load(&key).unwrap(), &digest).unwrap();
+        let signed = RustCrypto.load(&key).unwrap().sign(&digest).unwrap();
         assert_eq!(Seal.recover(public, &signed), None);
         assert_ne!(RustCrypto.recover(public, &sealed).as_deref(), Some(&digest[..]));
     }

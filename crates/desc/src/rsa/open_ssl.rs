@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{Private, Public};
 use openssl::rsa::{Padding, Rsa};
 
-use super::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN};
+use super::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN, SigningKey};
 use crate::error::KeyProblem;
 
 /// The system's OpenSSL, through the crate `openssl`.
@@ -33,10 +33,8 @@ use crate::error::KeyProblem;
 pub struct OpenSsl;
 
 impl Backend for OpenSsl {
-    type Key = Rsa<Private>;
-
-    fn load(&self, key: &PrivateKey) -> Result<Rsa<Private>, KeyProblem> {
-        let load = || {
+    fn load(&self, key: &PrivateKey) -> Result<Box<dyn SigningKey>, KeyProblem> {
+        let load = || -> Result<_, ErrorStack> {
             let [p, q] = key.primes().map(BigNum::from_slice);
             let [dp, dq] = key.crt_exponents().map(BigNum::from_slice);
             Rsa::from_private_components(
@@ -50,16 +48,10 @@ impl Backend for OpenSsl {
                 BigNum::from_slice(key.coefficient())?,
             )
         };
-        load().map_err(|_: ErrorStack| KeyProblem::Damaged)
-    }
-
-    fn sign(key: &Rsa<Private>, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
-        let mut signature = [0; SIGNATURE_LEN];
-        // OpenSSL too raises the result to the public exponent, and where that differs from what was to be signed it computes again
-        // without the primes (crypto/rsa/rsa_ossl.c, `rsa_ossl_mod_exp`).
-        let signs = key.size() as usize == SIGNATURE_LEN;
-        let length = signs.then(|| key.private_encrypt(digest, &mut signature, Padding::PKCS1).ok())??;
-        (length == SIGNATURE_LEN).then_some(signature)
+        match load() {
+            Ok(key) => Ok(Box::new(Loaded(key))),
+            Err(_) => Err(KeyProblem::Damaged),
+        }
     }
 
     fn recover(&self, key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
@@ -75,9 +67,23 @@ impl Backend for OpenSsl {
     }
 }
 
+struct Loaded(Rsa<Private>);
+
+impl SigningKey for Loaded {
+    fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
+        let Self(key) = self;
+        let mut signature = [0; SIGNATURE_LEN];
+        // OpenSSL too raises the result to the public exponent, and where that differs from what was to be signed it computes
+        // again without the primes (crypto/rsa/rsa_ossl.c, `rsa_ossl_mod_exp`).
+        let signs = key.size() as usize == SIGNATURE_LEN;
+        let length = signs.then(|| key.private_encrypt(digest, &mut signature, Padding::PKCS1).ok())??;
+        (length == SIGNATURE_LEN).then_some(signature)
+    }
+}
+
 thread_local! {
-    /// The public key that this thread used last. Who reads descriptors often reads many of one service, and what OpenSSL computes for a
-    /// key at its first use takes as long as that use itself.
+    /// The public key that this thread used last. A reader of descriptors often reads many of one service, and what OpenSSL
+    /// computes for a key at its first use takes as long as that use itself.
     static LAST: Cell<Option<ReadyKey>> = const { Cell::new(None) };
 }
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use ::rsa::BigUint;
 use ::rsa::pkcs1::EncodeRsaPrivateKey as _;
+use ::rsa::{BigUint, RsaPrivateKey};
 use num_bigint_dig::prime::probably_prime;
-use tor_llcrypto::pk::rsa::KeyPair;
 use zeroize::Zeroizing;
 
 use crate::base64;
@@ -14,6 +13,7 @@ use crate::error::{Error, KeyProblem};
 #[cfg(feature = "passphrase")]
 use crate::rsa::passphrase;
 use crate::rsa::pem::{self, PKCS1_LABEL, PKCS8_LABEL};
+use crate::rsa::random::{SEED_LEN, Seeded};
 
 /// Rounds of Miller and Rabin with drawn bases, besides one with base 2 and a test of Lucas. Those two alone are the test of Baillie, Pomerance,
 /// Selfridge and Wagstaff, which no composite number is known to pass.
@@ -48,20 +48,24 @@ type Secret = Zeroizing<Vec<u8>>;
 impl PrivateKey {
     /// Makes a new key, with the public exponent 65537.
     ///
+    /// The source of random bytes is asked once, for 32 of them.
+    ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
     ///
-    /// let key = PrivateKey::generate(&mut rand::rng())?;
+    /// let key = PrivateKey::generate(getrandom::fill)?;
     /// assert_eq!(key.public_parts().exponent(), [1, 0, 1]);
     /// # Ok::<(), onionweave_desc::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::PrivateKey`] if no key came out, which takes a broken random source.
-    pub fn generate(rng: &mut impl rand::CryptoRng) -> Result<Self, Error> {
+    /// [`Error::RandomSource`] with what the source says.
+    pub fn generate<E: fmt::Display>(random: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, Error> {
+        let mut seed = Zeroizing::new([0; SEED_LEN]);
+        random(&mut *seed).map_err(|error| Error::RandomSource(error.to_string()))?;
         let damaged = Error::PrivateKey(KeyProblem::Damaged);
-        let key = KeyPair::generate(rng).map_err(|_| damaged.clone())?;
-        let der = key.as_key().to_pkcs1_der().map_err(|_| damaged)?.to_bytes();
+        let key = RsaPrivateKey::new(&mut Seeded::new(&seed), MODULUS_BITS).map_err(|_| damaged.clone())?;
+        let der = key.to_pkcs1_der().map_err(|_| damaged)?.to_bytes();
         Self::from_pkcs1_der(&der)
     }
 

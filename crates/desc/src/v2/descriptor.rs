@@ -195,7 +195,7 @@ impl UnverifiedDescriptor {
     ///
     /// # Errors
     /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
-    pub fn verify_with(self, rsa: &impl Backend) -> Result<Descriptor, Error> {
+    pub fn verify_with(self, rsa: &dyn Backend) -> Result<Descriptor, Error> {
         self.verify_by(|key, digest, signature| key.verify_with(rsa, digest, signature))
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
+use rand::TryRng as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -58,7 +59,7 @@ fn newest_is_picked() {
 
 #[test]
 fn other_services_are_passed_over() {
-    let other = ServiceKey::generate(&mut rand::rng()).unwrap();
+    let other = ServiceKey::generate(|bytes| rand::rng().try_fill_bytes(bytes)).unwrap();
     let now = UnixTime::from_secs(1_895_352_400);
     let period = TimePeriod::at(&other.service_id(), now);
     let foreign = Draft::new(points()).sign(&other, period, Replica::ALL[0], now).unwrap();

@@ -1,98 +1,120 @@
-//! Consensuses, read by tor-netdoc. None of its types leaves this file.
+//! A scanner of consensuses: the lines of the header that say when it holds, and the router statuses.
 
-use std::borrow::Cow;
+use super::router_status::Scanner;
+use super::{Form, Lifetime, LineProblem, Microdescriptors, Relay};
+use crate::{Error, UnixTime};
 
-use tor_netdoc::doc::netstatus::{self, MdConsensus, PlainConsensus};
+/// The line that ends the last signature, and with it every whole consensus.
+const LAST_LINE: &str = "-----END SIGNATURE-----";
 
-use super::{Form, Lifetime, Microdescriptors, Relay};
-use crate::{Ed25519Identity, Error, Fingerprint};
+/// The lines of the header that say when a consensus holds, in their order.
+const TIMES: [&str; 3] = ["valid-after", "fresh-until", "valid-until"];
 
-pub(super) fn parse_plain(document: &str) -> Result<(Vec<Relay>, Lifetime), Error> {
-    let input = Input::new(document);
-    let (_signed, _rest, consensus) =
-        PlainConsensus::parse(&input.text).map_err(|error| input.error(Form::PlainConsensus, &error))?;
-    // "Dangerously": neither time nor signatures are checked; see the parent module.
-    let consensus = &consensus.dangerously_peek().consensus;
-    let relays = consensus.relays().iter().map(|status| {
-        let identity = status.rsa_identity().to_bytes();
-        relay(identity, status.nickname(), status.is_flagged_hsdir(), None)
-    });
-    Ok((relays.collect(), lifetime(consensus.lifetime())))
-}
-
-/// As [`parse_plain`], of which it differs in types alone: tor-netdoc has no trait over the two.
-pub(super) fn parse_microdesc(
+/// Reads a consensus of the flavour that `form` names.
+///
+/// What else it says is passed over: its parameters, authorities, bandwidths and signatures, whatever they look like.
+pub(super) fn parse(
+    form: Form,
     document: &str,
     microdescriptors: &Microdescriptors,
 ) -> Result<(Vec<Relay>, Lifetime), Error> {
-    let input = Input::new(document);
-    let (_signed, _rest, consensus) =
-        MdConsensus::parse(&input.text).map_err(|error| input.error(Form::MicrodescConsensus, &error))?;
-    let consensus = &consensus.dangerously_peek().consensus;
-    let relays = consensus.relays().iter().map(|status| {
-        let identity = status.rsa_identity().to_bytes();
-        let ed25519_identity = microdescriptors.identity_by_digest(status.md_digest());
-        relay(identity, status.nickname(), status.is_flagged_hsdir(), ed25519_identity)
-    });
-    Ok((relays.collect(), lifetime(consensus.lifetime())))
-}
+    let mut scanner = Scanner::new(form, microdescriptors);
+    let mut part = Part::Start;
+    let mut times = [None; 3];
+    let mut last = (1, "");
 
-/// A document as tor-netdoc wants it.
-struct Input<'a> {
-    text: Cow<'a, str>,
-    /// The line of the document at which `text` begins, counted from 1.
-    first_line: usize,
-}
-
-impl<'a> Input<'a> {
-    /// Makes good what tor-netdoc refuses and what says nothing about the consensus:
-    ///
-    /// - blank lines and `@type` annotations ahead of it (archives have them; [`super::is_preface`]);
-    /// - CRLF at the end of lines, as the control port sends them;
-    /// - a missing line end behind the last signature, as the control port's multi-line values end in. The end of any
-    ///   other line may not be missing: there the document was cut off.
-    fn new(document: &'a str) -> Self {
-        let mut rest = document;
-        let mut first_line = 1;
-        while let Some((line, tail)) = rest.split_once('\n') {
-            if !super::is_preface(line) {
-                break;
-            }
-            rest = tail;
-            first_line += 1;
-        }
-        let mut text = Cow::Borrowed(rest);
-        if text.contains('\r') {
-            text = Cow::Owned(text.replace("\r\n", "\n"));
-        }
-        if text.ends_with("\n-----END SIGNATURE-----") {
-            text.to_mut().push('\n');
-        }
-        Self { text, first_line }
-    }
-
-    fn error(&self, form: Form, error: &tor_netdoc::Error) -> Error {
-        Error::Consensus {
+    for (number, line) in (1..).zip(document.lines()) {
+        let wrong = |problem| Error::Line {
             form,
-            first_line: self.first_line,
-            message: error.to_string(),
+            line: number,
+            problem,
+        };
+        if !line.trim_ascii().is_empty() {
+            last = (number, line);
+        }
+        if part == Part::Start && super::is_preface(line) {
+            continue;
+        }
+        let mut items = line.split_ascii_whitespace();
+        let Some(keyword) = items.next() else { continue };
+        match (&part, keyword) {
+            (Part::Start, "network-status-version") if Form::of_consensus(&mut items) == Some(form) => {
+                part = Part::Header
+            }
+            (Part::Start, _) => return Err(wrong(LineProblem::OtherDocument)),
+            (_, "network-status-version") => return Err(wrong(LineProblem::SecondDocument)),
+            (Part::Header, "vote-status") if items.next() != Some("consensus") => {
+                return Err(wrong(LineProblem::Vote));
+            }
+            (Part::Header | Part::Relays, "directory-footer" | "directory-signature") => part = Part::Footer,
+            (Part::Header, "r" | "s") => {
+                part = Part::Relays;
+                lifetime(&times).map_err(wrong)?;
+                scanner.line(number, keyword, items)?;
+            }
+            (Part::Header, _) => {
+                if let Some((place, keyword)) = TIMES.iter().enumerate().find(|(_, time)| **time == keyword)
+                    && let Some(time) = times.get_mut(place)
+                {
+                    *time = Some(read_time(keyword, line).map_err(wrong)?);
+                }
+            }
+            (Part::Relays, _) => scanner.line(number, keyword, items)?,
+            (Part::Footer, _) => {}
+        }
+    }
+
+    let (line, text) = last;
+    let wrong = |problem| Error::Line { form, line, problem };
+    if part != Part::Footer || text.trim_ascii() != LAST_LINE {
+        return Err(wrong(LineProblem::CutOff));
+    }
+    Ok((scanner.finish()?, lifetime(&times).map_err(wrong)?))
+}
+
+/// The parts of a consensus, in their order.
+#[derive(PartialEq, Eq)]
+enum Part {
+    /// Blank lines and annotations.
+    Start,
+    Header,
+    Relays,
+    Footer,
+}
+
+impl Form {
+    /// Returns the flavour of a consensus, given the items behind `network-status-version` (dir-spec, section 3.4.1).
+    pub(super) fn of_consensus<'a>(mut items: impl Iterator<Item = &'a str>) -> Option<Self> {
+        match (items.next(), items.next()) {
+            (Some("3"), None | Some("ns")) => Some(Self::PlainConsensus),
+            (Some("3"), Some("microdesc")) => Some(Self::MicrodescConsensus),
+            _ => None,
         }
     }
 }
 
-fn relay(identity: [u8; 20], nickname: &str, is_hsdir: bool, ed25519_identity: Option<Ed25519Identity>) -> Relay {
-    Relay {
-        fingerprint: Fingerprint::from(identity),
-        nickname: nickname.into(),
-        is_hsdir,
-        ed25519_identity,
-    }
+fn read_time(keyword: &'static str, line: &str) -> Result<UnixTime, LineProblem> {
+    let items: Vec<&str> = line.split_ascii_whitespace().skip(1).collect();
+    UnixTime::from_iso(&items.join(" ")).map_err(|error| LineProblem::Time {
+        keyword,
+        error: Box::new(error),
+    })
 }
 
-fn lifetime(lifetime: &netstatus::Lifetime) -> Lifetime {
-    Lifetime {
-        valid_after: lifetime.valid_after().into(),
-        fresh_until: lifetime.fresh_until().into(),
-        valid_until: lifetime.valid_until().into(),
+fn lifetime(times: &[Option<UnixTime>; 3]) -> Result<Lifetime, LineProblem> {
+    match times {
+        [Some(valid_after), Some(fresh_until), Some(valid_until)] => {
+            if valid_after < fresh_until && fresh_until < valid_until {
+                Ok(Lifetime::new(*valid_after, *fresh_until, *valid_until))
+            } else {
+                Err(LineProblem::Lifetime)
+            }
+        }
+        _ => {
+            let missing = TIMES.iter().zip(times).find(|(_, time)| time.is_none());
+            Err(LineProblem::Missing(
+                missing.map_or("valid-after", |(keyword, _)| keyword),
+            ))
+        }
     }
 }

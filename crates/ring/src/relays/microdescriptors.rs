@@ -1,11 +1,10 @@
-//! Microdescriptors, read by tor-netdoc. None of its types leaves this file.
+//! A scanner of microdescriptors.
 
 use std::borrow::Cow;
 
-use tor_netdoc::AllowAnnotations;
-use tor_netdoc::doc::microdesc::MicrodescReader;
+use sha2::{Digest as _, Sha256};
 
-use super::check_len;
+use super::{check_len, is_preface};
 use crate::{Ed25519Identity, Error};
 
 /// The microdescriptors of a network's relays, as far as rings are concerned: who has which Ed25519 identity.
@@ -36,11 +35,15 @@ impl Microdescriptors {
     /// Reads microdescriptors one behind the other: the answer to `GETINFO md/all`, or Tor's files `cached-microdescs` and
     /// `cached-microdescs.new`. There may be none.
     ///
+    /// One that tells no Ed25519 identity, one that tells two, and one that cannot be read are passed over: only the
+    /// relays to which they belong have no known identity. Tor's own files of 2017 and 2019 hold such entries, and a
+    /// file that Tor was writing when it died ends in the middle of one.
+    ///
     /// Lines may end in LF or CRLF, and the end of the last one may be missing, as the control port's multi-line values end;
     /// neither changes a digest.
     ///
     /// # Errors
-    /// [`Error::Microdescriptors`] if any cannot be read, one without an Ed25519 identity included;
+    /// [`Error::NotMicrodescriptors`] if the document begins with something else;
     /// [`Error::TooLarge`] beyond [`RelayList::MAX_LEN`](super::RelayList::MAX_LEN).
     ///
     /// ```
@@ -48,8 +51,8 @@ impl Microdescriptors {
     ///
     /// let text = include_str!("../../testdata/v3-network/md_all.txt");
     /// assert_eq!(Microdescriptors::parse(text)?.len(), 16);
-    /// let error = Microdescriptors::parse("onion-key\nid ed25519 short\n").unwrap_err();
-    /// assert!(error.to_string().starts_with("microdescriptors: "));
+    /// let error = Microdescriptors::parse("router test010r 127.0.0.1 5010 0 7010\n").unwrap_err();
+    /// assert!(error.to_string().starts_with("microdescriptors, line 1: "));
     /// # Ok::<(), onionweave_ring::Error>(())
     /// ```
     pub fn parse(document: &str) -> Result<Self, Error> {
@@ -62,21 +65,31 @@ impl Microdescriptors {
         if text.contains('\r') {
             text = Cow::Owned(text.replace("\r\n", "\n"));
         }
-        let refused = |error: tor_netdoc::Error| Error::Microdescriptors {
-            message: error.to_string(),
-        };
         let mut identities = Vec::new();
-        for read in MicrodescReader::new(&text, &AllowAnnotations::AnnotationsAllowed).map_err(refused)? {
-            let microdescriptor = read.map_err(refused)?.into_microdesc();
-            let identity: [u8; 32] = (*microdescriptor.ed25519_id()).into();
-            identities.push((microdescriptor.sha256, identity.into()));
+        let mut open: Option<Entry> = None;
+        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+            let mut items = line.split_ascii_whitespace();
+            let keyword = items.next();
+            if keyword == Some("onion-key") && line.starts_with('o') {
+                identities.extend(open.take().and_then(Entry::finish));
+                open = Some(Entry::default());
+            } else if line.starts_with('@') {
+                // An annotation, which belongs to the next one (`find_start_of_next_microdesc`, microdesc_parse.c:51).
+                identities.extend(open.take().and_then(Entry::finish));
+            }
+            match &mut open {
+                Some(entry) => entry.line(line, keyword, items),
+                None if is_preface(line) => {}
+                None => return Err(Error::NotMicrodescriptors { line: number }),
+            }
         }
+        identities.extend(open.and_then(Entry::finish));
         identities.sort_unstable();
         identities.dedup();
         Ok(Self { identities })
     }
 
-    /// How many different ones there are.
+    /// Returns the number of different microdescriptors that tell an identity.
     ///
     /// ```
     /// use onionweave_ring::relays::Microdescriptors;
@@ -87,7 +100,7 @@ impl Microdescriptors {
         self.identities.len()
     }
 
-    /// Whether there is none.
+    /// Tells whether there is none.
     ///
     /// ```
     /// use onionweave_ring::relays::Microdescriptors;
@@ -99,11 +112,39 @@ impl Microdescriptors {
         self.identities.is_empty()
     }
 
-    /// The identity in the microdescriptor whose SHA-256 digest begins with these bytes: all 32 of it in a consensus, 20
-    /// in a router status.
+    /// Returns the identity in the microdescriptor whose SHA-256 digest begins with these bytes: all 32 of it in a
+    /// consensus, 20 in a router status.
     pub(super) fn identity_by_digest(&self, start: &[u8]) -> Option<Ed25519Identity> {
         let first = self.identities.partition_point(|(digest, _)| digest.as_slice() < start);
         let (digest, identity) = self.identities.get(first)?;
         digest.starts_with(start).then_some(*identity)
+    }
+}
+
+/// A microdescriptor that is being read.
+#[derive(Default)]
+struct Entry {
+    digest: Sha256,
+    identity: Option<Ed25519Identity>,
+    /// Whether an identity is wrong, or there are two. C Tor drops such an entry (microdesc_parse.c:219).
+    is_wrong: bool,
+}
+
+impl Entry {
+    fn line<'a>(&mut self, line: &str, keyword: Option<&str>, mut items: impl Iterator<Item = &'a str>) {
+        // None holds a blank line; at the end of a file there may be some.
+        if keyword.is_some() {
+            self.digest.update(line);
+        }
+        if keyword == Some("id") && items.next() == Some("ed25519") {
+            let identity = items.next().and_then(|text| text.parse().ok());
+            self.is_wrong |= identity.is_none() || self.identity.is_some();
+            self.identity = identity;
+        }
+    }
+
+    fn finish(self) -> Option<([u8; 32], Ed25519Identity)> {
+        let identity = self.identity.filter(|_| !self.is_wrong)?;
+        Some((self.digest.finalize().into(), identity))
     }
 }

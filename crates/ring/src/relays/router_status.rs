@@ -1,86 +1,146 @@
-//! A scanner of the `r` and `s` lines of router statuses.
+//! A scanner of the `r`, `m` and `s` lines of router statuses.
 
 use super::{Form, LineProblem, Microdescriptors, Relay};
 use crate::{Error, Fingerprint, fingerprint::is_legal_nickname, text};
 
-/// Items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
-/// (feature/nodelist/fmt_routerstatus.c:65-75; fewer are refused in feature/dirparse/ns_parse.c:338, more are not).
-const ROUTER_LINE_ITEMS: usize = 8;
-
+/// Reads router statuses that stand alone.
 pub(super) fn parse(document: &str, microdescriptors: &Microdescriptors) -> Result<Vec<Relay>, Error> {
-    let mut relays = Vec::new();
-    // The relay whose `r` line was read last, with the number of that line, until its `s` line comes.
-    let mut pending: Option<(usize, Relay)> = None;
-    let mut router_line = 0;
-
-    for (line_number, line) in (1..).zip(document.lines()) {
-        let wrong = |problem| at_line(line_number, problem);
+    let mut scanner = Scanner::new(Form::RouterStatuses, microdescriptors);
+    for (number, line) in (1..).zip(document.lines()) {
         let mut items = line.split_ascii_whitespace();
-        match items.next() {
-            Some("r") => {
-                if let Some((line, _)) = pending {
-                    return Err(at_line(line, LineProblem::NoFlags));
-                }
-                router_line = line_number;
-                pending = Some((line_number, parse_router(items, microdescriptors).map_err(wrong)?));
-            }
-            Some("s") => {
-                let Some((_, mut relay)) = pending.take() else {
-                    return Err(wrong(if router_line == 0 {
-                        LineProblem::FlagsBeforeRouter
-                    } else {
-                        LineProblem::SecondFlags { router_line }
-                    }));
-                };
-                relay.is_hsdir = items.any(|flag| flag == "HSDir");
-                relays.push(relay);
-            }
-            _ => {}
+        if let Some(keyword) = items.next() {
+            scanner.line(number, keyword, items)?;
+        }
+    }
+    scanner.finish()
+}
+
+/// Relays of a document that is read line by line.
+pub(super) struct Scanner<'a> {
+    form: Form,
+    microdescriptors: &'a Microdescriptors,
+    relays: Vec<Relay>,
+    /// The relay whose `r` line was read last, with the number of that line, until its `s` line comes.
+    pending: Option<(usize, Relay)>,
+    /// The number of the last `r` line.
+    router_line: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) const fn new(form: Form, microdescriptors: &'a Microdescriptors) -> Self {
+        Self {
+            form,
+            microdescriptors,
+            relays: Vec::new(),
+            pending: None,
+            router_line: 0,
         }
     }
 
-    match pending {
-        Some((line, _)) => Err(at_line(line, LineProblem::NoFlags)),
-        None => Ok(relays),
+    /// Reads one line: its number, its first item, and the items behind that.
+    pub(super) fn line<'b>(
+        &mut self,
+        number: usize,
+        keyword: &str,
+        mut items: impl Iterator<Item = &'b str>,
+    ) -> Result<(), Error> {
+        match keyword {
+            "r" => {
+                self.expect_no_pending()?;
+                self.router_line = number;
+                let relay = self.router(items).map_err(|problem| self.at_line(number, problem))?;
+                self.pending = Some((number, relay));
+            }
+            // In front of the `s` line, as dir-spec has it and as `routerstatus_format_entry` writes it.
+            "m" if self.form == Form::MicrodescConsensus => {
+                if let Some((_, relay)) = &mut self.pending {
+                    relay.ed25519_identity = self.microdescriptors.identity_of::<32>(items.next());
+                }
+            }
+            "s" => {
+                let Some((_, mut relay)) = self.pending.take() else {
+                    return Err(self.at_line(
+                        number,
+                        match self.router_line {
+                            0 => LineProblem::FlagsBeforeRouter,
+                            router_line => LineProblem::SecondFlags { router_line },
+                        },
+                    ));
+                };
+                relay.is_hsdir = items.any(|flag| flag == "HSDir");
+                self.relays.push(relay);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<Relay>, Error> {
+        self.expect_no_pending()?;
+        Ok(self.relays)
+    }
+
+    fn expect_no_pending(&self) -> Result<(), Error> {
+        match self.pending {
+            Some((line, _)) => Err(self.at_line(line, LineProblem::NoFlags)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the items behind the `r`; the flags come later.
+    fn router<'b>(&self, mut items: impl Iterator<Item = &'b str>) -> Result<Relay, LineProblem> {
+        let first_three = [(); 3].map(|()| items.next());
+        let found = first_three.iter().flatten().count() + items.count();
+        let expected = self.form.router_line_items();
+        let (true, [Some(nickname), Some(identity), Some(digest)]) = (found >= expected, first_three) else {
+            return Err(LineProblem::ShortRouterLine { expected, found });
+        };
+        if !is_legal_nickname(nickname) {
+            return Err(LineProblem::Nickname);
+        }
+        let fingerprint = Fingerprint::from_base64(identity).map_err(|error| LineProblem::Identity(Box::new(error)))?;
+        // A Tor that uses microdescriptors writes the start of their digest here. Another writes that of a server
+        // descriptor, which no microdescriptor has.
+        let ed25519_identity = match self.form {
+            Form::RouterStatuses => self.microdescriptors.identity_of::<20>(Some(digest)),
+            Form::PlainConsensus | Form::MicrodescConsensus => None,
+        };
+        Ok(Relay {
+            fingerprint,
+            nickname: nickname.into(),
+            is_hsdir: false,
+            ed25519_identity,
+        })
+    }
+
+    fn at_line(&self, line: usize, problem: LineProblem) -> Error {
+        Error::Line {
+            form: self.form,
+            line,
+            problem,
+        }
     }
 }
 
-/// Reads what stands behind the `r`; the flags come later.
-fn parse_router<'a>(
-    mut items: impl Iterator<Item = &'a str>,
-    microdescriptors: &Microdescriptors,
-) -> Result<Relay, LineProblem> {
-    let first_three = [(); 3].map(|()| items.next());
-    let found = first_three.iter().flatten().count() + items.count();
-    let ([Some(nickname), Some(identity), Some(digest)], ROUTER_LINE_ITEMS..) = (first_three, found) else {
-        return Err(LineProblem::ShortRouterLine {
-            expected: ROUTER_LINE_ITEMS,
-            found,
-        });
-    };
-    if !is_legal_nickname(nickname) {
-        return Err(LineProblem::Nickname);
+impl Form {
+    /// Number of items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
+    /// (feature/nodelist/fmt_routerstatus.c:65-75). Fewer are refused (feature/dirparse/ns_parse.c:338), more are not.
+    /// A microdesc consensus has no digest there (`offset`, ns_parse.c:316).
+    const fn router_line_items(self) -> usize {
+        match self {
+            Self::RouterStatuses | Self::PlainConsensus => 8,
+            Self::MicrodescConsensus => 7,
+        }
     }
-    let fingerprint = Fingerprint::from_base64(identity).map_err(|error| LineProblem::Identity(Box::new(error)))?;
-    // Of a Tor that uses microdescriptors, it is the start of their digest; else that of a descriptor, and found nowhere.
-    let ed25519_identity = if microdescriptors.is_empty() {
-        None
-    } else {
-        let digest = text::decode::<20>("digest", &text::BASE64, digest).ok();
-        digest.and_then(|digest| microdescriptors.identity_by_digest(&digest))
-    };
-    Ok(Relay {
-        fingerprint,
-        nickname: nickname.into(),
-        is_hsdir: false,
-        ed25519_identity,
-    })
 }
 
-fn at_line(line: usize, problem: LineProblem) -> Error {
-    Error::Line {
-        form: Form::RouterStatuses,
-        line,
-        problem,
+impl Microdescriptors {
+    /// Returns the identity in the microdescriptor whose digest begins with the `N` bytes of this base64.
+    fn identity_of<const N: usize>(&self, digest: Option<&str>) -> Option<crate::Ed25519Identity> {
+        if self.is_empty() {
+            return None;
+        }
+        let digest = text::decode::<N>("digest", &text::BASE64, digest?).ok()?;
+        self.identity_by_digest(&digest)
     }
 }

@@ -108,65 +108,135 @@ fn documents_of_another_form() {
 
 #[test]
 fn broken_consensuses() {
-    // What tor-netdoc complains of is its own affair; the form and the place are ours.
     for (document, message) in [
-        (CONSENSUS.replacen("CO7R", "CO7=", 1), "plain consensus: "),
-        (MICRODESC_CONSENSUS.replacen("CO7R", "CO7=", 1), "microdesc consensus: "),
-        (CONSENSUS.replacen("s Exit", "x Exit", 1), "plain consensus: "),
-        (CONSENSUS.replacen("valid-until", "valid-till", 1), "plain consensus: "),
+        (
+            CONSENSUS.replacen("CO7R", "CO7=", 1),
+            "plain consensus, line 24: relay identity: byte 3 is not unpadded base64 (A-Z, a-z, 0-9, +, /)",
+        ),
+        (
+            MICRODESC_CONSENSUS.replacen("CO7R", "CO7=", 1),
+            "microdesc consensus, line 24: relay identity: byte 3 is not unpadded base64 (A-Z, a-z, 0-9, +, /)",
+        ),
+        (
+            CONSENSUS.replacen("s Exit", "x Exit", 1),
+            "plain consensus, line 24: no `s` line follows this `r` line",
+        ),
+        (
+            CONSENSUS.replacen("valid-until", "valid-till", 1),
+            "plain consensus, line 24: the header, which ends here, lacks its line `valid-until`",
+        ),
+        (
+            CONSENSUS.replacen("valid-until 2", "valid-until 1", 1),
+            "plain consensus, line 6: `valid-until`: not a time of the form `YYYY-MM-DD HH:MM:SS`: the year is before 1970",
+        ),
+        (
+            CONSENSUS.replacen("valid-until 2026", "valid-until 2025", 1),
+            "plain consensus, line 24: `valid-after`, `fresh-until` and `valid-until` of the header are not in this order",
+        ),
+        (
+            CONSENSUS.replacen("vote-status consensus", "vote-status vote", 1),
+            "plain consensus, line 2: this is an authority's vote, and no consensus",
+        ),
         // Cut off in the middle of a line, behind a line, and before the signatures.
         (
             CONSENSUS.chars().take(5000).collect(),
-            "plain consensus: line truncated before newline on line 87",
+            "plain consensus, line 87: the consensus ends here, without the end of a signature: it is cut off",
         ),
-        (CONSENSUS.replace("\n-----END SIGNATURE-----", ""), "plain consensus: "),
+        (
+            CONSENSUS.replace("\n-----END SIGNATURE-----", ""),
+            "plain consensus, line 157: the consensus ends here, without the end of a signature: it is cut off",
+        ),
         (
             CONSENSUS
                 .split_inclusive("\ndirectory-footer")
                 .next()
                 .unwrap()
                 .to_owned(),
-            "plain consensus: ",
+            "plain consensus, line 132: the consensus ends here, without the end of a signature: it is cut off",
         ),
         (
             format!(
                 "@type network-status-consensus-3 1.0\n\n{}",
                 CONSENSUS.replacen("CO7R", "CO7=", 1)
             ),
-            "plain consensus (its lines counted from line 3): ",
+            "plain consensus, line 26: relay identity: byte 3 is not unpadded base64 (A-Z, a-z, 0-9, +, /)",
+        ),
+        (
+            format!("{CONSENSUS}\n{CONSENSUS}"),
+            "plain consensus, line 161: another consensus begins here; one is read at a time",
         ),
     ] {
-        let error = RelayList::parse(&document).unwrap_err();
-        let Error::Consensus { .. } = error else {
-            panic!("{error}")
-        };
-        let error = error.to_string();
-        assert!(error.starts_with(message), "{error}");
-        assert!(!error.contains('\n'), "{error}");
+        assert_eq!(RelayList::parse(&document).unwrap_err().to_string(), message);
     }
 }
 
 #[test]
 fn the_flavour_is_not_mistaken() {
-    assert!(matches!(
+    for refused in [
         RelayList::from_consensus(MICRODESC_CONSENSUS),
-        Err(Error::Consensus { .. })
-    ));
-    assert!(matches!(
         RelayList::from_microdesc_consensus(CONSENSUS),
-        Err(Error::Consensus { .. })
-    ));
+        RelayList::from_consensus(NS_ALL),
+    ] {
+        let Err(Error::Line { line: 1, problem, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(problem, LineProblem::OtherDocument);
+    }
 }
 
-/// Consensuses from before 2016: the evidence for what the module's documentation says of them.
+/// A consensus of 2012, shortened. It has no `pr` lines, no `id` lines, and authorities that write what is no number.
 #[test]
-fn plain_consensus_without_protocols() {
-    let lines = CONSENSUS.split_inclusive('\n').filter(|line| !line.starts_with("pr "));
-    let document: String = lines.collect();
-    let error = RelayList::parse(&document).unwrap_err().to_string();
-    assert!(error.contains("pr"), "{error}");
-    let relays = RelayList::from_ns_all(&document).unwrap();
-    assert_eq!(relays.relays(), RelayList::from_consensus(CONSENSUS).unwrap().relays());
+fn old_consensus_is_read() {
+    let list = RelayList::parse(include_str!("../../testdata/archives/consensus-2012.txt")).unwrap();
+    assert_eq!(list.form(), Form::PlainConsensus);
+    assert_eq!(list.relays().len(), 7);
+    assert_eq!(list.hash_ring().len(), 7);
+    assert_eq!(
+        list.lifetime().unwrap().valid_until().to_string(),
+        "2012-10-20 19:00:00"
+    );
+}
+
+/// Lines that matter to no ring may say anything, or be missing.
+#[test]
+fn no_line_of_another_concern_condemns_a_consensus() {
+    for document in [CONSENSUS, MICRODESC_CONSENSUS] {
+        let expected = RelayList::parse(document).unwrap();
+        for keyword in [
+            "pr",
+            "p",
+            "v",
+            "w",
+            "a",
+            "id",
+            "params",
+            "known-flags",
+            "dir-source",
+            "contact",
+            "vote-digest",
+            "voting-delay",
+            "consensus-method",
+            "directory-footer",
+            "bandwidth-weights",
+            "shared-rand-current-value",
+        ] {
+            let is_it = |line: &&str| line.split_ascii_whitespace().next() == Some(keyword);
+            let without: String = document.split_inclusive('\n').filter(|line| !is_it(line)).collect();
+            let strange: String = document
+                .split_inclusive('\n')
+                .map(|line| {
+                    if is_it(&line) {
+                        format!("{keyword} =\u{e9}= x\n")
+                    } else {
+                        line.to_owned()
+                    }
+                })
+                .collect();
+            for changed in [without, strange] {
+                assert_eq!(RelayList::parse(&changed).as_ref(), Ok(&expected), "{keyword}");
+            }
+        }
+    }
 }
 
 /// Why this crate scans router statuses itself; see the module's documentation.
@@ -273,29 +343,48 @@ fn a_relay_without_a_microdescriptor_has_no_known_ed25519_identity() {
     }
 }
 
+/// Entries as Tor's own files hold them: the first with an identity, the second without.
+#[test]
+fn microdescriptors_without_identity_concern_their_relays_alone() {
+    let text = include_str!("../../testdata/archives/cached-microdescs");
+    assert_eq!(Microdescriptors::parse(text).unwrap().len(), 1);
+
+    let expected = identities_by_hand();
+    for (from, to) in [
+        ("id ed25519", "id rsa1024"),
+        ("id ed25519 ", "id ed25519 ="),
+        (
+            "id ed25519 ",
+            "id ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nid ed25519 ",
+        ),
+        ("ntor-onion-key ", "ntor-onion-key ="),
+        ("-----END", "-----AND"),
+    ] {
+        let microdescriptors = Microdescriptors::parse(&MICRODESCRIPTORS.replacen(from, to, 1)).unwrap();
+        let list = RelayList::parse_with(V3_MICRODESC_CONSENSUS, &microdescriptors).unwrap();
+        assert_eq!(list.relays().len(), 16);
+        let found = identities(&list);
+        assert_eq!(found.len(), 15, "{to}");
+        assert!(found.iter().all(|known| expected.contains(known)), "{to}");
+    }
+    // Cut off where Tor died, and annotated.
+    let (cut, _) = MICRODESCRIPTORS.rsplit_once("id ed25519").unwrap();
+    assert_eq!(Microdescriptors::parse(cut).unwrap().len(), 15);
+}
+
 #[test]
 fn broken_microdescriptors() {
     for (document, message) in [
         (
-            MICRODESCRIPTORS.replacen("id ed25519", "id rsa1024", 1),
-            "microdescriptors: ",
+            "\nrouter test010r 127.0.0.1 5010 0 7010\n".to_owned(),
+            "microdescriptors, line 2: no microdescriptor begins here (`onion-key`)",
         ),
         (
-            MICRODESCRIPTORS.replacen("ntor-onion-key ", "ntor-onion-key =", 1),
-            "microdescriptors: ",
+            "x".repeat(RelayList::MAX_LEN + 1),
+            "the document has 16777216 bytes, more than the limit of 16777215",
         ),
-        (
-            MICRODESCRIPTORS.replacen("-----END", "-----AND", 1),
-            "microdescriptors: ",
-        ),
-        (
-            "router test010r 127.0.0.1 5010 0 7010\n".to_owned(),
-            "microdescriptors: ",
-        ),
-        ("x".repeat(RelayList::MAX_LEN + 1), "the document has 16777216 bytes"),
     ] {
-        let error = Microdescriptors::parse(&document).unwrap_err().to_string();
-        assert!(error.starts_with(message) && !error.contains('\n'), "{error}");
+        assert_eq!(Microdescriptors::parse(&document).unwrap_err().to_string(), message);
     }
     assert!(Microdescriptors::parse("").unwrap().is_empty());
 }

@@ -1,7 +1,7 @@
 //! PBES2, the encryption of PKCS#8 (RFC 8018, section 6.2 and appendix A; scrypt: RFC 7914, section 7).
 
 use pbkdf2::pbkdf2_hmac;
-use sha1_0_11::Sha1;
+use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 

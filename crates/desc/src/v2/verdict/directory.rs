@@ -64,7 +64,7 @@ impl UploadVerdict {
     /// assert_eq!(verdict.status(), 400);
     /// ```
     pub fn new_with<'a>(
-        rsa: &impl Backend,
+        rsa: &dyn Backend,
         body: &[u8],
         held: impl Fn(&DescriptorId) -> Option<&'a Descriptor>,
         now: UnixTime,
