@@ -374,6 +374,9 @@ pub enum KeyProblem {
     /// The key is encrypted, and no passphrase was given. Tor itself cannot read such keys.
     #[error("the key is encrypted, and no passphrase was given")]
     Encrypted,
+    /// The key is encrypted, and the program cannot use a passphrase.
+    #[error("the key is encrypted, and this program was built without the feature `passphrase`")]
+    NeedsFeature,
     /// The passphrase does not decrypt the key.
     #[error("the passphrase is wrong, or the key is damaged")]
     WrongPassphrase,

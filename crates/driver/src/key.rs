@@ -26,10 +26,10 @@ pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
     })
 }
 
-/// Reads a service's private key that may be encrypted with the passphrase on the first line of another file: PKCS#8, or PKCS#1 as OpenSSL
-/// wrote it formerly (see [`ServiceKey::from_pem_with_passphrase`]).
+/// Reads a service's private key that may be encrypted with the passphrase on the first line of another file: PKCS#8, or
+/// PKCS#1 as OpenSSL wrote it formerly (see `ServiceKey::from_pem_with_passphrase`).
 ///
-/// Both files must be their owner's alone.
+/// Both files must be their owner's alone. Without the feature `passphrase` a key that is encrypted is refused.
 ///
 /// # Errors
 ///
@@ -39,9 +39,24 @@ pub fn load_service_key_with_passphrase(path: &Path, passphrase: &Path) -> Resul
     let passphrase = read_secret(passphrase)?;
     let line = passphrase.split('\n').next().unwrap_or_default();
     let line = line.strip_suffix('\r').unwrap_or(line);
-    ServiceKey::from_pem_with_passphrase(&pem, line).map_err(|source| Error::Key {
+    decrypt(&pem, line).map_err(|source| Error::Key {
         path: path.into(),
         source,
+    })
+}
+
+#[cfg(feature = "passphrase")]
+fn decrypt(pem: &str, passphrase: &str) -> Result<ServiceKey, onionweave_desc::Error> {
+    ServiceKey::from_pem_with_passphrase(pem, passphrase)
+}
+
+#[cfg(not(feature = "passphrase"))]
+fn decrypt(pem: &str, _: &str) -> Result<ServiceKey, onionweave_desc::Error> {
+    use onionweave_desc::{Error, KeyProblem};
+
+    ServiceKey::from_pem(pem).map_err(|error| match error {
+        Error::PrivateKey(KeyProblem::Encrypted) => Error::PrivateKey(KeyProblem::NeedsFeature),
+        other => other,
     })
 }
 
@@ -145,16 +160,22 @@ mod tests {
             "onionweave\r\n",
             "onionweave\nfor the key of the shop\n",
         ] {
-            let key = load_service_key_with_passphrase(&path, &passphrase(text, 0o600)).unwrap();
-            assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v", "{text:?}");
+            let read = load_service_key_with_passphrase(&path, &passphrase(text, 0o600));
+            if cfg!(feature = "passphrase") {
+                assert_eq!(read.unwrap().service_id().to_string(), "rf75jzdtba4wnd6v", "{text:?}");
+            } else {
+                let error = read.unwrap_err().to_string();
+                assert!(error.ends_with("built without the feature `passphrase`"), "{error}");
+            }
         }
         let error = load_service_key_with_passphrase(&path, &passphrase("garlic\n", 0o600)).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("the passphrase is wrong, or the key is damaged"),
-            "{error}"
-        );
+        if cfg!(feature = "passphrase") {
+            let error = error.to_string();
+            assert!(
+                error.ends_with("the passphrase is wrong, or the key is damaged"),
+                "{error}"
+            );
+        }
         assert!(!format!("{error:?} {error}").contains("garlic"));
 
         let open = load_service_key_with_passphrase(&path, &passphrase("onionweave\n", 0o644));

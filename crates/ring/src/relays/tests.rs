@@ -127,7 +127,7 @@ fn broken_consensuses() {
         ),
         (
             CONSENSUS.replacen("valid-until 2", "valid-until 1", 1),
-            "plain consensus, line 6: `valid-until`: not a time of the form `YYYY-MM-DD HH:MM:SS`: the year is before 1970",
+            "plain consensus, line 6: `valid-until`: not a time of the form `YYYY-MM-DD HH:MM:SS`: the year is not between 1970 and 2147483646",
         ),
         (
             CONSENSUS.replacen("valid-until 2026", "valid-until 2025", 1),
