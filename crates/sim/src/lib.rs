@@ -17,7 +17,7 @@ pub use simulation::{
     Crowd, DirectoryRecord, Happening, InstancePlan, InstanceRecord, Interval, Miss, Outcome, Pace, Record, Scenario,
     Simulation, Times, Visit,
 };
-pub use storm::{Broken, Storm, Tally};
+pub use storm::{Broken, Storm, StormDigest, Tally};
 
 /// What can go wrong in the simulator.
 #[derive(Debug, thiserror::Error)]

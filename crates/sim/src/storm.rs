@@ -1,6 +1,7 @@
 //! Storms: the publisher's machine among seeded random faults, with what must always hold checked after every step.
 
 mod climate;
+mod digest;
 mod directories;
 mod far;
 mod log;
@@ -14,6 +15,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Error;
+use digest::Digester;
+pub use digest::StormDigest;
 use world::World;
 
 /// Some days of a publisher's life among faults that are drawn from a seed.
@@ -124,6 +127,17 @@ impl Storm {
             every_day(&world.tally);
         }
         Ok(world.tally)
+    }
+
+    /// Runs it, and returns the digest of everything that the publishers were told and asked for.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn digest(self) -> Result<StormDigest, Error> {
+        let mut world = World::new(self)?;
+        world.digester = Some(Digester::default());
+        world.run_until(DAY * self.days)?;
+        Ok(world.digester.take().unwrap_or_default().finish())
     }
 }
 

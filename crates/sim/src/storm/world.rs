@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
 use super::climate::{Climate, Season};
+use super::digest::Digester;
 use super::directories::{self, Watched};
 use super::far::Far;
 use super::log::Log;
@@ -80,6 +81,8 @@ pub(super) struct World {
     pub(super) announced: BTreeMap<(usize, Fingerprint), u32>,
     pub(super) tally: Tally,
     pub(super) log: Log,
+    /// Notes what the publishers are told and ask for, if anybody wants to know.
+    pub(super) digester: Option<Digester>,
     /// Whether anything happened since the last check.
     pub(super) changed: bool,
     /// When something that is not yet wrong will be.
@@ -113,6 +116,7 @@ impl World {
             points: Points::new()?.at_relays(&mut rng, RELAYS),
             instances: climate.names().iter().map(|name| Instance::new(name)).collect(),
             log: Log::new(storm.history),
+            digester: None,
             storm,
             rng,
             now: Duration::ZERO,
@@ -279,6 +283,7 @@ impl World {
     /// Tells a publisher something.
     pub(super) fn tell(&mut self, publisher: usize, event: Event) {
         let truth = self.truth();
+        self.digest_event(publisher, &event);
         self.publishers[publisher].handle(event, truth, self.now);
         self.changed = true;
         self.act(publisher);
@@ -287,9 +292,17 @@ impl World {
     /// Tells it the answer to what it asked, which is no news by itself.
     pub(super) fn answer(&mut self, publisher: usize, event: Event) {
         let truth = self.truth();
+        self.digest_event(publisher, &event);
         let moment = self.publishers[publisher].moment(truth, self.now);
         self.publishers[publisher].machine.handle(event, moment);
         self.act(publisher);
+    }
+
+    fn digest_event(&mut self, publisher: usize, event: &Event) {
+        let moment = self.publishers[publisher].moment(self.truth(), self.now);
+        if let Some(digester) = &mut self.digester {
+            digester.event(self.publishers[publisher].life, event, moment);
+        }
     }
 
     /// Does what a publisher's machine asks for.
@@ -304,6 +317,9 @@ impl World {
             if actions > MOST_ACTIONS {
                 self.broken("the machine has something to do for ever");
                 break;
+            }
+            if let Some(digester) = &mut self.digester {
+                digester.action(self.publishers[publisher].life, &action, moment);
             }
             match action {
                 Action::Upload {
