@@ -221,7 +221,7 @@ pub enum Step {
 /// Tor closes the connection after every failure, so another attempt needs another connection.
 ///
 /// ```
-/// use onionweave_control::auth::{Handshake, Step};
+/// use onionweave_control::{Handshake, Step};
 /// use onionweave_control::{Credentials, Reply};
 ///
 /// let (mut handshake, command) = Handshake::start(Credentials::auto(), [7; 32]);

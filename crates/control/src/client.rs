@@ -26,7 +26,7 @@ use crate::codec::Limits;
 
 pub use self::backoff::Backoff;
 pub use self::connection::Connection;
-pub use self::endpoint::Endpoint;
+pub use self::endpoint::{Endpoint, HostPort};
 pub use self::events::Events;
 pub use self::supervisor::{Attempt, Attempts, Supervisor, SupervisorOptions};
 pub use self::tracked::Answers;
@@ -38,6 +38,7 @@ mod dial;
 mod driver;
 mod endpoint;
 mod events;
+mod state;
 mod subscriptions;
 mod supervisor;
 mod tracked;

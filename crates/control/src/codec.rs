@@ -33,7 +33,7 @@ const LINE_OVERHEAD: usize = size_of::<Line>();
 /// that is not data counts 64 bytes more.
 ///
 /// ```
-/// use onionweave_control::codec::Limits;
+/// use onionweave_control::Limits;
 ///
 /// let limits = Limits::default().reply(8 << 20);
 /// assert_eq!(limits.max_reply(), 8 << 20);
@@ -108,7 +108,7 @@ pub enum Item {
 /// error for ever: the place of the next message is lost.
 ///
 /// ```
-/// use onionweave_control::codec::{Decoder, Item};
+/// use onionweave_control::{Decoder, Item};
 ///
 /// let mut decoder = Decoder::default();
 /// let mut input: &[u8] = b"250-version=0.4.5.9\r\n250 OK\r\n650 NETWORK_LI";

@@ -200,6 +200,26 @@ pub enum Error {
         after: Duration,
     },
 
+    /// Tor did not finish its bootstrap in time.
+    #[error("Tor has not finished its bootstrap within {after:?}{}", phase.as_ref().map(|phase| format!(": {phase}")).unwrap_or_default())]
+    #[non_exhaustive]
+    NotBootstrapped {
+        /// The time that was allowed.
+        after: Duration,
+        /// The last phase that Tor announced meanwhile, if it announced any.
+        phase: Option<String>,
+    },
+
+    /// A text is no number of a circuit, stream or connection.
+    #[error("{text:?} is no number of a {of}")]
+    #[non_exhaustive]
+    Id {
+        /// The text.
+        text: String,
+        /// The kind of thing that it would name.
+        of: &'static str,
+    },
+
     /// An upload to this directory for this service is on its way already, and Tor's answer to the one could not be
     /// told from that to the other. Nothing was sent.
     #[error("an upload to ${directory} for this service is on its way already")]
@@ -235,6 +255,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Connect { .. } | Error::ConnectDeadline { .. } | Error::Deadline { .. } => true,
+            Error::NotBootstrapped { .. } => true,
             Error::Truncated { .. } | Error::UploadInFlight { .. } => true,
             // On another connection, replies and commands agree again.
             Error::StrayReply { .. } | Error::UnexpectedReply { .. } => true,

@@ -24,6 +24,7 @@ pub use self::stream::{ClientProtocol, Stream, StreamPurpose, StreamReason, Stre
 
 mod bandwidth;
 mod circuit;
+mod display;
 mod gap;
 mod hs_desc;
 mod network;
@@ -43,6 +44,7 @@ mod stream;
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Event {
     /// `CIRC`: a circuit was begun, built, extended, or is no more.
@@ -158,6 +160,43 @@ impl Event {
             EventKind::Other(_) => None,
         }
         .unwrap_or(Self::Unknown(raw))
+    }
+
+    /// The kind of event, as it is asked for with `SETEVENTS`; `None` for those that the client makes.
+    pub fn kind(&self) -> Option<EventKind> {
+        Some(match self {
+            Self::Circ(_) => EventKind::Circ,
+            Self::CircMinor(_) => EventKind::CircMinor,
+            Self::Stream(_) => EventKind::Stream,
+            Self::OrConn(_) => EventKind::OrConn,
+            Self::Bw(_) => EventKind::Bw,
+            Self::StreamBw(_) => EventKind::StreamBw,
+            Self::CircBw(_) => EventKind::CircBw,
+            Self::ConnBw(_) => EventKind::ConnBw,
+            Self::CellStats(_) => EventKind::CellStats,
+            Self::NewDesc(_) => EventKind::NewDesc,
+            Self::AddrMap(_) => EventKind::AddrMap,
+            Self::DescChanged => EventKind::DescChanged,
+            Self::Ns(_) => EventKind::Ns,
+            Self::StatusGeneral(_) => EventKind::StatusGeneral,
+            Self::StatusClient(_) => EventKind::StatusClient,
+            Self::StatusServer(_) => EventKind::StatusServer,
+            Self::Guard(_) => EventKind::Guard,
+            Self::ClientsSeen(_) => EventKind::ClientsSeen,
+            Self::NewConsensus(_) => EventKind::NewConsensus,
+            Self::BuildTimeoutSet(_) => EventKind::BuildTimeoutSet,
+            Self::Signal(_) => EventKind::Signal,
+            Self::ConfChanged(_) => EventKind::ConfChanged,
+            Self::TransportLaunched(_) => EventKind::TransportLaunched,
+            Self::PtLog(_) => EventKind::PtLog,
+            Self::PtStatus(_) => EventKind::PtStatus,
+            Self::HsDesc(_) => EventKind::HsDesc,
+            Self::HsDescContent(_) => EventKind::HsDescContent,
+            Self::NetworkLiveness(_) => EventKind::NetworkLiveness,
+            Self::Log(message) => EventKind::from_word(message.severity().as_str()),
+            Self::Unknown(raw) => EventKind::from_word(str::from_utf8(raw.keyword()).ok()?),
+            Self::Lagged(_) | Self::Gap(_) => return None,
+        })
     }
 
     /// Reads one event from its bytes as they come over the wire.

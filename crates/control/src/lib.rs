@@ -2,45 +2,44 @@
 //!
 //! # Layout
 //!
-//! From the bytes up:
-//! - [`codec`]: lines, dot-stuffing, whole replies and events, limits.
-//! - [`command`] writes commands; [`reply`], [`event`], [`relay_name`], [`protocol_info`] interpret what comes
-//!   back.
-//! - [`track`] tells from events what became of uploads and fetches.
-//! - [`session`] matches replies to commands; [`auth`] holds the steps of authentication.
+//! Every item has one path, at the top. From the bytes up:
+//! - `codec` ([`Decoder`]): lines, dot-stuffing, whole replies and events, limits.
+//! - `command` ([`Command`]) writes commands; `reply` and `event` ([`Event`]) interpret Tor's words.
+//! - `track` ([`PostTracker`]) tells from events the outcome of uploads and fetches.
+//! - `session` ([`Session`]) matches replies to commands; `auth` ([`Handshake`]) authenticates.
 //! - `client` (feature `tokio`) speaks over sockets; `launch` (feature `launch`) starts tor processes.
 //!   They are the only parts that do IO.
 //!
 //! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below
 //! `src/`; sections are those of Tor's control-spec.
 
-pub mod auth;
+mod auth;
 #[cfg(feature = "tokio")]
-pub mod client;
-pub mod codec;
-pub mod command;
+mod client;
+mod codec;
+mod command;
 mod error;
-pub mod event;
+mod event;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
 #[cfg(all(unix, feature = "launch"))]
 pub mod launch;
-pub mod protocol_info;
-pub mod relay_name;
-pub mod reply;
-pub mod session;
+mod protocol_info;
+mod relay_name;
+mod reply;
+mod session;
 mod text;
-pub mod track;
+mod track;
 mod version;
 mod words;
 
-pub use self::auth::{Credentials, Password};
+pub use self::auth::{Cookie, Credentials, Handshake, Password, Step};
 #[cfg(feature = "tokio")]
 pub use self::client::{
-    Answers, Attempt, Attempts, Backoff, Connection, Endpoint, Events, Options, Supervisor, SupervisorOptions,
+    Answers, Attempt, Attempts, Backoff, Connection, Endpoint, Events, HostPort, Options, Supervisor, SupervisorOptions,
 };
-pub use self::codec::{Decoder, Limits, RawEvent, Reply};
+pub use self::codec::{Decoder, Item, Limits, Line, RawEvent, Reply, data};
 pub use self::command::{
     AddOnion, CircuitUse, ClientAuth, Command, EventKind, ExtendCircuit, HsFetch, OnionKey, OnionKeyAlgorithm,
     RouterPurpose, Signal, StreamCloseReason,
@@ -58,7 +57,7 @@ pub use self::ids::{CircuitId, ConnectionId, StreamId};
 pub use self::protocol_info::{AuthMethod, ProtocolInfo};
 pub use self::relay_name::RelayName;
 pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
-pub use self::session::Session;
+pub use self::session::{Incoming, Session, Ticket};
 pub use self::text::Arguments;
-pub use self::track::{FetchOutcome, HsPost, PostOutcome};
+pub use self::track::{FetchOutcome, FetchTracker, HsPost, PostOutcome, PostTracker};
 pub use self::version::{TorVersion, TorVersionError};

@@ -94,6 +94,23 @@ impl fmt::Display for RelayName {
     }
 }
 
+/// As the text that `Display` writes.
+#[cfg(feature = "serde")]
+impl serde::Serialize for RelayName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As the text that `FromStr` reads.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for RelayName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Debug for RelayName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RelayName({self})")

@@ -21,6 +21,7 @@ use crate::{CircuitId, ClientAuth, Error, OnionKey, Reply};
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConfValue {
     key: String,
     value: Option<String>,

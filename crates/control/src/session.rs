@@ -46,8 +46,8 @@ pub enum Incoming {
 /// Matches replies to commands, in order.
 ///
 /// ```
-/// use onionweave_control::session::{Incoming, Session};
-/// use onionweave_control::{Command, codec::Limits};
+/// use onionweave_control::{Incoming, Session};
+/// use onionweave_control::{Command, Limits};
 ///
 /// let mut session = Session::new(Limits::default());
 /// let version = session.send(&Command::get_info(["version"])?);

@@ -210,6 +210,7 @@ impl Fields {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
@@ -226,6 +227,21 @@ impl Arguments {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Serializes bytes as text; those that are not UTF-8 are replaced.
+#[cfg(feature = "serde")]
+pub(crate) fn lossy_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(bytes))
+}
+
+/// The same, for bytes that may be absent.
+#[cfg(feature = "serde")]
+pub(crate) fn option_lossy<S: serde::Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => serializer.serialize_some(&String::from_utf8_lossy(bytes)),
+        None => serializer.serialize_none(),
     }
 }
 

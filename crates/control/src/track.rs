@@ -157,7 +157,7 @@ pub enum FetchOutcome {
 /// Follows one `+HSPOST`.
 ///
 /// ```
-/// use onionweave_control::{Event, HsPost, PostOutcome, track::PostTracker};
+/// use onionweave_control::{Event, HsPost, PostOutcome, PostTracker};
 ///
 /// let post = HsPost::v2("6r7x5o465oo27s35", "...")?.server([1; 20]).server([2; 20]);
 /// let mut tracker = PostTracker::new(&post);
@@ -221,7 +221,7 @@ fn is_failed_fetch(event: &HsDesc) -> bool {
 /// Follows one `HSFETCH`.
 ///
 /// ```
-/// use onionweave_control::{Event, FetchOutcome, HsDescReason, HsFetch, track::FetchTracker};
+/// use onionweave_control::{Event, FetchOutcome, HsDescReason, HsFetch, FetchTracker};
 ///
 /// let id = "lhrcprndbm75osvtwkzuo5pdj7666cz7";
 /// let fetch = HsFetch::v2_descriptor(id)?.server([1; 20]);

@@ -8,8 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use onionweave_control::{
     CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, Limits, Options, Signal,
+    TorVersion,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
@@ -751,7 +753,7 @@ async fn a_stopped_tor_accepts_and_never_answers() {
 #[tokio::test(start_paused = true)]
 async fn nobody_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+    let endpoint = listener.local_addr().unwrap().to_string().parse::<Endpoint>().unwrap();
     drop(listener);
     for endpoint in [endpoint, Endpoint::Unix("/nonexistent/control".into())] {
         let error = Connection::connect(&endpoint, &Credentials::auto(), &options())
@@ -814,4 +816,97 @@ async fn an_argument_that_is_refused_harms_nobody() {
         Err(Error::Argument { .. })
     ));
     assert_eq!(tor.get_info("version").await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tor_knows_comes_typed() {
+    let relay = format!("${}~a", "0A".repeat(20));
+    let circuits = format!("250+circuit-status=\r\n1 BUILT {relay} PURPOSE=GENERAL\r\n2 LAUNCHED\r\n.\r\n250 OK\r\n");
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("GETINFO circuit-status").await;
+        tor.send(circuits.as_bytes()).await;
+        tor.expect("GETINFO stream-status").await;
+        tor.send(b"250-stream-status=\r\n250 OK\r\n").await;
+        tor.expect("GETINFO orconn-status").await;
+        tor.send(b"250+orconn-status=\r\nodd\r\n.\r\n250 OK\r\n").await;
+        tor.expect("GETINFO status/bootstrap-phase").await;
+        tor.send(b"250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=85 TAG=x\r\n250 OK\r\n")
+            .await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let (tor, _events) = endpoint.connect(&Credentials::auto(), &options()).await.unwrap();
+    // Told before authentication: no question is asked.
+    assert_eq!(tor.version().await.unwrap(), TorVersion::new([0, 4, 5, 9]));
+    let circuits = tor.circuits().await.unwrap();
+    assert_eq!(
+        circuits
+            .iter()
+            .map(|circ| circ.circuit().path().len())
+            .collect::<Vec<_>>(),
+        [1, 0]
+    );
+    assert!(tor.streams().await.unwrap().is_empty());
+    let error = tor.or_connections().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GETINFO: unexpected reply: expected orconn-status, found \"odd\""
+    );
+    assert_eq!(tor.bootstrap_phase().await.unwrap().bootstrap_progress(), Some(85));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_is_waited_for() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("SETEVENTS STATUS_CLIENT").await;
+        tor.send(b"250 OK\r\n").await;
+        for last in [85, 100] {
+            tor.expect("GETINFO status/bootstrap-phase").await;
+            tor.send(b"250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=0\r\n250 OK\r\n")
+                .await;
+            tokio::time::sleep(SHORT).await;
+            tor.send(b"650 STATUS_CLIENT NOTICE CIRCUIT_ESTABLISHED\r\n").await;
+            for progress in [5, last] {
+                let event = format!("650 STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS={progress} TAG=x\r\n");
+                tor.send(event.as_bytes()).await;
+            }
+        }
+        tor.expect("GETINFO status/bootstrap-phase").await;
+        tor.send(b"250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=100\r\n250 OK\r\n")
+            .await;
+    })
+    .await;
+    let (tor, mut events) = endpoint.connect(&Credentials::auto(), &options()).await.unwrap();
+    let started = Instant::now();
+    let error = tor.bootstrapped(LONG).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Tor has not finished its bootstrap within 20s: NOTICE BOOTSTRAP PROGRESS=85 TAG=x"
+    );
+    assert!(started.elapsed() >= LONG);
+    tor.bootstrapped(LONG).await.unwrap();
+    tor.bootstrapped(LONG).await.unwrap();
+    // The reader of events asked for none of this.
+    assert_eq!(events.try_recv(), None);
+    // The connection ends; so does what waits for it.
+    tor.closed().await;
+    assert!(matches!(
+        tor.bootstrapped(LONG).await,
+        Err(Error::Closed(CloseReason::Eof))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_a_stream() {
+    let endpoint = listen(async move |mut tor: FakeTor| {
+        tor.let_in().await;
+        tokio::time::sleep(SHORT).await;
+        tor.send(b"650 BW 1 2\r\n650 BW 3 4\r\n").await;
+    })
+    .await;
+    let (_tor, events) = endpoint.connect(&Credentials::auto(), &options()).await.unwrap();
+    let lines: Vec<_> = events.map(|event| event.to_string()).collect().await;
+    assert_eq!(lines, ["BW 1 read, 2 written", "BW 3 read, 4 written"]);
 }

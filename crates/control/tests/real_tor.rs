@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use onionweave_control::auth::Cookie;
-use onionweave_control::session::Incoming;
 use onionweave_control::{
-    AuthMethod, CloseReason, Command, Connection, Credentials, Endpoint, Error, Event, EventKind, Events, HsFetch,
-    NetworkLiveness, Options, Password, Reply, Session, Signal, Status, Supervisor, SupervisorOptions,
+    AuthMethod, CloseReason, Command, Connection, Cookie, Credentials, Endpoint, Error, Event, EventKind, Events,
+    HsFetch, Incoming, NetworkLiveness, Options, Password, Reply, Session, Signal, Status, Supervisor,
+    SupervisorOptions,
 };
 
 #[path = "common/conversation.rs"]

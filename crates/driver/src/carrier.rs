@@ -326,7 +326,7 @@ mod tests {
     /// A connection to something that greets as Tor does and agrees to all else.
     async fn connection() -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+        let endpoint = listener.local_addr().unwrap().to_string().parse::<Endpoint>().unwrap();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = BufReader::new(stream);

@@ -171,7 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) async fn connect(endpoint: &Endpoint) -> Result<Box<dyn Stream>, String> {
     let stream: std::io::Result<Box<dyn Stream>> = match endpoint {
         Endpoint::Unix(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as _),
-        Endpoint::Tcp(address) => TcpStream::connect(address).await.map(|stream| Box::new(stream) as _),
+        Endpoint::Tcp(address) => TcpStream::connect(address.as_str())
+            .await
+            .map(|stream| Box::new(stream) as _),
         _ => Err(ErrorKind::Unsupported.into()),
     };
     stream.map_err(|error| told(&error))

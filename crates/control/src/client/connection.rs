@@ -27,12 +27,11 @@ const REQUESTS: usize = 64;
 /// dropped, it is closed.
 ///
 /// ```no_run
-/// use onionweave_control::{Connection, Credentials, Endpoint, Options};
+/// use onionweave_control::Connection;
 ///
 /// # async fn example() -> Result<(), onionweave_control::Error> {
-/// let endpoint: Endpoint = "unix:/run/tor/control".parse()?;
-/// let (tor, _events) = Connection::connect(&endpoint, &Credentials::auto(), &Options::default()).await?;
-/// println!("Tor {}", tor.get_info("version").await?);
+/// let (tor, _events) = Connection::open("unix:/run/tor/control").await?;
+/// println!("Tor {} has {} circuits", tor.version().await?, tor.circuits().await?.len());
 /// # Ok(())
 /// # }
 /// ```
@@ -50,6 +49,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Connects to `HOST:PORT` or `unix:PATH` and authenticates by whatever Tor offers: its cookie file, or
+    /// nothing. [`connect`](Self::connect) takes passwords and other settings.
+    ///
+    /// Must be called within a tokio runtime with IO and time enabled.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`]; those of [`connect`](Self::connect).
+    pub async fn open(endpoint: &str) -> Result<(Self, Events), Error> {
+        Self::connect(&endpoint.parse()?, &Credentials::auto(), &Options::default()).await
+    }
+
     /// Connects and authenticates, both within [`Options::connect_deadline`].
     ///
     /// Must be called within a tokio runtime with IO and time enabled.

@@ -31,7 +31,7 @@ impl Dial {
             Box::pin(async move {
                 match &endpoint {
                     Endpoint::Tcp(address) => {
-                        let stream = TcpStream::connect(address).await?;
+                        let stream = TcpStream::connect(address.as_str()).await?;
                         stream.set_nodelay(true)?;
                         Ok(Box::new(stream) as Box<dyn Stream + Unpin>)
                     }

@@ -14,7 +14,7 @@ use crate::Error;
 /// let endpoint: Endpoint = "unix:/run/tor/control".parse()?;
 /// assert_eq!(endpoint.to_string(), "unix:/run/tor/control");
 /// let endpoint: Endpoint = "[::1]:9051".parse()?;
-/// assert_eq!(endpoint, Endpoint::Tcp("[::1]:9051".to_owned()));
+/// assert!(matches!(endpoint, Endpoint::Tcp(address) if address.as_str() == "[::1]:9051"));
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,8 +22,53 @@ use crate::Error;
 pub enum Endpoint {
     /// A unix socket (`ControlSocket`, or `ControlPort unix:PATH`), by its path.
     Unix(PathBuf),
-    /// A TCP port (`ControlPort`), as `HOST:PORT`; an IPv6 address stands in brackets.
-    Tcp(String),
+    /// A TCP port (`ControlPort`).
+    Tcp(HostPort),
+}
+
+/// `HOST:PORT`, where an IPv6 address stands in brackets. `Display` writes it so, as
+/// [`Endpoint`] reads it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort(String);
+
+impl HostPort {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| refuse(text, "expected unix:PATH or HOST:PORT"))?;
+        if host.is_empty() {
+            return Err(refuse(text, "the host is empty"));
+        }
+        if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+            return Err(refuse(text, "an IPv6 address must stand in brackets"));
+        }
+        match port.parse::<u16>() {
+            Ok(1..) => Ok(Self(text.to_owned())),
+            _ => Err(refuse(text, "the port is no number from 1 to 65535")),
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn refuse(text: &str, problem: &'static str) -> Error {
+    Error::Endpoint {
+        text: text.chars().take(200).collect(),
+        problem,
+    }
 }
 
 impl FromStr for Endpoint {
@@ -31,31 +76,14 @@ impl FromStr for Endpoint {
 
     /// Reads `unix:PATH` or `HOST:PORT`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |problem| Error::Endpoint {
-            text: text.chars().take(200).collect(),
-            problem,
-        };
-
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
-                Err(refuse("the path is empty"))
+                Err(refuse(text, "the path is empty"))
             } else {
                 Ok(Self::Unix(path.into()))
             };
         }
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| refuse("expected unix:PATH or HOST:PORT"))?;
-        if host.is_empty() {
-            return Err(refuse("the host is empty"));
-        }
-        if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-            return Err(refuse("an IPv6 address must stand in brackets"));
-        }
-        match port.parse::<u16>() {
-            Ok(1..) => Ok(Self::Tcp(text.to_owned())),
-            _ => Err(refuse("the port is no number from 1 to 65535")),
-        }
+        text.parse().map(Self::Tcp)
     }
 }
 
@@ -63,7 +91,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => f.write_str(address),
+            Self::Tcp(address) => address.fmt(f),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The queue of events between the task that owns the socket and their reader.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
 
 use crate::{Event, EventKind, Gap};
 
 /// Receives what Tor reports on one connection, in order.
 ///
-/// Which events come is up to [`Connection::set_events`](super::Connection::set_events); none do at
-/// first.
+/// [`Connection::set_events`](super::Connection::set_events) chooses which events come; none do at first.
+///
+/// It is a [`Stream`](futures_core::Stream), so it takes the combinators of `futures` and `tokio-stream`.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -22,24 +24,32 @@ impl Events {
     ///
     /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Event> {
-        loop {
-            {
-                let mut queue = self.shared.lock();
-                if let Some(event) = queue.pop() {
-                    return Some(event);
-                }
-                if queue.ended {
-                    return None;
-                }
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut queue = self.shared.lock();
+        match queue.pop() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if queue.ended => Poll::Ready(None),
+            None => {
+                queue.reader = Some(context.waker().clone());
+                Poll::Pending
             }
-            // `Notify` keeps the permit of a notification that came since.
-            self.shared.news.notified().await;
         }
     }
 
     /// The next event if one is waiting already.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.shared.lock().pop()
+    }
+}
+
+impl futures_core::Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.get_mut().poll_recv(context)
     }
 }
 
@@ -60,14 +70,12 @@ pub(super) struct EventSender {
 impl EventSender {
     /// Adds an event, or counts it as lost when the queue is full.
     pub(super) fn push(&self, event: Event, weight: usize) {
-        self.shared().lock().push(event, weight);
-        self.shared().news.notify_one();
+        self.shared().change(|queue| queue.push(event, weight));
     }
 
     /// Adds a gap, which is never lost.
     pub(super) fn push_gap(&self, gap: Gap) {
-        self.shared().lock().push_gap(gap);
-        self.shared().news.notify_one();
+        self.shared().change(|queue| queue.push_gap(gap));
     }
 
     /// Decides what the reader gets to see, without keeping the queue from ending.
@@ -103,8 +111,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.news.notify_one();
+        self.shared.change(|queue| queue.ended = true);
     }
 }
 
@@ -116,13 +123,13 @@ pub(super) fn queue(max_events: usize, max_bytes: usize) -> (EventSender, Events
         lost: 0,
         ended: false,
         reader_gone: false,
+        reader: None,
         hidden: Vec::new(),
         max_events,
         max_bytes,
     };
     let shared = Arc::new(Shared {
         queue: Mutex::new(queue),
-        news: Notify::new(),
     });
     (
         EventSender {
@@ -137,11 +144,20 @@ pub(super) fn queue(max_events: usize, max_bytes: usize) -> (EventSender, Events
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Wakes the one reader.
-    news: Notify,
 }
 
 impl Shared {
+    /// Changes the queue, and wakes the reader after that.
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.lock();
+        change(&mut queue);
+        let reader = queue.reader.take();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Every change of the queue is complete before anything in it could panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,6 +173,8 @@ struct Queue {
     lost: u64,
     ended: bool,
     reader_gone: bool,
+    /// The one reader, if it waits.
+    reader: Option<Waker>,
     /// What the reader did not ask for.
     hidden: Vec<EventKind>,
     max_events: usize,
@@ -200,12 +218,7 @@ impl Queue {
     }
 
     fn is_hidden(&self, event: &Event) -> bool {
-        let kind = match event {
-            Event::HsDesc(_) => EventKind::HsDesc,
-            Event::HsDescContent(_) => EventKind::HsDescContent,
-            _ => return false,
-        };
-        self.hidden.contains(&kind)
+        !self.hidden.is_empty() && event.kind().is_some_and(|kind| self.hidden.contains(&kind))
     }
 
     fn pop(&mut self) -> Option<Event> {

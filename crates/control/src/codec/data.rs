@@ -10,7 +10,7 @@
 /// store and other implementations refuse. An empty body becomes one empty line, as in C Tor.
 ///
 /// ```
-/// use onionweave_control::codec::data;
+/// use onionweave_control::data;
 ///
 /// assert_eq!(data::escape(b"first\n.second\n"), b"first\r\n..second\r\n.\r\n");
 /// ```
@@ -34,7 +34,7 @@ pub fn escape(body: &[u8]) -> Vec<u8> {
 /// Lines after the end are ignored; if the end is missing, everything is data.
 ///
 /// ```
-/// use onionweave_control::codec::data;
+/// use onionweave_control::data;
 ///
 /// assert_eq!(data::unescape(b"first\r\n..second\r\n.\r\n"), b"first\n.second\n");
 /// ```

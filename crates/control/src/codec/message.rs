@@ -7,9 +7,12 @@ use crate::Error;
 
 /// One line of a reply or event, with the data that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Line {
     code: u16,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::lossy_text"))]
     text: Vec<u8>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::option_lossy"))]
     data: Option<Vec<u8>>,
 }
 
@@ -204,6 +207,7 @@ impl Reply {
 
 /// A whole event, not yet interpreted. [`Event`](crate::Event) is the interpreted form.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RawEvent {
     /// Never empty; all codes are 6xx.
     lines: Vec<Line>,

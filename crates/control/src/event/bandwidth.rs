@@ -19,6 +19,7 @@ use crate::{CircuitId, ConnectionId, StreamId};
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Bw {
     read: u64,
     written: u64,
@@ -63,6 +64,7 @@ impl Bw {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StreamBw {
     id: StreamId,
     written: u64,
@@ -122,6 +124,7 @@ impl StreamBw {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CircBw {
     id: CircuitId,
     read: u64,
@@ -205,6 +208,7 @@ impl CircBw {
 
 /// The state of a circuit's congestion control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Congestion {
     slow_start: bool,
     window: u64,
@@ -263,6 +267,7 @@ impl Congestion {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConnBw {
     id: ConnectionId,
     kind: ConnectionKind,
@@ -333,6 +338,7 @@ words! {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CellStats {
     id: Option<CircuitId>,
     inbound: Option<CellQueue>,
@@ -374,6 +380,7 @@ impl CellStats {
 
 /// One queue of a circuit's cells. Numbers are by command, such as `relay_early`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CellQueue {
     queue: u64,
     connection: ConnectionId,

@@ -24,6 +24,7 @@ use crate::{CircuitId, RelayName};
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Circ {
     circuit: Circuit,
     status: CircuitStatus,
@@ -87,6 +88,7 @@ impl Circ {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CircMinor {
     circuit: Circuit,
     change: CircuitChange,
@@ -140,6 +142,7 @@ impl CircMinor {
 
 /// A circuit as Tor describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Circuit {
     id: CircuitId,
     path: Vec<RelayName>,
@@ -249,8 +252,12 @@ pub(super) fn list<T>(text: Option<String>, read: impl Fn(&str) -> T) -> Vec<T> 
 /// With what an application authenticated at the SOCKS port, which sets its circuits apart. `Debug` does not show the
 /// password.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SocksAuth {
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::option_lossy"))]
     username: Option<Vec<u8>>,
+    /// A secret, which is neither shown nor serialized.
+    #[cfg_attr(feature = "serde", serde(skip))]
     password: Option<Vec<u8>>,
 }
 

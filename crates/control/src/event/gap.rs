@@ -21,6 +21,7 @@ use crate::EventKind;
 /// assert!(must_look_again(&Event::Gap(gap)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Gap {
     lasted: Duration,
     restarted: Option<bool>,

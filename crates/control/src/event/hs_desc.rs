@@ -31,6 +31,7 @@ use crate::words::words;
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HsDesc {
     action: HsDescAction,
     address: Option<String>,
@@ -220,10 +221,12 @@ words! {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HsDescContent {
     address: Option<String>,
     descriptor_id: String,
     hsdir: Option<RelayName>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::lossy_text"))]
     content: Vec<u8>,
 }
 

@@ -24,6 +24,7 @@ use crate::{ConnectionId, RelayName, StreamId};
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OrConn {
     target: String,
     relay: Option<RelayName>,
@@ -146,6 +147,7 @@ words! {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Guard {
     kind: String,
     relay: RelayName,
@@ -215,7 +217,9 @@ words! {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Ns {
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::lossy_text"))]
     body: Vec<u8>,
 }
 
@@ -240,7 +244,9 @@ impl Ns {
 ///
 /// Tor loads its cached consensus at start without this event.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NewConsensus {
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::lossy_text"))]
     body: Vec<u8>,
 }
 
@@ -290,6 +296,7 @@ fn only_data(raw: RawEvent) -> Result<Vec<u8>, RawEvent> {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NewDesc {
     relays: Vec<RelayName>,
 }
@@ -321,6 +328,7 @@ impl NewDesc {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AddrMap {
     from: String,
     to: Option<String>,
@@ -391,6 +399,7 @@ impl AddrMap {
 
 /// Whether Tor thinks the network reachable (feature/control/control_events.c:1518-1528).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NetworkLiveness {
     /// Something came from the network.
@@ -424,6 +433,7 @@ impl NetworkLiveness {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BuildTimeoutSet {
     change: BuildTimeoutChange,
     arguments: Arguments,
@@ -524,6 +534,7 @@ words! {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ClientsSeen {
     since: Option<SystemTime>,
     countries: Vec<(String, u64)>,

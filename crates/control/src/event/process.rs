@@ -21,6 +21,7 @@ use crate::words::words;
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConfChanged {
     options: Vec<ConfValue>,
 }
@@ -99,6 +100,7 @@ impl SignalReceived {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LogMessage {
     severity: Severity,
     message: String,
@@ -144,6 +146,7 @@ impl LogMessage {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TransportLaunched {
     mode: String,
     name: String,
@@ -201,6 +204,7 @@ impl TransportLaunched {
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TransportMessage {
     program: String,
     arguments: Arguments,

@@ -1,6 +1,8 @@
 //! `STATUS_CLIENT`, `STATUS_SERVER`, `STATUS_GENERAL`: control-spec section 4.1.10;
 //! feature/control/control_events.c:1690-1737.
 
+use std::fmt;
+
 use std::str;
 
 use crate::codec::RawEvent;
@@ -25,6 +27,7 @@ use crate::text::{Arguments, Fields, split_word};
 /// assert_eq!(status.argument("SUMMARY"), Some("Done"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Status {
     severity: Severity,
     action: String,
@@ -81,6 +84,7 @@ impl Status {
 
 /// How serious a status event or log message is, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Severity {
     /// For who looks for faults in Tor.
@@ -96,6 +100,17 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// The word in the protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Notice => "NOTICE",
+            Self::Warn => "WARN",
+            Self::Err => "ERR",
+        }
+    }
+
     pub(super) fn from_word(word: &[u8]) -> Option<Self> {
         match word {
             b"DEBUG" => Some(Self::Debug),
@@ -105,5 +120,11 @@ impl Severity {
             b"ERR" => Some(Self::Err),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -22,6 +22,7 @@ use crate::{CircuitId, StreamId};
 /// # Ok::<(), onionweave_control::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Stream {
     id: StreamId,
     status: StreamStatus,

@@ -17,7 +17,7 @@ impl Recorder {
     /// Waits for a controller that wants to speak to the Tor at this socket.
     pub(crate) async fn start(tor: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+        let endpoint = listener.local_addr().unwrap().to_string().parse::<Endpoint>().unwrap();
         let transcript = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&transcript);
         tokio::spawn(async move {
