@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use onionweave_control::{Connection, HsDesc, HsDescAction, HsDescReason};
 use onionweave_publish::{Event, SlotId, Ticket, UploadAnswer};
+use onionweave_ring::DescriptorId;
 use onionweave_ring::Fingerprint;
-use onionweave_ring::v2::{DescriptorId, ServiceId};
+use onionweave_ring::v2::ServiceId;
 
 use crate::link::LinkName;
 
@@ -358,7 +359,7 @@ mod tests {
         Outgoing {
             ticket: Ticket::new(ticket),
             slot: SlotId::new(TimePeriod::from(0), replica, directory),
-            descriptor_id: DescriptorId::from([replica.number(); 20]),
+            descriptor_id: onionweave_ring::v2::DescriptorId::from([replica.number(); 20]).into(),
             text: Arc::from(*b"text"),
             attempt: 0,
             asked: Instant::now(),
@@ -423,7 +424,10 @@ mod tests {
             };
             carriers.hs_desc(&a, &addresses, &event)
         };
-        let theirs = format!("UPLOAD {service} UNKNOWN ${here}~dir {}", DescriptorId::from([7; 20]));
+        let theirs = format!(
+            "UPLOAD {service} UNKNOWN ${here}~dir {}",
+            onionweave_ring::v2::DescriptorId::from([7; 20])
+        );
         let answered = format!("UPLOADED {service} UNKNOWN ${here}~dir");
         let give_up = |carriers: &mut Carriers| {
             for others in carriers.others.values_mut() {

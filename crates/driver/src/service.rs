@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{
@@ -9,8 +10,8 @@ use onionweave_control::{
 };
 use onionweave_publish::{Action, Event, Found, InstanceName, Machine, Moment, Settings, Ticket, UploadAnswer};
 use onionweave_ring::relays::{Lifetime, RelayList};
-use onionweave_ring::v2::{DescriptorId, ServiceId};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::v2::ServiceId;
+use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress, UnixTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -62,7 +63,7 @@ enum Done {
     /// A directory was asked what it holds.
     Told(Event),
     /// A consensus was read.
-    Directories { ring: HashRing, lifetime: Option<Lifetime> },
+    Directories(Directories),
 }
 
 /// Both ends: the task keeps a sender to hand out.
@@ -238,14 +239,14 @@ impl ServiceTask {
                 self.carriers.fail_upload(ticket, why, true)
             }
             Done::Told(event) => Some(event),
-            Done::Directories { ring, lifetime } => {
-                let valid_after = lifetime.map(|lifetime| lifetime.valid_after());
+            Done::Directories(directories) => {
+                let valid_after = directories.lifetime().map(|lifetime| lifetime.valid_after());
                 // Tors hear of a consensus at different times; an older one tells nothing.
                 if valid_after < self.consensus {
                     return;
                 }
                 self.consensus = valid_after;
-                Some(Event::Directories { ring, lifetime })
+                Some(Event::Directories(Arc::new(directories)))
             }
         };
         if let Some(event) = event {
@@ -362,7 +363,10 @@ impl ServiceTask {
             LinkName::Own => None,
         };
         let link = Link {
-            service: instance.and_then(|instance| instance.address).unwrap_or(self.service),
+            service: instance
+                .and_then(|instance| instance.address)
+                .and_then(OnionAddress::v2)
+                .unwrap_or(self.service),
             name: name.clone(),
             settings,
             to: self.link_inputs.0.clone(),
@@ -544,8 +548,8 @@ async fn read_directories(connection: &Connection, known: Option<UnixTime>) -> R
         keys.map(|key| answers.get(key).map(String::as_str).unwrap_or_default());
     let lifetime = Lifetime::new(time(valid_after)?, time(fresh_until)?, time(valid_until)?);
     let relays = RelayList::from_ns_all(relays).map_err(|error| error.to_string())?;
-    Ok(Some(Done::Directories {
-        ring: relays.hash_ring(),
-        lifetime: Some(lifetime),
-    }))
+    Ok(Some(Done::Directories(Directories::new(
+        relays.hash_ring(),
+        Some(lifetime),
+    ))))
 }

@@ -122,7 +122,8 @@ impl Sides {
     /// Takes note of what the machine is told.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
-            Event::Directories { ring, .. } => {
+            Event::Directories(directories) => {
+                let ring = directories.hash_ring();
                 self.knowledge
                     .send_modify(|knowledge| knowledge.ring = Some(ring.clone()));
             }

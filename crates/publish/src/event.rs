@@ -7,51 +7,12 @@ use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, Weight};
 use onionweave_desc::v2::Authorization;
-use onionweave_ring::relays::Lifetime;
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing};
+use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress};
 
-use crate::Report;
+use crate::{Report, SlotId};
 
 /// The name that the configuration gives an instance. Cheap to clone.
 pub type InstanceName = Arc<str>;
-
-/// One place that shall hold a descriptor: a directory, for one replica of one time period.
-///
-/// A relay that is responsible for both replicas, or in two periods, has a slot for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct SlotId {
-    /// The time period whose descriptor ID leads to the directory.
-    pub period: TimePeriod,
-    /// The replica whose descriptor ID leads to the directory.
-    pub replica: Replica,
-    /// The responsible directory.
-    pub directory: Fingerprint,
-}
-
-impl SlotId {
-    /// The slot of `replica` in `period` at `directory`.
-    pub const fn new(period: TimePeriod, replica: Replica, directory: Fingerprint) -> Self {
-        Self {
-            period,
-            replica,
-            directory,
-        }
-    }
-}
-
-impl fmt::Display for SlotId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}@{}",
-            self.period.number(),
-            self.replica.number(),
-            self.directory
-        )
-    }
-}
 
 /// Names one upload, audit or reading, so that a late answer is never taken for the answer to a later question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,13 +29,8 @@ impl Ticket {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A consensus was read: these directories stand on the ring.
-    Directories {
-        /// Every relay with the `HSDir` flag.
-        ring: HashRing,
-        /// When the consensus is valid, where the source says so.
-        lifetime: Option<Lifetime>,
-    },
+    /// A consensus was read, which names these directories. Services share the value.
+    Directories(Arc<Directories>),
     /// The control connection to an instance stands.
     InstanceUp {
         /// Which instance.
@@ -364,7 +320,7 @@ pub struct InstanceSettings {
     /// Whether there is a command that restarts it.
     pub restart: bool,
     /// The address under which the instance itself is known, if it has a key of its own; `None` if it has the service's.
-    pub address: Option<ServiceId>,
+    pub address: Option<OnionAddress>,
     /// Where its descriptor is found.
     pub source: Source,
     /// Where there is no sign of life but the descriptor: how long after its date it is believed. Tor builds a new one each hour, and

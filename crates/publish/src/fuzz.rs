@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, PolicyName};
 use onionweave_desc::v2::ServiceKey;
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::{Directories, Fingerprint, UnixTime};
 
 use crate::{
     Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket, UploadAnswer,
@@ -51,8 +51,8 @@ impl World {
         let (event, used) = match what & 0x0f {
             0 => {
                 // So many relays, spread evenly.
-                let ring = HashRing::new((0..more).map(|at| Fingerprint::from([at; 20])));
-                (Event::Directories { ring, lifetime: None }, 1)
+                let directories = Directories::from_iter((0..more).map(|at| Fingerprint::from([at; 20])));
+                (Event::Directories(directories.into()), 1)
             }
             1 => (Event::InstanceUp { instance }, 0),
             2 => {
@@ -138,7 +138,7 @@ impl World {
                     instance,
                     own: what & 0x40 != 0,
                     directory: slot.directory,
-                    descriptor_id: descriptor.descriptor_id(),
+                    descriptor_id: descriptor.descriptor_id().into(),
                 };
                 (event, 0)
             }

@@ -8,10 +8,12 @@ mod machine;
 mod moment;
 pub mod pool;
 mod report;
+mod slot_id;
 
 pub use event::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, SlotId, Source, Stamp, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, Source, Stamp, Ticket, UploadAnswer,
 };
 pub use machine::{Machine, Policy};
 pub use moment::Moment;
 pub use report::{Cause, Report, Round};
+pub use slot_id::{Period, ReplicaNumber, SlotId};

@@ -24,15 +24,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign as assign;
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey};
 use onionweave_ring::relays::Lifetime;
-use onionweave_ring::v2::{ServiceId, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::v2::ServiceId;
+use onionweave_ring::{Directories, Fingerprint, UnixTime};
 
-use crate::{Action, Cause, Event, InstanceName, Moment, Report, Settings, SlotId, Ticket};
+use crate::{Action, Cause, Event, InstanceName, Moment, Period, Report, Settings, SlotId, Ticket};
 
 mod instance;
 mod loads;
@@ -92,11 +93,11 @@ pub struct Machine {
     serving: BTreeSet<InstanceName>,
     /// The weights that follow loads, if they do.
     scales: Option<Scales>,
-    ring: Option<HashRing>,
+    directories: Option<Arc<Directories>>,
     /// When the newest consensus is valid.
     lifetime: Option<Lifetime>,
     slots: BTreeMap<SlotId, Slot>,
-    plans: BTreeMap<TimePeriod, assign::Plan<InstanceName, SlotId>>,
+    plans: BTreeMap<Period, assign::Plan<InstanceName, SlotId>>,
 
     /// The publication time of all slots.
     time: Option<UnixTime>,
@@ -163,7 +164,7 @@ impl Machine {
             instances,
             serving: BTreeSet::new(),
             scales,
-            ring: None,
+            directories: None,
             lifetime: None,
             slots: BTreeMap::new(),
             plans: BTreeMap::new(),
@@ -198,7 +199,7 @@ impl Machine {
     /// Events about instances or tickets that the machine does not know (any more) are ignored.
     pub fn handle(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Directories { ring, lifetime } => self.directories(ring, lifetime),
+            Event::Directories(directories) => self.learn_directories(directories),
             Event::InstanceUp { instance } => self.instance_up(&instance),
             Event::InstanceDown { instance, why } => self.instance_down(&instance, why, now),
             Event::InstanceOffers {
@@ -245,7 +246,7 @@ impl Machine {
         let instances = self.instances.values();
         let restarts = instances.clone().filter_map(Instance::restart_due);
         let readings = instances.clone().filter_map(Instance::reading_due);
-        let readings = readings.filter(|_| self.ring.is_some());
+        let readings = readings.filter(|_| self.directories.is_some());
         let uploads = self.uploading.values().map(|&(_, give_up)| give_up);
         let wall = self
             .next_wall_change(now.wall())
@@ -271,7 +272,7 @@ impl Machine {
     }
 
     /// The plan of each time period that is published.
-    pub fn plans(&self) -> &BTreeMap<TimePeriod, assign::Plan<InstanceName, SlotId>> {
+    pub fn plans(&self) -> &BTreeMap<Period, assign::Plan<InstanceName, SlotId>> {
         &self.plans
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, PolicyName, Weight};
@@ -61,7 +62,7 @@ impl World {
             weighed: Vec::new(),
         };
         let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
-        world.tell(Event::Directories { ring, lifetime: None });
+        world.tell(Event::Directories(Arc::new(ring.into())));
         for (number, name) in (0..).zip(NAMES) {
             let instance = InstanceName::from(name);
             world.tell(Event::InstanceUp {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
@@ -10,8 +11,8 @@ use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescri
 use onionweave_publish::{
     Action, Event, Found, InstanceSettings, Machine, Moment, Report, Settings, Source, Ticket, UploadAnswer,
 };
-use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::v2::{self, Replica, TimePeriod};
+use onionweave_ring::{DescriptorId, Fingerprint, HashRing, UnixTime};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -77,7 +78,7 @@ impl World {
         let mut instance = InstanceSettings::new("a");
         instance.source = source;
         if source != Source::File {
-            instance.address = Some(own_key().service_id());
+            instance.address = Some(own_key().service_id().into());
         }
         let settings = Settings::new(vec![instance]);
         let machine = Machine::new(service_key(), PolicyName::Mixed.policy(), settings, 1);
@@ -93,7 +94,7 @@ impl World {
         };
         // Spread evenly, so that the replicas have no directory in common.
         let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
-        world.tell(Event::Directories { ring, lifetime: None });
+        world.tell(Event::Directories(Arc::new(ring.into())));
         world
     }
 
@@ -282,7 +283,7 @@ fn directories_are_asked_every_half_minute_and_outvote_the_one_that_lies() {
     let service = key.service_id();
     let period = TimePeriod::at(&service, hour);
     let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
-    let responsible = Replica::ALL.map(|replica| DescriptorId::of(&service, period, replica));
+    let responsible = Replica::ALL.map(|replica| v2::DescriptorId::of(&service, period, replica));
     let responsible = responsible.iter().flat_map(|id| id.responsible(&ring));
     assert_eq!(world.asked, responsible.collect());
 

@@ -39,6 +39,14 @@ pub enum Error {
         alphabet: &'static str,
     },
 
+    /// A name is of version 3, which is not supported yet.
+    #[error("{what}: version 3 is not supported yet")]
+    #[non_exhaustive]
+    Version3 {
+        /// Kind of the name.
+        what: &'static str,
+    },
+
     /// The part of a relay's name after `~` or `=` is no nickname.
     #[error("relay fingerprint: what follows the `~` or `=` is not a nickname of 1 to 19 letters and digits")]
     Nickname,

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 mod arcs;
+mod descriptor_id;
+mod directories;
 mod distance;
 mod ed25519_identity;
 mod error;
@@ -14,6 +17,9 @@ pub mod v2;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use address::OnionAddress;
+pub use descriptor_id::DescriptorId;
+pub use directories::Directories;
 pub use distance::Distance;
 pub use ed25519_identity::Ed25519Identity;
 pub use error::Error;

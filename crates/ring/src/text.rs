@@ -50,6 +50,14 @@ pub(crate) const BASE64: Alphabet = Alphabet {
     description: "unpadded base64 (A-Z, a-z, 0-9, +, /)",
 };
 
+/// A host name without its `.onion`, in either case, if it ends so.
+pub(crate) fn without_onion(text: &str) -> &str {
+    match text.rsplit_once('.') {
+        Some((name, suffix)) if suffix.eq_ignore_ascii_case("onion") => name,
+        _ => text,
+    }
+}
+
 /// Reads exactly `N` bytes; `what` names them in errors.
 pub(crate) fn decode<const N: usize>(what: &'static str, alphabet: &Alphabet, text: &str) -> Result<[u8; N], Error> {
     let expected = alphabet.encoding.encode_len(N);

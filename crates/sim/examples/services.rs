@@ -22,7 +22,7 @@ use onionweave_publish::{
     Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer,
 };
 use onionweave_ring::v2::{Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::{Directories, Fingerprint, UnixTime};
 use rand::{RngExt as _, SeedableRng as _, TryRng as _};
 use rand_chacha::ChaCha12Rng;
 
@@ -66,7 +66,8 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut rng = ChaCha12Rng::seed_from_u64(1);
     let donors = UnverifiedDescriptor::parse(DONOR)?.verify()?.introduction_points()?;
-    let ring = HashRing::new((0..DIRECTORIES).map(|_| Fingerprint::from(rng.random::<[u8; 20]>())));
+    let directories = (0..DIRECTORIES).map(|_| Fingerprint::from(rng.random::<[u8; 20]>()));
+    let directories = Arc::new(directories.collect::<Directories>());
     let names: Vec<String> = (0..args.instances).map(|i| format!("instance{i}")).collect();
 
     let began = Instant::now();
@@ -97,11 +98,7 @@ fn main() -> anyhow::Result<()> {
     let now = Moment::new(START, Duration::ZERO);
     measure("read the instances' descriptors", || {
         for (service, texts) in services.iter_mut().zip(&offers) {
-            let directories = Event::Directories {
-                ring: ring.clone(),
-                lifetime: None,
-            };
-            service.machine.handle(directories, now);
+            service.machine.handle(Event::Directories(directories.clone()), now);
             for (name, text) in names.iter().zip(texts) {
                 let instance = || name.as_str().into();
                 service.machine.handle(Event::InstanceUp { instance: instance() }, now);

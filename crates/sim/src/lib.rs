@@ -38,6 +38,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A slot is of no period or replica that the simulated version has.
+    #[error("version 2 has no slot {slot}")]
+    UnknownSlot {
+        /// The slot.
+        slot: onionweave_publish::SlotId,
+    },
     /// In a [`Storm`], something did not hold that must always hold.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),

@@ -1,6 +1,7 @@
 //! The network: directories, instances, and the publisher's machine among them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
@@ -200,7 +201,7 @@ impl Network {
                     instance: name.clone(),
                     own: true,
                     directory,
-                    descriptor_id,
+                    descriptor_id: descriptor_id.into(),
                 });
                 *self.loud.entry((name.clone(), directory)).or_default() += 1;
                 let upload = Due::LoudUpload {
@@ -221,7 +222,8 @@ impl Network {
         time: UnixTime,
     ) -> Result<UploadVerdict, Error> {
         let draft = instance::draft(points, self.authorization.as_ref());
-        let text = draft.sign(&self.key, slot.period, slot.replica, time)?;
+        let (period, replica) = slot.v2().ok_or(Error::UnknownSlot { slot })?;
+        let text = draft.sign(&self.key, period, replica, time)?;
         let now = self.directory_clock();
         let place = self.directories.entry(slot.directory).or_default();
         Ok(place.directory.upload(text.text(), now))
@@ -259,7 +261,7 @@ impl Network {
     /// Tells the publisher which directories there are.
     pub fn publish_consensus(&mut self) {
         let ring = self.ring();
-        self.tell(Event::Directories { ring, lifetime: None });
+        self.tell(Event::Directories(Arc::new(ring.into())));
     }
 
     /// Sets the publisher's wall clock, by so many seconds; the directories' clocks go on as they did.
@@ -372,7 +374,7 @@ impl Network {
                 Action::Audit {
                     ticket,
                     slot,
-                    descriptor_id: id,
+                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
                     ..
                 } => {
                     self.audits += 1;
@@ -505,7 +507,8 @@ impl Network {
 
     /// What a slot's directory holds.
     pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
-        let id = self.descriptor_id(slot.period, slot.replica);
+        let (period, replica) = slot.v2()?;
+        let id = self.descriptor_id(period, replica);
         self.directories.get(&slot.directory)?.held(&id).cloned()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onionweave_desc::v2::Authorization;
 use onionweave_publish::{Cause, Event, InstanceSettings, Report, Settings, SlotId};
-use onionweave_ring::v2::{DescriptorCookie, DescriptorId};
+use onionweave_ring::v2::DescriptorCookie;
 use onionweave_sim::Network;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ fn stealth_hides_the_descriptors_from_everybody_else() {
     let hidden = settled(&Authorization::Stealth(cookie(1)));
     let service = open.machine().service_id();
     for slot in slots(&hidden) {
-        let known = DescriptorId::of(&service, slot.period, slot.replica);
+        let known = slot.v2_descriptor_id(&service).unwrap();
         assert_ne!(hidden.held(&slot).unwrap().descriptor_id(), known);
     }
 }

@@ -17,7 +17,7 @@ use onionweave_control::{EventKind, HsDescAction};
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
 use onionweave_publish::SlotId;
 use onionweave_ring::relays::RelayList;
-use onionweave_ring::v2::{DescriptorId, ServiceId, TimePeriod};
+use onionweave_ring::v2::{ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, UnixTime};
 use onionweave_sim::{Crowd, Happening, InstancePlan, Outcome, Pace, Record, Scenario};
 use onionweave_testnet::{Backend, Client, Network, Place};
@@ -163,7 +163,7 @@ async fn simulated_clients_go_where_real_ones_go() {
     }
     let place = |slot: &SlotId| {
         (
-            DescriptorId::of(&id, slot.period, slot.replica).to_string(),
+            slot.v2_descriptor_id(&id).unwrap().to_string(),
             *slot.directory.as_bytes(),
         )
     };

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::v2::{Fate, IntroductionPoint};
 use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, SlotId, Stamp};
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_ring::{Directories, Fingerprint, HashRing, UnixTime};
 use onionweave_sim::{Delays, Fault, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,7 +66,7 @@ fn tell_of_upload(network: &mut Network, slot: SlotId) {
         instance: "a".into(),
         own: false,
         directory: slot.directory,
-        descriptor_id: DescriptorId::of(&network.machine().service_id(), slot.period, slot.replica),
+        descriptor_id: slot.v2_descriptor_id(&network.machine().service_id()).unwrap().into(),
     });
 }
 
@@ -371,7 +372,7 @@ fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
         instance: instance(),
         own: true,
         directory,
-        descriptor_id,
+        descriptor_id: descriptor_id.into(),
     });
     network.rebuild("a");
     network.run_for(SECOND);
@@ -738,7 +739,7 @@ fn empty_consensus_changes_nothing() {
     let before = slots(&network);
     let uploads = network.uploads();
     let ring = HashRing::new([]);
-    network.tell(Event::Directories { ring, lifetime: None });
+    network.tell(Event::Directories(Arc::new(ring.into())));
     network.run_for(600 * SECOND);
     assert_eq!(slots(&network), before);
     assert_eq!(network.uploads(), uploads);
@@ -855,10 +856,7 @@ fn clock_that_an_instance_or_the_consensus_belies_is_reported_once() {
         now.saturating_add(3 * 3600 * SECOND),
     );
     let ring = network.ring();
-    network.tell(Event::Directories {
-        ring,
-        lifetime: Some(lifetime),
-    });
+    network.tell(Event::Directories(Arc::new(Directories::new(ring, Some(lifetime)))));
     let off = |network: &Network| {
         network
             .reports()

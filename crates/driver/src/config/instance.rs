@@ -8,6 +8,7 @@ use onionweave_assign::Weight;
 use onionweave_control::Endpoint;
 use onionweave_publish::pool::Place;
 use onionweave_publish::{InstanceName, InstanceSettings, Source};
+use onionweave_ring::OnionAddress;
 use onionweave_ring::v2::ServiceId;
 use serde::Deserialize;
 
@@ -75,7 +76,7 @@ impl Instance {
         let mut settings = InstanceSettings::new(self.name.clone());
         settings.weight = self.weight;
         settings.restart = !self.restart.is_empty();
-        settings.address = self.address;
+        settings.address = self.address.map(OnionAddress::from);
         settings.source = match (&self.control, &self.file) {
             (Some(_), _) => Source::Control,
             (None, Some(_)) => Source::File,

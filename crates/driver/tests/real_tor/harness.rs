@@ -288,7 +288,7 @@ impl Reader {
     }
 
     fn place(&self, slot: &SlotId) -> Place {
-        let id = DescriptorId::of(&self.id, slot.period, slot.replica);
+        let id = slot.v2_descriptor_id(&self.id).unwrap();
         (id.to_string(), *slot.directory.as_bytes())
     }
 }

@@ -441,9 +441,10 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     let (control, _events) = fleet.instances[0].connect().await.unwrap();
     let point = points["a"].iter().next().unwrap().clone();
     for (turn, slot) in reader.slots().into_iter().enumerate() {
+        let (period, replica) = slot.v2().unwrap();
         let text = Draft::new(vec![point.clone()])
             .trailing_blank_lines(turn)
-            .sign(&key, slot.period, slot.replica, now)
+            .sign(&key, period, replica, now)
             .unwrap();
         control
             .hs_post(&[*slot.directory.as_bytes()], None, text.text())

@@ -136,7 +136,7 @@ impl Fleet {
         let slots = stage::slots(
             &self.network,
             &id,
-            self.slots.first().context("there are slots")?.id.period,
+            self.slots.first().context("there are slots")?.id.period.try_into()?,
         );
         Ok(Reader::new(self.network.probe("probe").await?, id, slots))
     }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use onionweave_assign::{Load, Weight};
 use onionweave_desc::v2::IntroductionPoint;
-use onionweave_ring::UnixTime;
-use onionweave_ring::v2::ServiceId;
+use onionweave_ring::{OnionAddress, UnixTime};
 
 use super::readings::Reading;
 use super::slot::pause_after;
@@ -33,7 +32,7 @@ pub(super) struct Instance {
     /// The publication time of that text.
     pub(super) dated: UnixTime,
     /// Its own address, if it has a key of its own.
-    pub(super) address: Option<ServiceId>,
+    pub(super) address: Option<OnionAddress>,
     pub(super) source: Source,
     stale_after: Duration,
     /// The reading under way, where directories are asked, and the uptime at which the next begins.

@@ -1,8 +1,8 @@
 //! What instances offer: their descriptors, read with distrust.
 
 use onionweave_desc::v2::{AgeVerdict, Authorization, Descriptor, IntroductionPoint, UnverifiedDescriptor};
-use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};
+use onionweave_ring::{OnionAddress, UnixTime};
 
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
 use crate::{Cause, InstanceName, Moment, Report, Source};
@@ -86,7 +86,7 @@ impl Machine {
         let descriptor = UnverifiedDescriptor::parse(text)
             .and_then(|descriptor| self.key.verify(descriptor))
             .map_err(|error| error.to_string())?;
-        let address = instance.address.unwrap_or(self.service_id);
+        let address = instance.address.and_then(OnionAddress::v2).unwrap_or(self.service_id);
         if descriptor.service_id() != address {
             return Err(format!("it belongs to {}, not to {address}", descriptor.service_id()));
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use onionweave_desc::v2::IntroductionPoint;
+use onionweave_ring::OnionAddress;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 
 use super::Machine;
@@ -44,10 +45,12 @@ impl Machine {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        let (Source::Directories { every }, Some(address)) = (instance.source, instance.address) else {
+        let (Source::Directories { every }, Some(address)) =
+            (instance.source, instance.address.and_then(OnionAddress::v2))
+        else {
             return;
         };
-        let Some(ring) = &self.ring else {
+        let Some(directories) = &self.directories else {
             return;
         };
         if now.uptime() < instance.next_reading {
@@ -58,14 +61,14 @@ impl Machine {
         let mut asked = 0;
         for replica in Replica::ALL {
             let descriptor_id = DescriptorId::of(&address, period, replica);
-            for directory in descriptor_id.responsible(ring) {
+            for directory in descriptor_id.responsible(directories.hash_ring()) {
                 let ticket = Ticket(self.next_ticket);
                 self.next_ticket = self.next_ticket.wrapping_add(1);
                 self.readings.insert(ticket, name.clone());
                 self.actions.push_back(Action::Read {
                     ticket,
                     directory,
-                    descriptor_id,
+                    descriptor_id: descriptor_id.into(),
                     attempt: instance.failed_readings,
                 });
                 asked += 1;

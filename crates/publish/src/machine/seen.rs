@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use onionweave_desc::v2::UnverifiedDescriptor;
-use onionweave_ring::Fingerprint;
-use onionweave_ring::v2::DescriptorId;
+use onionweave_ring::{DescriptorId, Fingerprint};
 
 use super::Machine;
 use super::slot::{Contest, Glance, Need, Seen, Slot, Work};

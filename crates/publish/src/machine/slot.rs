@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::v2::{Descriptor, IntroductionPoint};
-use onionweave_ring::v2::DescriptorId;
+use onionweave_ring::DescriptorId;
 
 use crate::event::Ticket;
 
@@ -319,12 +319,14 @@ fn fraction(seed: u64, number: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use onionweave_ring::v2;
+
     use super::*;
 
     #[test]
     fn publishers_with_other_seeds_wait_for_other_times() {
         let pauses = |seed| -> Vec<Duration> {
-            let mut slot = Slot::new(DescriptorId::from([0; 20]));
+            let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into());
             let mut now = Duration::ZERO;
             let mut pauses = Vec::new();
             for _ in 0..12 {
@@ -348,7 +350,7 @@ mod tests {
     }
     #[test]
     fn a_truce_ends_however_often_others_write() {
-        let mut slot = Slot::new(DescriptorId::from([0; 20]));
+        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into());
         let second = Duration::from_secs(1);
         let mut now = Duration::ZERO;
         let pause = loop {

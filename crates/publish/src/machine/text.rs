@@ -11,9 +11,9 @@ use std::sync::Arc;
 use onionweave_desc::Error;
 use onionweave_desc::v2::{Authorization, Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
+use onionweave_ring::v2::{Replica, TimePeriod};
 
 use super::slot::Wanted;
-use crate::SlotId;
 
 /// At most so many blank lines are added: clients skip them, and 31 bytes change no size class.
 const MOST_BLANK_LINES: u64 = 32;
@@ -38,11 +38,11 @@ pub(super) fn variants(points: usize) -> u64 {
     (1..=points as u64).product::<u64>().saturating_mul(MOST_BLANK_LINES)
 }
 
-/// Signs `points` (in canonical order) for `slot` as text number `variant`.
+/// Signs `points` (in canonical order) for a slot of `replica` in `period` as text number `variant`.
 pub(super) fn write(
     key: &ServiceKey,
     authorization: Option<&Authorization>,
-    slot: SlotId,
+    (period, replica): (TimePeriod, Replica),
     points: Vec<IntroductionPoint>,
     variant: u64,
     time: UnixTime,
@@ -53,7 +53,7 @@ pub(super) fn write(
     if let Some(authorization) = authorization {
         draft = draft.authorization(authorization.clone());
     }
-    let descriptor = draft.sign(key, slot.period, slot.replica, time)?;
+    let descriptor = draft.sign(key, period, replica, time)?;
     Ok(Wanted {
         bytes: Arc::from(descriptor.text()),
         descriptor: Arc::new(descriptor),
@@ -118,12 +118,9 @@ mod tests {
 
     #[test]
     fn variants_differ_in_bytes_and_in_nothing_else() {
-        use onionweave_ring::Fingerprint;
-        use onionweave_ring::v2::{Replica, TimePeriod};
-
         let key = ServiceKey::from_pem(include_str!("../../testdata/private_key")).unwrap();
         let [replica, _] = Replica::ALL;
-        let slot = SlotId::new(TimePeriod::new(20780), replica, Fingerprint::from([7; 20]));
+        let slot = (TimePeriod::new(20780), replica);
         for count in 1..=3 {
             let points = canonical(&points(), count);
             let mut texts = BTreeSet::new();

@@ -10,7 +10,7 @@ use onionweave_ring::v2::{self, DescriptorId, Replica, SecretIdPart, TimePeriod}
 
 use super::slot::Slot;
 use super::{Machine, POINTS_PER_DESCRIPTOR, text};
-use crate::{Cause, Moment, SlotId, Stamp};
+use crate::{Cause, Moment, Period, SlotId, Stamp};
 
 /// Directories drop what is dated further ahead (`rendcache.c:678`). Where our own time is, the clock was wrong by more than a day when it
 /// was taken and has been set right: no directory has a text of that time, and none will take one before it has come.
@@ -19,7 +19,7 @@ const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 impl Machine {
     /// Computes the slots: published periods, their replicas, the responsible directories.
     pub(super) fn place(&mut self, now: Moment) {
-        let Some(ring) = &self.ring else {
+        let Some(directories) = &self.directories else {
             return;
         };
         let cookie = self.settings.authorization.as_ref().and_then(Authorization::id_cookie);
@@ -28,9 +28,12 @@ impl Machine {
             for replica in Replica::ALL {
                 let secret_id_part = SecretIdPart::new(period, replica, cookie);
                 let descriptor_id = DescriptorId::new(&self.service_id, &secret_id_part);
-                for directory in descriptor_id.responsible(ring) {
+                for directory in descriptor_id.responsible(directories.hash_ring()) {
                     let id = SlotId::new(period, replica, directory);
-                    let slot = self.slots.remove(&id).unwrap_or_else(|| Slot::new(descriptor_id));
+                    let slot = self
+                        .slots
+                        .remove(&id)
+                        .unwrap_or_else(|| Slot::new(descriptor_id.into()));
                     slots.insert(id, slot);
                 }
             }
@@ -72,9 +75,13 @@ impl Machine {
         self.fresh_bytes.clear();
         self.wanted_during = self.next_wall_change(now.wall()).map(|change| now.wall()..change);
         for (id, points) in stale {
+            // The slots were made from periods and replicas of this version.
+            let Some(place) = id.v2() else {
+                continue;
+            };
             let variant = self.fresh_variant(id, points.len());
             let authorization = self.settings.authorization.as_ref();
-            match text::write(&self.key, authorization, id, points, variant, time) {
+            match text::write(&self.key, authorization, place, points, variant, time) {
                 Ok(wanted) => {
                     if let Some(slot) = self.slots.get_mut(&id) {
                         slot.want(wanted, now.uptime());
@@ -134,7 +141,7 @@ impl Machine {
             .collect();
         // The hour's number, so that a publisher restarted with the same seed goes on where it was.
         let round = assign::Round::new(time.as_secs() / 3600, self.seed);
-        let mut periods: BTreeMap<TimePeriod, Vec<SlotId>> = BTreeMap::new();
+        let mut periods: BTreeMap<Period, Vec<SlotId>> = BTreeMap::new();
         for &id in self.slots.keys() {
             periods.entry(id.period).or_default().push(id);
         }
@@ -202,7 +209,7 @@ impl Machine {
 
     /// The next wall-clock time at which slots or publication time change by themselves.
     pub(super) fn next_wall_change(&self, now: UnixTime) -> Option<UnixTime> {
-        self.ring.as_ref()?;
+        self.directories.as_ref()?;
         if !self.anyone_offers() {
             return None;
         }

@@ -1,10 +1,10 @@
 //! What the machine is told of the world: directories, who is up and who is down, configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::DIRECTORIES_PER_REPLICA;
-use onionweave_ring::{HashRing, UnixTime};
+use onionweave_ring::{Directories, UnixTime};
 
 use super::Machine;
 use super::instance::Instance;
@@ -16,18 +16,20 @@ const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
 const CONSENSUS_STALE: Duration = Duration::from_secs(24 * 3600);
 
 impl Machine {
-    pub(super) fn directories(&mut self, ring: HashRing, lifetime: Option<Lifetime>) {
-        let few = (ring.len() < DIRECTORIES_PER_REPLICA).then_some(ring.len());
+    pub(super) fn learn_directories(&mut self, directories: Arc<Directories>) {
+        let count = directories.hash_ring().len();
+        let few = (count < DIRECTORIES_PER_REPLICA).then_some(count);
         if few != self.complaints.few_directories {
             self.complaints.few_directories = few;
             if let Some(count) = few {
                 self.report(Report::FewDirectories(count));
             }
         }
-        self.lifetime = lifetime.or(self.lifetime);
-        // A consensus without directories is a consensus that went wrong; the last ring serves on.
-        if !ring.is_empty() && self.ring.as_ref() != Some(&ring) {
-            self.ring = Some(ring);
+        self.lifetime = directories.lifetime().or(self.lifetime);
+        let known = self.directories.as_ref();
+        // A consensus without directories is a consensus that went wrong; the last ones serve on.
+        if !directories.is_empty() && known.is_none_or(|known| !known.leads_like(&directories)) {
+            self.directories = Some(directories);
             self.change(Cause::DirectoriesMoved);
         }
     }

@@ -72,11 +72,7 @@ impl FromStr for ServiceId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let name = match text.rsplit_once('.') {
-            Some((name, suffix)) if suffix.eq_ignore_ascii_case("onion") => name,
-            _ => text,
-        };
-        text::decode("v2 service ID", &text::BASE32_ANY_CASE, name).map(Self)
+        text::decode("v2 service ID", &text::BASE32_ANY_CASE, text::without_onion(text)).map(Self)
     }
 }
 

@@ -50,9 +50,9 @@ impl Publisher {
                 Action::Audit {
                     ticket,
                     slot,
-                    descriptor_id,
+                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
                     ..
-                } => asked.push(Asked::Audit(ticket, slot, descriptor_id)),
+                } => asked.push(Asked::Audit(ticket, slot, id)),
                 _ => {}
             }
         }

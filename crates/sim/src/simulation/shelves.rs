@@ -61,7 +61,7 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) const fn slot(&self) -> SlotId {
+    pub(super) fn slot(&self) -> SlotId {
         SlotId::new(self.period, self.replica, self.directory)
     }
 }

@@ -1,5 +1,6 @@
 //! Everything in a scenario but the clients: what happens to directories, instances and the publisher.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_publish::{Down, Event, SlotId, Ticket, UploadAnswer};
@@ -254,7 +255,7 @@ impl Simulation {
                         instance: name.clone(),
                         own: true,
                         directory,
-                        descriptor_id,
+                        descriptor_id: descriptor_id.into(),
                     });
                 }
             }
@@ -412,7 +413,7 @@ impl Simulation {
         let consensus = publisher.view.advance(&self.shelves, clock, &mut self.rng);
         let next = publisher.view.next(&self.shelves);
         let ring = self.shelves.ring(consensus).clone();
-        self.tell(Event::Directories { ring, lifetime: None });
+        self.tell(Event::Directories(Arc::new(ring.into())));
         if self.churn > 0.0 {
             self.at_time(UnixTime::from_secs(next), Due::PublisherReads);
         }
@@ -468,7 +469,9 @@ impl Simulation {
             match asked {
                 Asked::Upload(ticket, slot, text) => {
                     self.record.uploads += 1;
-                    self.shelves.spot(slot.directory, slot.period, slot.replica);
+                    if let Some((period, replica)) = slot.v2() {
+                        self.shelves.spot(slot.directory, period, replica);
+                    }
                     let takes = self.jittered(self.pace.upload);
                     self.after(takes, Due::Uploaded(ticket, slot, text));
                 }

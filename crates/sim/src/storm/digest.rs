@@ -55,13 +55,14 @@ impl Digester {
     pub(super) fn event(&mut self, life: u32, event: &Event, now: Moment) {
         self.moment(life, now);
         match event {
-            Event::Directories { ring, lifetime } => {
+            Event::Directories(directories) => {
+                let ring = directories.hash_ring();
                 self.number(0);
                 self.number(ring.len() as u64);
                 for directory in ring.iter() {
                     self.bytes(directory.as_bytes());
                 }
-                self.flag(lifetime.is_some());
+                self.flag(directories.lifetime().is_some());
             }
             Event::InstanceUp { instance } => self.named(1, instance),
             Event::InstanceDown { instance, why } => {
@@ -334,7 +335,7 @@ impl Digester {
     }
 
     fn slot(&mut self, slot: &SlotId) {
-        self.number(slot.period.number().into());
+        self.number(slot.period.number());
         self.number(slot.replica.number().into());
         self.bytes(slot.directory.as_bytes());
     }

@@ -277,7 +277,7 @@ impl World {
             return None;
         }
         let carrier = self.rng.random_range(0..self.instances.len());
-        let descriptor_id = DescriptorId::of(&self.key.service_id(), slot.period, slot.replica);
+        let descriptor_id = slot.v2_descriptor_id(&self.key.service_id())?;
         self.announce_to_others(Some(publisher), carrier, slot.directory, descriptor_id, false)
     }
 
@@ -299,7 +299,7 @@ impl World {
                 instance: instance.clone(),
                 own,
                 directory,
-                descriptor_id,
+                descriptor_id: descriptor_id.into(),
             };
             self.after_exactly(
                 Duration::from_millis(1),

@@ -1,6 +1,7 @@
 //! The world of a storm, and its time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
@@ -103,7 +104,7 @@ impl World {
         let key = key(fixtures::private_key()?)?;
         if let (Some(source), Some(instance)) = (climate.far, climate.settings.instances.last_mut()) {
             instance.source = source;
-            instance.address = Some(far.key.service_id());
+            instance.address = Some(far.key.service_id().into());
         }
         let place = || Watched::new(storm.real_signatures);
         let places = (0..climate.directories)
@@ -325,22 +326,22 @@ impl World {
                 Action::Upload {
                     ticket,
                     slot,
-                    descriptor_id,
+                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
                     text,
                     ..
-                } => uploaded.push((ticket, slot, descriptor_id, text)),
+                } => uploaded.push((ticket, slot, id, text)),
                 Action::Audit {
                     ticket,
                     slot,
-                    descriptor_id,
+                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
                     ..
-                } => self.audit(publisher, ticket, slot, descriptor_id),
+                } => self.audit(publisher, ticket, slot, id),
                 Action::Read {
                     ticket,
                     directory,
-                    descriptor_id,
+                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
                     ..
-                } => self.read(publisher, ticket, directory, descriptor_id),
+                } => self.read(publisher, ticket, directory, id),
                 Action::Restart { instance, .. } => {
                     if let Some(instance) = self.instances.iter().position(|known| known.name == instance) {
                         let life = self.instances[instance].life;
@@ -349,6 +350,9 @@ impl World {
                     }
                 }
                 Action::Report(report) => self.report(publisher, &report),
+                Action::Upload { .. } | Action::Audit { .. } | Action::Read { .. } => {
+                    self.broken("the machine asks for a descriptor of another version");
+                }
             }
         }
         self.check_wanted(publisher);
@@ -392,7 +396,7 @@ impl World {
             self.publishers[publisher].ring = ring.clone();
             self.far.calm_since = self.now;
         }
-        self.tell(publisher, Event::Directories { ring, lifetime: None });
+        self.tell(publisher, Event::Directories(Arc::new(ring.into())));
     }
 
     // Links.
