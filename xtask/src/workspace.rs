@@ -1,11 +1,13 @@
 //! What Cargo knows of the project, and how it is called.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::setup::{self, cargo};
 
@@ -23,6 +25,42 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    /// Registries where it may be published; `None` is anywhere.
+    publish: Option<Vec<String>>,
+    pub(crate) rust_version: Option<Version>,
+    pub(crate) description: Option<String>,
+    pub(crate) license: Option<String>,
+    pub(crate) readme: Option<PathBuf>,
+    pub(crate) keywords: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) metadata: Value,
+}
+
+impl Package {
+    /// Returns whether the package is for others to depend on.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+}
+
+/// Version of a compiler: major, minor and patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let numbers: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
+        match numbers.ok().as_deref() {
+            Some([major]) => Ok(Self(*major, 0, 0)),
+            Some([major, minor]) => Ok(Self(*major, *minor, 0)),
+            Some([major, minor, patch]) => Ok(Self(*major, *minor, *patch)),
+            _ => Err(format!("{text:?} is no version of Rust")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -42,13 +80,28 @@ pub(crate) struct Program {
 
 impl Workspace {
     pub(crate) fn read() -> anyhow::Result<Self> {
+        Self::read_with(&["--no-deps"])
+    }
+
+    fn read_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let output = cargo()
-            .args(["metadata", "--format-version=1", "--no-deps", "--locked"])
+            .args(["metadata", "--format-version=1", "--locked"])
+            .args(arguments)
             .stderr(Stdio::inherit())
             .output()
             .context("cargo does not start")?;
         ensure!(output.status.success(), "`cargo metadata` ended with {}", output.status);
         serde_json::from_slice(&output.stdout).context("`cargo metadata` is not understood")
+    }
+
+    /// The crates that others may depend on.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.is_published())
+    }
+
+    /// All packages that `Cargo.lock` names, those of the workspace among them.
+    pub(crate) fn with_dependencies(&self) -> anyhow::Result<Vec<Package>> {
+        Ok(Self::read_with(&["--all-features"])?.packages)
     }
 
     /// A command that is run at the root of the workspace.

@@ -1,11 +1,11 @@
-//! What is shown while the steps run, and at the end.
+//! Output while the steps run, and the summary at the end.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use super::stand_ins::StandIns;
 use crate::setup::words;
@@ -23,17 +23,25 @@ struct Step {
     tally: Tally,
 }
 
-/// What a step found.
+/// Findings of a step.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) passed: u64,
     pub(super) failed: u64,
+    /// Number of checks that the machine does not allow.
+    skipped: u64,
     remark: Option<String>,
 }
 
 impl Tally {
     pub(super) fn remark(&mut self, remark: impl Into<String>) {
         self.remark = Some(remark.into());
+    }
+
+    /// Notes that the check cannot be made on this machine, and the reason. The last line counts it apart.
+    pub(super) fn skip(&mut self, reason: &str) {
+        self.skipped += 1;
+        self.remark(reason);
     }
 
     /// Adds up a line such as `test result: ok. 5 passed; 0 failed; 0 ignored; …`.
@@ -70,6 +78,10 @@ impl Report {
         let started = Instant::now();
         let mut tally = Tally::default();
         let result = work(&mut tally);
+        let result = result.and_then(|value| {
+            ensure!(tally.passed + tally.failed + tally.skipped > 0, "nothing was checked");
+            Ok(value)
+        });
         if let Err(error) = &result {
             println!("error: {error:#}");
             tally.failed = tally.failed.max(1);
@@ -112,14 +124,23 @@ impl Report {
         println!("{:>8.1} s in all", self.started.elapsed().as_secs_f64());
         let passed: u64 = self.steps.iter().map(|step| step.tally.passed).sum();
         let failed: u64 = self.steps.iter().map(|step| step.tally.failed).sum();
+        let skipped: u64 = self.steps.iter().map(|step| step.tally.skipped).sum();
         // Nothing stands after this line, not even on the other stream.
-        println!("{passed} passed, {failed} failed");
+        println!("{}", closing_line(passed, failed, skipped));
         io::stdout().flush()?;
         if failed > 0 { Err(Failed.into()) } else { Ok(()) }
     }
 }
 
-/// Something has failed, as was shown already.
+/// The last line of all.
+fn closing_line(passed: u64, failed: u64, skipped: u64) -> String {
+    match skipped {
+        0 => format!("{passed} passed, {failed} failed"),
+        _ => format!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+}
+
+/// Failure that was shown already.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -133,13 +154,18 @@ impl std::error::Error for Failed {}
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { passed, failed, remark } = &self.tally;
-        let verdict = match (passed, failed) {
-            (_, 1..) => "FAILED",
-            (1.., 0) => "passed",
-            (0, 0) => "NOT RUN",
+        let Tally {
+            passed,
+            failed,
+            skipped,
+            remark,
+        } = &self.tally;
+        let verdict = match (passed, failed, skipped) {
+            (_, 1.., _) => "FAILED",
+            (_, 0, 1..) => "NOT CHECKED",
+            (_, 0, 0) => "passed",
         };
-        write!(f, "{:>8.1} s  {verdict:<7}  {}", self.time.as_secs_f64(), self.name)?;
+        write!(f, "{:>8.1} s  {verdict:<11}  {}", self.time.as_secs_f64(), self.name)?;
         if passed + failed > 1 {
             write!(f, ": {passed} passed, {failed} failed")?;
         }
@@ -195,6 +221,12 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_counts_apart_what_was_not_checked() {
+        assert_eq!(closing_line(7, 0, 0), "7 passed, 0 failed");
+        assert_eq!(closing_line(7, 1, 2), "7 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
     fn what_fails_is_counted_and_all_else_is_run() {
         let folder = tempfile::tempdir().unwrap();
         let mut report = Report::start(StandIns::write(folder.path().to_owned()).unwrap());
@@ -210,18 +242,20 @@ mod tests {
             command.args(["-c", "tor --version || test $? != 97"]);
             Ok(command)
         });
-        report.step("is not run", |tally| {
-            tally.remark("no network");
+        report.step("is not checked", |tally| {
+            tally.skip("no network");
             Ok(())
         });
+        report.step("counts nothing", |_| Ok(()));
         let lines: Vec<String> = report.steps.iter().map(ToString::to_string).collect();
         for (line, end) in lines.iter().zip([
-            "passed   works",
-            "FAILED   breaks",
-            "FAILED   does not start",
-            "FAILED   tests nothing",
-            "FAILED   finds tor by luck",
-            "NOT RUN  is not run: no network",
+            "passed       works",
+            "FAILED       breaks",
+            "FAILED       does not start",
+            "FAILED       tests nothing",
+            "FAILED       finds tor by luck",
+            "NOT CHECKED  is not checked: no network",
+            "FAILED       counts nothing",
         ]) {
             assert!(line.ends_with(end), "{line}");
         }

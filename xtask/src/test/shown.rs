@@ -1,27 +1,25 @@
-//! That the documentation shows every public item at work.
+//! Check that the documentation shows every public item at work.
 //!
-//! What there is comes from rustdoc's JSON. A type, a trait or a function needs an example of its own; for what belongs to a
-//! type or a trait, an example will do that stands there or beside it, and names it.
+//! Rustdoc's JSON lists the items. A type, a trait or a function needs an example of its own. For an
+//! item of a type or a trait, an example is enough that stands there or beside it, and names it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 
-use anyhow::{Context as _, bail, ensure};
-use serde::Deserialize;
+use anyhow::{bail, ensure};
 use serde_json::Value;
 
-use crate::setup;
+use super::rustdoc::{Documentation, Entry};
 use crate::workspace::Workspace;
 
-/// The packages whose public items are all shown.
+/// Packages whose public items are all shown.
 const PACKAGES: [&str; 2] = ["onionweave-ring", "onionweave-desc"];
 
-/// How many items are shown; fails with a list of those that are not.
+/// Returns the number of items that are shown; fails with a list of those that are not.
 pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut shown = 0;
     let mut missing = BTreeSet::new();
     for package in PACKAGES {
-        let items = documentation(workspace, package)?.items();
+        let items = Documentation::of(workspace, package)?.items();
         shown += items.iter().filter(|item| item.is_shown).count();
         let hidden = items.into_iter().filter(|item| !item.is_shown);
         missing.extend(hidden.map(|item| (item.file, item.line, item.name)));
@@ -35,39 +33,6 @@ pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
     }
     ensure!(shown > 0, "there are no items");
     Ok(shown)
-}
-
-fn documentation(workspace: &Workspace, package: &str) -> anyhow::Result<Documentation> {
-    let mut rustdoc = workspace.cargo();
-    rustdoc.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", package]);
-    rustdoc.args(["--", "-Zunstable-options", "--output-format=json"]);
-    setup::run(rustdoc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable")))?;
-    let file = format!("doc/{}.json", package.replace('-', "_"));
-    let path = workspace.target_directory.join(file);
-    let json = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    serde_json::from_slice(&json).with_context(|| format!("{} is not understood", path.display()))
-}
-
-/// What rustdoc knows of a crate, as far as it is needed here.
-#[derive(Deserialize)]
-struct Documentation {
-    index: BTreeMap<String, Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    crate_id: u32,
-    name: Option<String>,
-    docs: Option<String>,
-    span: Option<Span>,
-    /// One member, whose name is the kind.
-    inner: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Span {
-    filename: String,
-    begin: (usize, usize),
 }
 
 /// A public item.
@@ -84,7 +49,7 @@ impl Documentation {
         let types = own()
             .filter(|(_, entry)| entry.is_type())
             .flat_map(|(_, entry)| self.of_type(entry));
-        // What belongs to a type or a trait has been seen to; what implements a trait is documented there.
+        // Items of types and traits are among the first; implementations of a trait are documented there.
         let blocks = own().filter_map(|(_, entry)| entry.inner.get("impl").or(entry.inner.get("trait")));
         let members: BTreeSet<&String> = blocks
             .flat_map(|block| self.list(&block["items"]))
@@ -122,7 +87,7 @@ impl Documentation {
             .collect()
     }
 
-    /// The entries that a list of their numbers stands for.
+    /// Entries that a list of their numbers stands for.
     fn list<'a>(&'a self, numbers: &'a Value) -> impl Iterator<Item = (&'a String, &'a Entry)> {
         let numbers = numbers.as_array().into_iter().flatten();
         numbers.filter_map(|number| self.index.get_key_value(&number.to_string()))
@@ -140,12 +105,12 @@ impl Entry {
         self.inner.contains_key("function")
     }
 
-    /// The code of its examples.
+    /// Code of its examples.
     fn examples(&self) -> String {
         self.docs.as_deref().map(examples).unwrap_or_default()
     }
 
-    /// `None` for what no one wrote.
+    /// Returns `None` for an item that no one wrote.
     fn item(&self, is_shown: bool) -> Option<Item> {
         let span = self.span.as_ref()?;
         Some(Item {
@@ -157,7 +122,7 @@ impl Entry {
     }
 }
 
-/// The code of the examples that are run.
+/// Code of the examples that are run.
 fn examples(docs: &str) -> String {
     let mut code = String::new();
     for (number, part) in docs.split("```").enumerate() {
