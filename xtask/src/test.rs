@@ -36,14 +36,17 @@ pub(crate) struct Args {
     /// Leave out what takes long: tests on real tor processes, instruction counts, the audit of dependencies, and fuzzing
     #[arg(long)]
     quick: bool,
+    /// Run only the quick steps whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
     let stand_ins = StandIns::write(workspace.target_directory.join("xtask-stand-ins"))?;
-    let mut report = Report::start(stand_ins);
+    let mut report = Report::start(stand_ins, args.only.clone());
     check_code(&workspace, &mut report);
-    if !args.quick {
+    if !args.quick && args.only.is_none() {
         // Networks leave the processors idle most of the time; what takes long to build is built meanwhile.
         let tools = thread::scope(|scope| {
             let tools = scope.spawn(|| Tools::build(&workspace));
@@ -129,7 +132,9 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
     report.check("documentation", || {
         let mut doc = workspace.cargo();
         doc.args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps"]);
-        setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+        // As docs.rs does it, which shows the feature that an item needs.
+        doc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable"));
+        setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings --cfg=docsrs"))
     });
     report.step("items that an example shows", |tally| {
         let items = shown::check(workspace)?;

@@ -29,12 +29,13 @@ const WITHOUT_IO: [&str; 5] = [
     "onionweave-publish",
 ];
 
-/// Lints every published library with no feature, and with each of its features alone.
+/// Lints every package by itself with no feature, and with each of its features alone.
 ///
-/// Returns the number of sets. All features together are linted with the workspace.
+/// Returns the number of sets. All features together are linted with the workspace, where a package
+/// may live on the features that another one turns on.
 pub(super) fn check_features(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut count = 0;
-    for package in workspace.published() {
+    for package in &workspace.packages {
         let features = package.features.keys().filter(|feature| *feature != "default");
         for feature in std::iter::once(None).chain(features.map(Some)) {
             let mut clippy = workspace.cargo();

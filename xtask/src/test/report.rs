@@ -14,6 +14,8 @@ use crate::setup::words;
 pub(super) struct Report {
     started: Instant,
     stand_ins: StandIns,
+    /// Part of the names of the steps to run; `None` for all.
+    only: Option<String>,
     steps: Vec<Step>,
 }
 
@@ -64,16 +66,22 @@ impl Tally {
 
 impl Report {
     /// Starts with no step. All tests get the stand-ins on their `PATH`.
-    pub(super) fn start(stand_ins: StandIns) -> Self {
+    pub(super) fn start(stand_ins: StandIns, only: Option<String>) -> Self {
         Self {
             started: Instant::now(),
             stand_ins,
+            only,
             steps: Vec::new(),
         }
     }
 
-    /// Runs a step that counts for itself. An error is shown and makes it failed; `None` is returned then.
+    /// Runs a step that counts for itself. An error is shown and makes it failed.
+    ///
+    /// Returns `None` after an error, and for a step that is not among those to run.
     pub(super) fn step<T>(&mut self, name: &str, work: impl FnOnce(&mut Tally) -> anyhow::Result<T>) -> Option<T> {
+        if self.only.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
+            return None;
+        }
         println!("\n── {name}");
         let started = Instant::now();
         let mut tally = Tally::default();
@@ -229,7 +237,7 @@ mod tests {
     #[test]
     fn what_fails_is_counted_and_all_else_is_run() {
         let folder = tempfile::tempdir().unwrap();
-        let mut report = Report::start(StandIns::write(folder.path().to_owned()).unwrap());
+        let mut report = Report::start(StandIns::write(folder.path().to_owned()).unwrap(), None);
         assert_eq!(report.check("works", || Ok(7)), Some(7));
         assert_eq!(
             report.check("breaks", || -> anyhow::Result<u8> { bail!("on purpose") }),
