@@ -5,7 +5,7 @@
 
 use crate::codec::RawEvent;
 use crate::text::split_word;
-use crate::{Error, EventKind};
+use crate::{Error, EventKind, OtherUpload};
 
 pub use self::bandwidth::{Bw, CellQueue, CellStats, CircBw, Congestion, ConnBw, ConnectionKind, StreamBw};
 pub use self::circuit::{
@@ -110,6 +110,9 @@ pub enum Event {
     /// This many events were dropped here, because nobody read them in time. Only the tokio client
     /// makes this one.
     Lagged(u64),
+    /// An upload that this client did not begin was begun or ended through this Tor. The tokio client makes
+    /// this one, of `HS_DESC` events.
+    OtherUpload(OtherUpload),
     /// There was no connection here for a while. Only a supervised connection makes this one.
     Gap(Gap),
 }
@@ -195,7 +198,7 @@ impl Event {
             Self::NetworkLiveness(_) => EventKind::NetworkLiveness,
             Self::Log(message) => EventKind::from_word(message.severity().as_str()),
             Self::Unknown(raw) => EventKind::from_word(str::from_utf8(raw.keyword()).ok()?),
-            Self::Lagged(_) | Self::Gap(_) => return None,
+            Self::OtherUpload(_) | Self::Lagged(_) | Self::Gap(_) => return None,
         })
     }
 

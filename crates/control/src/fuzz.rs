@@ -1,13 +1,14 @@
 //! Functions for fuzzing: each takes any bytes and ends in an invariant.
 
+use std::time::Duration;
+
 use crate::auth::Handshake;
 use crate::codec::{Decoder, Item, Limits, RawEvent, data};
 use crate::text::{arguments, push_quoted, unquote};
-use crate::track::{FetchTracker, PostTracker};
 use crate::{
     AddOnion, AddressMapping, CircuitId, CircuitUse, ClientAuth, ClientAuthAdded, Command, ConfValue, Credentials,
-    Error, Event, EventKind, ExtendCircuit, HsFetch, HsPost, OnionAdded, OnionKeyAlgorithm, ProtocolInfo, Reply,
-    RouterPurpose, Status, StreamId,
+    Error, Event, EventKind, ExtendCircuit, FetchTracker, HsFetch, HsPost, OnionAdded, OnionKeyAlgorithm, ProtocolInfo,
+    Reply, RouterPurpose, Status, StreamId, UploadNews, UploadTracker,
 };
 
 /// The stream after the first byte, cut into pieces as that byte says, gives what it gives in one
@@ -47,7 +48,10 @@ pub fn events(input: &[u8]) {
             Event::HsDescContent(event) => assert!(event.content().len() <= wire.len()),
             Event::NewConsensus(event) => assert!(event.body().len() <= wire.len()),
             Event::Unknown(kept) => assert_eq!(kept, raw),
-            event => assert!(!matches!(event, Event::Lagged(_) | Event::Gap(_))),
+            event => assert!(!matches!(
+                event,
+                Event::OtherUpload(_) | Event::Lagged(_) | Event::Gap(_)
+            )),
         }
     }
     // The same text on its own, as GETINFO gives it.
@@ -163,10 +167,11 @@ pub fn tracking(input: &[u8]) {
     const ADDRESS: &str = "6r7x5o465oo27s35";
     const ID: &str = "hrzcfzm3ygt4qf2n4r3hlfiepvq4hxe6";
     let directories = [[1; 20], [2; 20]];
-    let posts = [HsPost::v2(ADDRESS, "x"), Ok(HsPost::v2_of_any("x"))];
-    let posts = posts.into_iter().flatten();
+    let named = HsPost::v2(ADDRESS, format!("rendezvous-service-descriptor {ID}\n"));
+    let posts = [named, Ok(HsPost::v2_of_any("x"))].into_iter().flatten();
     let mut posts: Vec<_> = posts
-        .map(|post| PostTracker::new(&directories.into_iter().fold(post, HsPost::server)))
+        .map(|post| directories.into_iter().fold(post, HsPost::server))
+        .map(|post| (UploadTracker::new(), post, None))
         .collect();
     let fetches = [HsFetch::address(ADDRESS), HsFetch::v2_descriptor(ID)];
     let fetches = fetches.into_iter().flatten();
@@ -176,13 +181,29 @@ pub fn tracking(input: &[u8]) {
     assert_eq!((posts.len(), fetches.len()), (2, 2));
 
     let (items, _) = decode(Limits::default(), [input]);
-    for item in items {
+    for (second, item) in (0..).zip(items) {
         let Item::Event(raw) = item else { continue };
         let event = Event::from_raw(raw);
-        for post in &mut posts {
-            let before: Vec<_> = post.waiting().collect();
-            let settled = post.observe(&event).map(|(directory, _)| directory);
-            settles(&before, settled, post.waiting());
+        let now = Duration::from_secs(second);
+        for (uploads, post, id) in &mut posts {
+            let id = match *id {
+                Some(id) => id,
+                // Uploads of others may be in its way.
+                None => match uploads.begin(post, now + Duration::from_secs(9), now) {
+                    Ok(begun) => *id.insert(begun),
+                    Err(_) => continue,
+                },
+            };
+            uploads.accepted(id, now);
+            let expired = uploads.expire(now).len();
+            let before: Vec<_> = uploads.waiting(id).collect();
+            let settled = match uploads.observe(&event, now) {
+                Some(UploadNews::Settled { directory, .. }) => Some(directory),
+                _ => None,
+            };
+            settles(&before, settled, uploads.waiting(id));
+            assert!(expired <= 2 + input.len());
+            assert!(uploads.next_deadline().is_none_or(|deadline| deadline > now));
         }
         for fetch in &mut fetches {
             let before: Vec<_> = fetch.waiting().collect();

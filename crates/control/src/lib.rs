@@ -6,7 +6,8 @@
 //! Every item has one path, at the top. From the bytes up:
 //! - `codec` ([`Decoder`]): lines, dot-stuffing, whole replies and events, limits.
 //! - `command` ([`Command`]) writes commands; `reply` and `event` ([`Event`]) interpret Tor's words.
-//! - `track` ([`PostTracker`]) tells from events the outcome of uploads and fetches.
+//! - `uploads` ([`UploadTracker`]) and `track` ([`FetchTracker`]) tell the outcome of uploads and
+//!   fetches from events.
 //! - `session` ([`Session`]) matches replies to commands; `auth` ([`Handshake`]) authenticates.
 //! - `client` (feature `tokio`) speaks over sockets; `launch` (feature `launch`) starts tor processes.
 //!   They are the only parts that do IO.
@@ -32,6 +33,7 @@ mod reply;
 mod session;
 mod text;
 mod track;
+mod uploads;
 mod version;
 mod words;
 
@@ -60,5 +62,6 @@ pub use self::relay_name::RelayName;
 pub use self::reply::{AddressMapping, ClientAuthAdded, ConfValue, OnionAdded};
 pub use self::session::{Incoming, Session, Ticket};
 pub use self::text::Arguments;
-pub use self::track::{FetchOutcome, FetchTracker, HsPost, PostOutcome, PostTracker};
+pub use self::track::{FetchOutcome, FetchTracker};
+pub use self::uploads::{HsPost, OtherUpload, PostOutcome, UploadId, UploadNews, UploadStage, UploadTracker};
 pub use self::version::{TorVersion, TorVersionError};

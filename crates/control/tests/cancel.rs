@@ -179,3 +179,36 @@ async fn the_supervisor_at_every_wait() {
     tor.set_events(&[EventKind::Circ]).await.unwrap();
     assert!(tor.current().is_some());
 }
+
+/// The events that tracking needs are asked for again when the call that asked first was given up before it was sent.
+#[tokio::test(start_paused = true)]
+async fn a_post_given_up_leaves_no_other_without_events() {
+    let post = HsPost::v2("6r7x5o465oo27s35", "text").unwrap().server([1; 20]);
+    let mut given_up = 0;
+    for times in 0..6 {
+        let endpoint = listen(async |mut tor: FakeTor| {
+            tor.let_in().await;
+            let mut asked = false;
+            loop {
+                let line = tor.line().await;
+                if line.is_empty() {
+                    return;
+                }
+                asked |= line == "SETEVENTS HS_DESC";
+                if line.starts_with('+') {
+                    tor.body().await;
+                    assert!(asked, "nobody has asked for the answers");
+                }
+                tor.send(b"250 OK\r\n").await;
+            }
+        })
+        .await;
+        let (tor, _events) = endpoint
+            .connect(&Credentials::auto(), &Options::default())
+            .await
+            .unwrap();
+        given_up += usize::from(drop_after(times, tor.post(&post, Duration::ZERO)).await.is_none());
+        tor.post(&post, Duration::ZERO).await.unwrap();
+    }
+    assert!(given_up > 1, "{given_up} calls were given up");
+}

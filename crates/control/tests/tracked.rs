@@ -232,3 +232,76 @@ async fn a_flood_of_events_hides_no_answer() {
     let all = tor.post(&post(&[1]), LONG).await.unwrap().all().await;
     assert_eq!(all, BTreeMap::from([([1; 20], PostOutcome::Uploaded)]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn uploads_of_others_are_told_and_keep_ours_away() {
+    let endpoint = listen(async |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("SETEVENTS HS_DESC").await;
+        let begun = |number| format!("650 HS_DESC UPLOAD {ADDRESS} UNKNOWN {}~dir {ID}\r\n", relay(number));
+        tor.send(("250 OK\r\n".to_owned() + &begun(1) + &begun(2)).as_bytes())
+            .await;
+        tokio::time::sleep(LONG / 2).await;
+        tor.send(uploaded(1).as_bytes()).await;
+        tor.line().await;
+        tor.body().await;
+        // The second of theirs is given up by now, so this is ours.
+        tor.send(("250 OK\r\n".to_owned() + &uploaded(2)).as_bytes()).await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let (tor, mut events) = connect(&endpoint).await;
+    tor.set_events(&[EventKind::HsDesc]).await.unwrap();
+    let started = Instant::now();
+    let mut others = Vec::new();
+    while others.len() < 4 {
+        let event = events.recv().await.unwrap();
+        if matches!(event, Event::HsDesc(_)) {
+            continue;
+        }
+        others.push(event.to_string());
+        if others.len() == 2 {
+            assert!(tor.is_uploading([1; 20], Some(ADDRESS)) && !tor.is_uploading([3; 20], None));
+            let refused = tor.post(&post(&[1]), LONG).await;
+            assert!(matches!(refused, Err(Error::UploadInFlight { .. })));
+        }
+    }
+    let other = |number: u8, end: &str| format!("another's upload for {ADDRESS} to {} {end}", relay(number));
+    assert_eq!(
+        others,
+        [
+            other(1, "began"),
+            other(2, "began"),
+            other(1, "was accepted"),
+            other(2, "was not answered")
+        ]
+    );
+    assert!(started.elapsed() >= LONG, "it is waited for");
+    let all = tor.post(&post(&[2]), LONG).await.unwrap().all().await;
+    assert_eq!(all, BTreeMap::from([([2; 20], PostOutcome::Uploaded)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_tor_never_announces_has_not_begun() {
+    let endpoint = listen(async |mut tor: FakeTor| {
+        tor.let_in().await;
+        tor.expect("SETEVENTS HS_DESC").await;
+        tor.send(b"250 OK\r\n").await;
+        tor.line().await;
+        tor.body().await;
+        let begun = format!("650 HS_DESC UPLOAD {ADDRESS} UNKNOWN {}~dir {ID}\r\n", relay(1));
+        tor.send(("250 OK\r\n".to_owned() + &begun).as_bytes()).await;
+        tor.fall_silent().await;
+    })
+    .await;
+    let (tor, mut events) = connect(&endpoint).await;
+    let text = format!("rendezvous-service-descriptor {ID}\n");
+    let post = HsPost::v2(ADDRESS, text).unwrap().server([1; 20]).server([2; 20]);
+    let started = Instant::now();
+    let mut answers = tor.post(&post, LONG).await.unwrap();
+    assert_eq!(answers.next().await, Some(([2; 20], PostOutcome::NotBegun)));
+    assert!(started.elapsed() < LONG / 2);
+    assert_eq!(answers.next().await, Some(([1; 20], PostOutcome::NoAnswer)));
+    assert!(started.elapsed() >= LONG);
+    assert_eq!(events.try_recv(), None);
+}

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::dial::Dial;
-use super::driver::{self, Allowance, Inputs, PATIENCE, Pulse, Request, Stream, Tap, later};
+use super::driver::{self, Allowance, Follow, Inputs, PATIENCE, Pulse, Request, Stream, later};
 use super::events::{self, EventSender, Events};
 use super::subscriptions::Subscriptions;
 use super::tracked::Uploads;
@@ -140,12 +140,14 @@ impl Connection {
         };
         let subscriptions = Arc::new(Subscriptions::new(events.veil()));
         let pulse = Pulse::new();
+        let uploads = Uploads::new();
         tokio::spawn(driver::run(
             tokio::io::split(stream),
             Session::new(options.limits),
             inputs,
             events,
             pulse.clone(),
+            uploads.clone(),
             closed_sender,
         ));
 
@@ -159,7 +161,7 @@ impl Connection {
             answer_limit: options.answer_limit,
             pulse,
             subscriptions,
-            uploads: Uploads::default(),
+            uploads,
         };
         connection.protocol_info = Arc::new(connection.authenticate(credentials).await?);
         connection.command_deadline = options.command_deadline;
@@ -235,7 +237,7 @@ impl Connection {
         &self,
         command: Command,
         allowed: Duration,
-        tap: Option<Tap>,
+        follow: Option<Follow>,
     ) -> Result<Reply, Error> {
         let allowance = Allowance::new(allowed, self.answer_limit);
         let name = command.name().to_owned();
@@ -244,7 +246,7 @@ impl Connection {
             command,
             allowance,
             answer,
-            tap,
+            follow,
         };
         let exchange = async {
             // Either fails only when the task is over, which has told the reason before.

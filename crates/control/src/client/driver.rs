@@ -11,12 +11,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::events::EventSender;
+use super::tracked::{Reservation, Uploads};
 use crate::session::{Incoming, Session, Ticket};
 use crate::{CloseReason, Command, Error, Event, Reply};
 
-/// How many bytes are read at once.
+/// Number of bytes, roughly, that an event about another's upload holds.
+const OTHER_WEIGHT: usize = 256;
+/// Number of bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
-/// How many commands may wait for their reply. More wait in the channel, and then in their callers.
+/// Number of commands that may wait for their reply. More wait in the channel, and then in their callers.
 const MAX_PENDING: usize = 1024;
 /// Time for which reading goes on after the connection should have ended, where Tor may have said
 /// something already. A caller grants the same to the task before it ends the connection itself.
@@ -33,8 +36,16 @@ pub(super) struct Request {
     pub(super) command: Command,
     pub(super) allowance: Allowance,
     pub(super) answer: oneshot::Sender<Result<Reply, Error>>,
-    /// Who wants to see the events that come after a positive reply.
-    pub(super) tap: Option<Tap>,
+    /// The use that is made of the events after a positive reply.
+    pub(super) follow: Option<Follow>,
+}
+
+/// Use of the events that come after a positive reply.
+pub(super) enum Follow {
+    /// A caller observes them.
+    Tap(Tap),
+    /// They are answers to this upload.
+    Upload(Reservation),
 }
 
 /// Sees every event, beside the reader of events, from the reply on that it was sent with.
@@ -60,7 +71,7 @@ struct Waiting {
     allowance: Allowance,
     /// Its receiver may be gone; the reply is awaited all the same.
     answer: oneshot::Sender<Result<Reply, Error>>,
-    tap: Option<Tap>,
+    follow: Option<Follow>,
 }
 
 impl Waiting {
@@ -129,6 +140,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
     mut inputs: Inputs,
     events: EventSender,
     pulse: Pulse,
+    uploads: Uploads,
     closed: watch::Sender<Option<CloseReason>>,
 ) where
     Box<S>: AsyncRead + AsyncWrite,
@@ -140,6 +152,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
         taps: Vec::new(),
         events,
         pulse,
+        uploads,
     };
     let reason = driver.run(socket, &mut inputs).await;
     tracing::debug!(%reason, "control connection closed");
@@ -159,6 +172,13 @@ struct Driver {
     taps: Vec<Tap>,
     events: EventSender,
     pulse: Pulse,
+    uploads: Uploads,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.uploads.end();
+    }
 }
 
 impl Driver {
@@ -174,6 +194,7 @@ impl Driver {
         loop {
             // No socket is touched by two branches at once, and each branch's future may be dropped
             // without loss: `read` and `write` have moved bytes only if they are ready.
+            let expires = self.uploads.next_deadline();
             let due = self.earliest().map(|(due, ..)| due);
             let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
             tokio::select! {
@@ -210,6 +231,11 @@ impl Driver {
                     }
                     Err(error) => return self.io_reason(error),
                 },
+                () = reached(expires) => {
+                    for other in self.uploads.expire() {
+                        self.events.push(other, OTHER_WEIGHT);
+                    }
+                }
                 () = reached(due) => {
                     if let Some((_, after, overdue)) = self.earliest() {
                         return overdue.missed(after);
@@ -225,7 +251,7 @@ impl Driver {
             command,
             allowance,
             answer,
-            tap,
+            follow,
         } = request;
         // A caller that gave up before its command was sent: nothing is sent.
         if answer.is_closed() {
@@ -238,7 +264,7 @@ impl Driver {
             name,
             allowance,
             answer,
-            tap,
+            follow,
         });
         self.outgoing = Some((command, 0));
     }
@@ -249,19 +275,19 @@ impl Driver {
             match incoming {
                 Incoming::Event { event, weight } => {
                     self.taps.retain_mut(|tap| (tap.observe)(&event));
+                    let other = self.uploads.observe(&event);
                     self.events.push(event, weight);
+                    if let Some(other) = other {
+                        self.events.push(other, OTHER_WEIGHT);
+                    }
                 }
                 Incoming::Reply { ticket, reply } => {
                     self.pulse.beat();
                     let waiting = self.waiting.pop_front();
                     debug_assert_eq!(waiting.as_ref().map(|waiting| waiting.ticket), Some(ticket));
                     if let Some(waiting) = waiting {
-                        if let Some(tap) = waiting.tap
-                            && reply.is_ok()
-                        {
-                            let now = Instant::now();
-                            self.taps.retain(|tap| tap.until > now);
-                            self.taps.push(tap);
+                        if reply.is_ok() {
+                            self.follow(waiting.follow);
                         }
                         // A caller that gave up meanwhile does not want it.
                         let _ = waiting.answer.send(Ok(reply));
@@ -274,6 +300,19 @@ impl Driver {
             self.pulse.beat();
         }
         Ok(())
+    }
+
+    /// Begins to use the events after a positive reply.
+    fn follow(&mut self, follow: Option<Follow>) {
+        match follow {
+            Some(Follow::Tap(tap)) => {
+                let now = Instant::now();
+                self.taps.retain(|tap| tap.until > now);
+                self.taps.push(tap);
+            }
+            Some(Follow::Upload(upload)) => upload.accepted(),
+            None => {}
+        }
     }
 
     /// The deadline that was missed while events kept coming, when the reply can't be expected to be among them any

@@ -218,7 +218,12 @@ impl Queue {
     }
 
     fn is_hidden(&self, event: &Event) -> bool {
-        !self.hidden.is_empty() && event.kind().is_some_and(|kind| self.hidden.contains(&kind))
+        let kind = match event {
+            // Made of those about descriptors.
+            Event::OtherUpload(_) => Some(EventKind::HsDesc),
+            _ => event.kind(),
+        };
+        !self.hidden.is_empty() && kind.is_some_and(|kind| self.hidden.contains(&kind))
     }
 
     fn pop(&mut self) -> Option<Event> {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Connection;
-use super::driver::{Tap, later};
+use super::driver::{Follow, Tap, later};
 use crate::{Circ, Command, Error, Event, EventKind, OrConn, Status, Stream, TorVersion};
 
 /// The keys of `GETINFO` that have types of their own.
@@ -108,7 +108,9 @@ impl Connection {
             };
             const KEY: &str = "status/bootstrap-phase";
             let command = Command::get_info([KEY])?;
-            let reply = self.send_with(command, self.command_deadline, Some(tap)).await?;
+            let reply = self
+                .send_with(command, self.command_deadline, Some(Follow::Tap(tap)))
+                .await?;
             let values = self.close_unless_expected(reply.into_result("GETINFO")?.into_values(&[KEY]))?;
             let text = values.into_iter().next().unwrap_or_default();
             let mut phase = Status::parse(&text);

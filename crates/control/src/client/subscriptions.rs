@@ -22,6 +22,8 @@ struct Sets {
     reader: Vec<EventKind>,
     /// What tracking needs, from the first time on.
     tracking: Vec<EventKind>,
+    /// What Tor has said that it tells; `None` while that is not known, as when a call was given up.
+    confirmed: Option<Vec<EventKind>>,
 }
 
 impl Sets {
@@ -59,28 +61,36 @@ impl Subscriptions {
     /// Tracking needs these.
     pub(super) async fn need(&self, connection: &Connection, kinds: &[EventKind]) -> Result<(), Error> {
         let mut sets = self.sets.lock().await;
-        if kinds.iter().all(|kind| sets.tracking.contains(kind)) {
-            return Ok(());
-        }
         let mut wanted = sets.clone();
         for kind in kinds {
             if !wanted.tracking.contains(kind) {
                 wanted.tracking.push(kind.clone());
             }
         }
+        // Tor may tell them already, on behalf of the reader.
+        if wanted.confirmed.as_ref() == Some(&wanted.union()) {
+            *sets = wanted;
+            return Ok(());
+        }
         self.ask(connection, &mut sets, wanted).await
     }
 
     async fn ask(&self, connection: &Connection, sets: &mut Sets, wanted: Sets) -> Result<(), Error> {
-        let command = Command::set_events(&wanted.union())?;
+        let union = wanted.union();
+        let command = Command::set_events(&union)?;
         // What is hidden must be so before it comes, and what is not hidden any more may be shown early. If this call is
         // given up below, the command may have been carried out or not: then the next one sets it right.
         let before = std::mem::replace(sets, wanted);
+        sets.confirmed = None;
         self.veil.hide(&sets.hidden());
         let result = connection.simple(command).await;
-        if let Err(Error::Rejected { .. }) = &result {
-            *sets = before;
-            self.veil.hide(&sets.hidden());
+        match &result {
+            Ok(()) => sets.confirmed = Some(union),
+            Err(Error::Rejected { .. }) => {
+                *sets = before;
+                self.veil.hide(&sets.hidden());
+            }
+            Err(_) => {}
         }
         result
     }

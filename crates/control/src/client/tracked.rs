@@ -4,23 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use data_encoding::HEXUPPER;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Connection;
-use super::driver::Tap;
-use crate::track::{FetchTracker, PostTracker};
-use crate::{Command, Error, Event, EventKind, FetchOutcome, HsFetch, HsPost, PostOutcome};
+use super::driver::{Follow, Tap, later};
+use crate::{
+    Command, Error, Event, EventKind, FetchOutcome, FetchTracker, HsFetch, HsPost, PostOutcome, UploadId, UploadNews,
+    UploadTracker,
+};
 
 type Fingerprint = [u8; 20];
 
 impl Connection {
-    /// Uploads a descriptor and tells what became of it at each directory, those that have not answered `within` this
-    /// time among them.
+    /// Uploads a descriptor and tells the outcome at each directory, those that have not answered `within`
+    /// this time among them.
     ///
-    /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there. One upload at a time
-    /// may be on its way for a service at a directory; until it is answered or its time is over, another is refused.
+    /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there. One upload at
+    /// a time may be on its way for a service at a directory, ours or another's; until it is answered or its
+    /// time is over, another is refused. Uploads of others come as
+    /// [`Event::OtherUpload`](crate::Event::OtherUpload) to a reader of `HS_DESC` events.
     ///
     /// # Errors
     /// Before anything is uploaded: [`Error::UploadInFlight`], those of [`hs_post`](Self::hs_post), [`Error::Argument`]
@@ -41,20 +44,27 @@ impl Connection {
     /// ```
     pub async fn post(&self, post: &HsPost, within: Duration) -> Result<Answers<PostOutcome>, Error> {
         let command = post.command()?;
-        let until = later(within);
-        let mut reservations = self.uploads.reserve(post, until)?;
+        let until = later(Instant::now(), within);
+        let (reservation, answers) = self.uploads.begin(post, until)?;
         self.subscriptions.need(self, &[EventKind::HsDesc]).await?;
-        let mut tracker = PostTracker::new(post);
-        let observe = move |event: &Event| {
-            let settled = tracker.observe(event)?;
-            reservations.remove(&settled.0);
-            Some(settled)
-        };
-        self.track(command, post.servers(), until, observe).await
+        self.follow(command, Follow::Upload(reservation)).await?;
+        Ok(Answers {
+            answers,
+            unanswered: post.servers().to_vec(),
+            until,
+        })
     }
 
-    /// Fetches a descriptor and tells what became of it at each directory, those that have not answered `within` this
-    /// time among them.
+    /// Whether an upload for this service, or without an address for any, is on its way to this directory
+    /// through this Tor, ours or another's: [`post`](Self::post) would be refused.
+    ///
+    /// Uploads of others are known while `HS_DESC` events are asked for, here or by [`post`](Self::post).
+    pub fn is_uploading(&self, directory: Fingerprint, address: Option<&str>) -> bool {
+        self.uploads.is_busy(directory, address)
+    }
+
+    /// Fetches a descriptor and tells the outcome at each directory, those that have not answered `within`
+    /// this time among them.
     ///
     /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there.
     ///
@@ -77,54 +87,41 @@ impl Connection {
         let mut tracker = FetchTracker::new(fetch)?;
         let directories: Vec<_> = tracker.waiting().collect();
         let command = Command::hs_fetch(fetch)?;
-        let until = later(within);
+        let until = later(Instant::now(), within);
         self.subscriptions
             .need(self, &[EventKind::HsDesc, EventKind::HsDescContent])
             .await?;
-        self.track(command, &directories, until, move |event| tracker.observe(event))
-            .await
-    }
-
-    async fn track<O: Send + 'static>(
-        &self,
-        command: Command,
-        directories: &[Fingerprint],
-        until: Instant,
-        mut observe: impl FnMut(&Event) -> Option<(Fingerprint, O)> + Send + Sync + 'static,
-    ) -> Result<Answers<O>, Error> {
         let (sender, answers) = mpsc::unbounded_channel();
         let mut left = directories.len();
         let tap = Tap {
             until,
-            // At most one answer for each directory is sent, so the channel is bounded by their number. It goes on
-            // when nobody receives: an upload is on its way all the same.
+            // At most one answer for each directory is sent, so the channel is bounded by their number.
             observe: Box::new(move |event| {
-                if let Some(settled) = observe(event) {
+                if let Some(settled) = tracker.observe(event) {
                     left -= 1;
                     let _ = sender.send(settled);
                 }
                 left > 0
             }),
         };
-        let name = command.name().to_owned();
-        let reply = self.send_with(command, self.command_deadline, Some(tap)).await?;
-        let reply = reply.into_result(&name)?;
-        self.close_unless_expected(reply.into_ok(&name))?;
+        self.follow(command, Follow::Tap(tap)).await?;
         Ok(Answers {
             answers,
-            unanswered: directories.to_vec(),
+            unanswered: directories,
             until,
         })
     }
+
+    /// Sends a command whose positive reply only says that Tor began.
+    async fn follow(&self, command: Command, follow: Follow) -> Result<(), Error> {
+        let name = command.name().to_owned();
+        let reply = self.send_with(command, self.command_deadline, Some(follow)).await?;
+        let reply = reply.into_result(&name)?;
+        self.close_unless_expected(reply.into_ok(&name))
+    }
 }
 
-fn later(within: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(within)
-        .unwrap_or_else(|| now + Duration::from_secs(86400 * 365))
-}
-
-/// What became of an upload or a fetch at each directory, as it comes.
+/// Outcomes of an upload or a fetch at each directory, as they come.
 ///
 /// Dropping it changes nothing for Tor.
 #[derive(Debug)]
@@ -166,79 +163,138 @@ impl<O: Default> Answers<O> {
     }
 }
 
-/// The uploads that are on their way on a connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Uploads(Arc<Mutex<Table>>);
+/// The uploads that are on their way on a connection, and their callers.
+#[derive(Clone, Debug)]
+pub(super) struct Uploads {
+    /// The tracker's time counts from here.
+    started: Instant,
+    table: Arc<Mutex<Table>>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
-    uploads: Vec<Upload>,
-    /// How many there have been.
-    count: u64,
-}
-
-#[derive(Debug)]
-struct Upload {
-    directory: Fingerprint,
-    /// `None` for any service.
-    address: Option<String>,
-    until: Instant,
-    /// No two have the same.
-    number: u64,
+    tracker: UploadTracker,
+    /// At most one answer for each directory is sent, so each channel is bounded by their number. It goes on
+    /// when nobody receives: an upload is on its way all the same.
+    callers: BTreeMap<UploadId, mpsc::UnboundedSender<(Fingerprint, PostOutcome)>>,
+    /// Whether the connection has ended, so that no answer will come.
+    ended: bool,
 }
 
 impl Uploads {
-    /// Notes an upload to all its directories, unless one conflicts.
-    fn reserve(&self, post: &HsPost, until: Instant) -> Result<BTreeMap<Fingerprint, Reservation>, Error> {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            table: Arc::default(),
+        }
+    }
+
+    /// Notes an upload to all its directories, unless one is busy.
+    fn begin(
+        &self,
+        post: &HsPost,
+        until: Instant,
+    ) -> Result<(Reservation, mpsc::UnboundedReceiver<(Fingerprint, PostOutcome)>), Error> {
         let mut table = self.lock();
-        let now = Instant::now();
-        table.uploads.retain(|upload| upload.until > now);
-        let conflict = table.uploads.iter().find(|upload| {
-            let same = match (&upload.address, post.address()) {
-                (Some(one), Some(other)) => one == other,
-                _ => true,
-            };
-            same && post.servers().contains(&upload.directory)
-        });
-        if let Some(upload) = conflict {
-            return Err(Error::UploadInFlight {
-                directory: HEXUPPER.encode(&upload.directory),
-            });
+        let id = table.tracker.begin(post, until - self.started, self.now())?;
+        let (sender, answers) = mpsc::unbounded_channel();
+        if !table.ended {
+            table.callers.insert(id, sender);
         }
-        let mut reservations = BTreeMap::new();
-        for directory in post.servers() {
-            table.count += 1;
-            let number = table.count;
-            table.uploads.push(Upload {
-                directory: *directory,
-                address: post.address().map(str::to_owned),
-                until,
-                number,
-            });
-            let uploads = self.clone();
-            reservations.insert(*directory, Reservation { uploads, number });
-        }
-        Ok(reservations)
+        let uploads = self.clone();
+        Ok((
+            Reservation {
+                uploads,
+                id,
+                is_accepted: false,
+            },
+            answers,
+        ))
+    }
+
+    fn is_busy(&self, directory: Fingerprint, address: Option<&str>) -> bool {
+        self.lock().tracker.is_busy(directory, address, self.now())
+    }
+
+    /// Takes an event, and returns the news of others' uploads in it.
+    pub(super) fn observe(&self, event: &Event) -> Option<Event> {
+        let mut table = self.lock();
+        let news = table.tracker.observe(event, self.now());
+        news.and_then(|news| table.tell(news))
+    }
+
+    /// Gives up what is over, and returns the news of others' uploads.
+    pub(super) fn expire(&self) -> Vec<Event> {
+        let mut table = self.lock();
+        let news = table.tracker.expire(self.now());
+        news.into_iter().filter_map(|news| table.tell(news)).collect()
+    }
+
+    /// The moment at which [`expire`](Self::expire) has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.lock().tracker.next_deadline()?;
+        Some(later(self.started, deadline))
+    }
+
+    /// Tells all callers that no answer will come.
+    pub(super) fn end(&self) {
+        let mut table = self.lock();
+        table.ended = true;
+        table.callers.clear();
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Every change is complete before anything could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An upload to one directory, over when dropped.
+impl Table {
+    fn tell(&mut self, news: UploadNews) -> Option<Event> {
+        match news {
+            UploadNews::Settled { id, directory, outcome } => {
+                if let Some(caller) = self.callers.get(&id) {
+                    let _ = caller.send((directory, outcome));
+                }
+                if self.tracker.waiting(id).next().is_none() {
+                    self.callers.remove(&id);
+                }
+                None
+            }
+            UploadNews::Announced { .. } => None,
+            UploadNews::Other(other) => Some(Event::OtherUpload(other)),
+        }
+    }
+}
+
+/// An upload that Tor has not accepted. Dropping it cancels the upload.
 #[derive(Debug)]
-struct Reservation {
+pub(super) struct Reservation {
     uploads: Uploads,
-    number: u64,
+    id: UploadId,
+    is_accepted: bool,
+}
+
+impl Reservation {
+    /// Tor accepted it: it is on its way, whatever its caller does.
+    pub(super) fn accepted(mut self) {
+        self.is_accepted = true;
+        let now = self.uploads.now();
+        self.uploads.lock().tracker.accepted(self.id, now);
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.uploads
-            .lock()
-            .uploads
-            .retain(|upload| upload.number != self.number);
+        if self.is_accepted {
+            return;
+        }
+        let mut table = self.uploads.lock();
+        table.tracker.cancel(self.id);
+        table.callers.remove(&self.id);
     }
 }

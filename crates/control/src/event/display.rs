@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Circ, Event, Gap, HsDesc, LogMessage, OrConn, Status, Stream};
-use crate::Arguments;
+use crate::{Arguments, OtherUpload, PostOutcome, RelayName, UploadStage};
 
 impl fmt::Display for Event {
     /// Writes the event's keyword and what most readers want to know of it, on one line without secrets.
@@ -12,6 +12,7 @@ impl fmt::Display for Event {
         match self {
             Self::Lagged(number) => return write!(f, "{number} events were dropped"),
             Self::Gap(gap) => return gap.fmt(f),
+            Self::OtherUpload(upload) => return upload.fmt(f),
             Self::Log(message) => return message.fmt(f),
             _ => {}
         }
@@ -124,6 +125,21 @@ impl fmt::Display for HsDesc {
             write!(f, " {id}")?;
         }
         word(f, "REASON", self.reason())
+    }
+}
+
+impl fmt::Display for OtherUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address().unwrap_or("UNKNOWN");
+        let directory = RelayName::new(self.directory(), None);
+        write!(f, "another's upload for {address} to {directory} ")?;
+        match self.stage() {
+            UploadStage::Began { is_own: true, .. } => f.write_str("began; this Tor runs the service"),
+            UploadStage::Began { .. } => f.write_str("began"),
+            UploadStage::Ended(PostOutcome::Uploaded) => f.write_str("was accepted"),
+            UploadStage::Ended(PostOutcome::Rejected(_)) => f.write_str("was refused"),
+            UploadStage::Ended(_) => f.write_str("was not answered"),
+        }
     }
 }
 
