@@ -7,27 +7,39 @@
 //! cargo run --example descriptor -- sign --key private_key --clients client_keys --from ...
 //! ```
 
+#[path = "common/keys.rs"]
+mod keys;
+#[path = "common/program.rs"]
+mod program;
+
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use onionweave_desc::Error;
 use onionweave_desc::v2::{
-    Authorization, ClientCookie, ClientKeys, ClientName, Descriptor, Draft, IntroductionPoint, MAX_DESCRIPTOR_LEN,
-    ServiceKey, UnverifiedDescriptor,
+    Authorization, AuthorizationKind, ClientCookie, ClientKeys, ClientName, Descriptor, Draft, IntroductionPoint,
+    MAX_DESCRIPTOR_LEN, ServiceKey, UnverifiedDescriptor,
 };
-use onionweave_driver::key::{load_client_keys, load_service_key, load_service_key_with_passphrase};
-use onionweave_ring::UnixTime;
-use onionweave_ring::v2::{Replica, TimePeriod};
+use onionweave_driver::key::load_client_keys;
+use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};
+use onionweave_ring::{Fingerprint, UnixTime};
 use serde::Serialize;
+
+/// Longest file, in bytes, that is read as a descriptor: archives put an annotation in front.
+const MAX_FILE_LEN: usize = MAX_DESCRIPTOR_LEN + 1024;
 
 /// Read and sign descriptors of v2 onion services
 #[derive(Parser)]
-#[command(name = "descriptor", version, arg_required_else_help = false)]
+#[command(
+    name = "descriptor",
+    version,
+    propagate_version = true,
+    arg_required_else_help = false
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,7 +51,7 @@ enum Command {
     Inspect(Inspect),
     /// Sign the introduction points of a descriptor anew and write the descriptor to standard output
     ///
-    /// The introduction points are taken from a descriptor that verifies, be it of this service or of another.
+    /// The introduction points come from a descriptor that verifies, of this service or of another.
     Sign(Sign),
 }
 
@@ -50,7 +62,7 @@ struct Inspect {
 
     /// Decrypt the introduction points with this cookie, which stands behind the address in the service's file `hostname`
     ///
-    /// Others who use the machine can see it among its running commands.
+    /// Other users of the machine can see it among its running commands.
     #[arg(long, value_name = "TEXT")]
     cookie: Option<String>,
 
@@ -61,7 +73,7 @@ struct Inspect {
 
 #[derive(Args)]
 struct Sign {
-    /// The service's private key, in PEM, which nobody but its owner may be able to read
+    /// The service's private key, in PEM, in a file that only its owner can read; `-` is standard input
     #[arg(long, value_name = "FILE", required_unless_present = "stealth")]
     key: Option<PathBuf>,
 
@@ -73,7 +85,7 @@ struct Sign {
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 
-    /// Encrypt for the clients in Tor's file `client_keys`, which nobody but its owner may be able to read
+    /// Encrypt for the clients in Tor's file `client_keys`, which only its owner can read
     #[arg(long, value_name = "FILE")]
     clients: Option<PathBuf>,
 
@@ -82,7 +94,7 @@ struct Sign {
     stealth: Option<ClientName>,
 
     /// The publication time, in UTC, such as 2026-11-22T13:00:00Z; services use full hours
-    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    #[arg(long, value_name = "RFC3339", value_parser = program::parse_time)]
     at: UnixTime,
 
     /// The replica: 0 or 1
@@ -95,20 +107,10 @@ struct Sign {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        // Help and version are no errors.
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return fail(first_paragraph(&error.to_string())),
-    };
-    let result = match cli.command {
+    program::main(|cli: Cli| match cli.command {
         Command::Inspect(inspect) => inspect.run(),
         Command::Sign(sign) => sign.run(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error:#}")),
-    }
+    })
 }
 
 impl Inspect {
@@ -123,12 +125,13 @@ impl Inspect {
         } else {
             report.to_string()
         };
-        print(text.as_bytes())
+        program::print(text.as_bytes())
     }
 }
 
 impl Sign {
     fn run(&self) -> anyhow::Result<()> {
+        keys::ensure_one_stdin([Some(&self.from), self.key.as_ref()])?;
         let (key, authorization) = self.read_keys()?;
         let points = read_descriptor(&self.from)
             .and_then(|descriptor| Ok(descriptor.introduction_points()?))
@@ -139,10 +142,10 @@ impl Sign {
         if let Some(authorization) = authorization {
             draft = draft.authorization(authorization);
         }
-        print(draft.sign(&key, period, self.replica, self.at)?.text())
+        program::print(draft.sign(&key, period, self.replica, self.at)?.text())
     }
 
-    /// Who signs, and for whom it is encrypted.
+    /// Returns the key that signs, and the clients for whom the points are encrypted.
     fn read_keys(&self) -> anyhow::Result<(ServiceKey, Option<Authorization>)> {
         // The messages name their causes already.
         let clients = self.clients.as_deref().map(load_client_keys).transpose();
@@ -154,83 +157,35 @@ impl Sign {
             let key = client.key().with_context(|| Error::MissingClientKey(name.clone()))?;
             return Ok((key.clone(), Some(client.stealth())));
         }
-        let path = self.key.as_deref().context("no key is given")?;
-        let key = match &self.passphrase_file {
-            Some(passphrase) => load_service_key_with_passphrase(path, passphrase),
-            None => load_service_key(path),
-        };
-        let key = key.map_err(anyhow::Error::msg)?;
+        let key = self.key.as_deref().context("no key is given")?;
+        let key = keys::read(key, self.passphrase_file.as_deref())?;
         Ok((key, clients.as_ref().map(ClientKeys::basic)))
     }
 }
 
 fn read_descriptor(path: &Path) -> anyhow::Result<Descriptor> {
-    let text = if path == Path::new("-") {
-        read(io::stdin(), MAX_DESCRIPTOR_LEN)?
-    } else {
-        read(File::open(path)?, MAX_DESCRIPTOR_LEN)?
-    };
-    Ok(UnverifiedDescriptor::parse(&text)?.verify()?)
-}
-
-/// Reads up to `limit` bytes; one more tells that there are too many.
-fn read(from: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() <= limit, "longer than {limit} bytes");
-    Ok(bytes)
-}
-
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(text) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-fn parse_time(text: &str) -> Result<UnixTime, String> {
-    match humantime::parse_rfc3339(text) {
-        Ok(time) => Ok(time.into()),
-        Err(error) => Err(format!(
-            "{error}; it takes a time in UTC since 1970, such as 2026-11-22T13:00:00Z"
-        )),
-    }
+    let text = program::read(path, MAX_FILE_LEN)?;
+    Ok(UnverifiedDescriptor::parse_archived(&text)?.verify()?)
 }
 
 fn parse_replica(text: &str) -> anyhow::Result<Replica> {
-    let Ok(number) = text.parse::<u8>() else {
-        bail!("a replica is 0 or 1");
-    };
-    Ok(Replica::try_from(number)?)
+    Ok(Replica::try_from(text.parse::<u8>().context("a replica is 0 or 1")?)?)
 }
 
-/// Says what is wrong, on one line.
-fn fail(message: &str) -> ExitCode {
-    let words: Vec<&str> = message.split_whitespace().collect();
-    eprintln!("{}", words.join(" "));
-    ExitCode::FAILURE
-}
-
-/// What clap has to say before it explains the usage.
-fn first_paragraph(text: &str) -> &str {
-    text.split("\n\n").next().unwrap_or(text)
-}
-
-/// What is shown of a descriptor.
+/// Content of a descriptor.
 #[derive(Serialize)]
 struct Report {
     version: u8,
-    service_id: String,
-    descriptor_id: String,
-    secret_id_part: String,
+    service_id: ServiceId,
+    descriptor_id: DescriptorId,
+    secret_id_part: SecretIdPart,
     publication_time: String,
     protocol_versions: Vec<u8>,
     /// A descriptor that does not verify is not shown.
     signature: &'static str,
-    /// For whom the introduction points are encrypted, if they are.
+    /// The kind of encryption of the introduction points, if they are encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_authorization: Option<String>,
+    client_authorization: Option<AuthorizationKind>,
     /// None if they are encrypted and there is no cookie.
     introduction_points: Vec<Point>,
     #[serde(skip)]
@@ -239,11 +194,11 @@ struct Report {
 
 #[derive(Serialize)]
 struct Point {
-    /// The relay's identity as the descriptor has it, in base32.
+    /// The relay's identity in base32, as descriptors have it.
     id: String,
-    /// The same as everything else has it.
-    fingerprint: String,
-    address: String,
+    /// The same in hexadecimal digits, as all other documents have it.
+    fingerprint: Fingerprint,
+    address: Ipv4Addr,
     port: u16,
 }
 
@@ -259,25 +214,25 @@ impl Report {
         };
         Ok(Self {
             version: 2,
-            service_id: descriptor.service_id().to_string(),
-            descriptor_id: descriptor.descriptor_id().to_string(),
-            secret_id_part: descriptor.secret_id_part().to_string(),
+            service_id: descriptor.service_id(),
+            descriptor_id: descriptor.descriptor_id(),
+            secret_id_part: descriptor.secret_id_part(),
             publication_time: descriptor.publication_time().to_string(),
             protocol_versions: descriptor.protocol_versions().to_vec(),
             signature: "valid",
-            client_authorization: descriptor.authorization().map(|kind| kind.to_string()),
-            introduction_points: points.iter().map(Point::new).collect(),
+            client_authorization: descriptor.authorization(),
+            introduction_points: points.iter().map(Point::from).collect(),
             with_cookie: cookie.is_some(),
         })
     }
 }
 
-impl Point {
-    fn new(point: &IntroductionPoint) -> Self {
+impl From<&IntroductionPoint> for Point {
+    fn from(point: &IntroductionPoint) -> Self {
         Self {
             id: point.base32_identity(),
-            fingerprint: point.identity().to_string(),
-            address: point.address().to_string(),
+            fingerprint: point.identity(),
+            address: point.address(),
             port: point.port(),
         }
     }
@@ -292,7 +247,7 @@ impl fmt::Display for Report {
         writeln!(f, "published          {}", self.publication_time)?;
         writeln!(f, "protocol versions  {}", versions.join(", "))?;
         writeln!(f, "signature          {}", self.signature)?;
-        match (&self.client_authorization, self.with_cookie) {
+        match (self.client_authorization, self.with_cookie) {
             (Some(kind), false) => writeln!(f, "introduction points are encrypted for authorized clients ({kind})")?,
             (Some(kind), true) => writeln!(f, "introduction points, encrypted for authorized clients ({kind})")?,
             (None, false) => writeln!(f, "introduction points")?,

@@ -7,16 +7,18 @@
 //! ```
 
 mod plot;
+#[path = "../common/program.rs"]
+mod program;
+#[path = "../common/relays.rs"]
+mod relays;
 
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::anatomy::{Anatomy, Summary, Target, chance_of_random_relays};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
@@ -41,7 +43,7 @@ struct Args {
     service: Option<ServiceId>,
 
     /// The time in question for the service, in UTC, such as 2026-11-22T12:07:50Z
-    #[arg(long, value_name = "RFC3339", value_parser = parse_time, requires = "service")]
+    #[arg(long, value_name = "RFC3339", value_parser = program::parse_time, requires = "service")]
     at: Option<UnixTime>,
 
     /// A relay by its fingerprint, which may be given several times: how likely one of them becomes responsible for a service
@@ -60,26 +62,17 @@ struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Source {
-    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus
+    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus; `-` is standard input
     #[arg(long, value_name = "FILE")]
     relays: Option<PathBuf>,
 
-    /// So many directories with random fingerprints instead, to compare with
+    /// Number of directories with random fingerprints instead, to compare with
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     synthetic: Option<u32>,
 }
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        // Help and version are no errors.
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return fail(first_paragraph(&error.to_string())),
-    };
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error:#}")),
-    }
+    program::main(|args: Args| run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
@@ -92,11 +85,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(path) = &args.csv {
         fs::write(path, report.csv()).with_context(|| format!("csv {}", path.display()))?;
     }
-    match write!(io::stdout(), "{report}") {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
+    program::print(report.to_string().as_bytes())
 }
 
 impl Source {
@@ -105,9 +94,7 @@ impl Source {
             return Ok(synthetic(directories, seed));
         }
         let path = self.relays.as_deref().context("neither relays nor a number is given")?;
-        let ring = read_text(path, RelayList::MAX_LEN)
-            .and_then(|document| Ok(RelayList::parse(&document)?.hash_ring()))
-            .with_context(|| format!("relays {}", path.display()))?;
+        let ring = relays::read(path)?.hash_ring();
         ensure!(
             !ring.is_empty(),
             "relays {}: no relay has the HSDir flag",
@@ -125,23 +112,6 @@ fn synthetic(directories: u32, seed: u32) -> HashRing {
     (0..directories)
         .map(|number| Fingerprint::from(*digest(number).as_bytes()))
         .collect()
-}
-
-fn read_text(path: &Path, limit: usize) -> anyhow::Result<String> {
-    let mut text = String::new();
-    // One byte more than the limit tells a file that is too large.
-    File::open(path)?.take(limit as u64 + 1).read_to_string(&mut text)?;
-    ensure!(text.len() <= limit, "the file is larger than {limit} bytes");
-    Ok(text)
-}
-
-fn parse_time(text: &str) -> Result<UnixTime, String> {
-    match humantime::parse_rfc3339(text) {
-        Ok(time) => Ok(time.into()),
-        Err(error) => Err(format!(
-            "{error}; it takes a time in UTC since 1970, such as 2026-11-22T12:07:50Z"
-        )),
-    }
 }
 
 /// What is shown.
@@ -330,16 +300,4 @@ impl fmt::Display for Service {
             keys.collect::<Vec<_>>().join(", ")
         )
     }
-}
-
-/// Says what is wrong, on one line.
-fn fail(message: &str) -> ExitCode {
-    let words: Vec<&str> = message.split_whitespace().collect();
-    eprintln!("{}", words.join(" "));
-    ExitCode::FAILURE
-}
-
-/// What clap has to say before it explains the usage.
-fn first_paragraph(text: &str) -> &str {
-    text.split("\n\n").next().unwrap_or(text)
 }

@@ -29,6 +29,10 @@ pub enum Error {
     #[error("not a v2 descriptor: it does not begin with `rendezvous-service-descriptor `")]
     NotADescriptor,
 
+    /// The text is a descriptor of a v3 service.
+    #[error("not a v2 descriptor, but one of v3 (`hs-descriptor`)")]
+    V3Descriptor,
+
     /// The descriptor is longer than directories and clients accept.
     #[error("descriptor has {size} bytes, the limit is {limit}")]
     TooLong {
@@ -316,6 +320,9 @@ pub enum Malformed {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A `-----BEGIN` or `-----END` line that ends in CRLF.
+    #[error("the line ends in CRLF; Tor takes LF alone behind `-----BEGIN` and `-----END` lines")]
+    LineEnd,
     /// `-----BEGIN` without a name and five closing dashes.
     #[error("the `-----BEGIN` line is malformed")]
     ObjectBegin,
@@ -365,6 +372,25 @@ pub enum KeyProblem {
     /// There is no PEM block at all.
     #[error("no PEM block found; expected `-----BEGIN RSA PRIVATE KEY-----`")]
     NotPem,
+    /// The text is in UTF-16, as some editors write it.
+    #[error("the text is in UTF-16; write it in UTF-8 or ASCII")]
+    Utf16,
+    /// The key is that of a v3 service: Tor's `hs_ed25519_secret_key`, a PEM block with an Ed25519 key, or `ED25519-V3:` and
+    /// base64 as on the control port.
+    #[error(
+        "this is the key of a v3 onion service (Ed25519); \
+         a v2 service has an RSA key of 1024 bits, in Tor's file `private_key`"
+    )]
+    V3Key,
+    /// The key is written as on the control port: `RSA1024:` and base64.
+    #[error(
+        "this is a key as the control port writes it; put what follows `RSA1024:` between the lines \
+         `-----BEGIN RSA PRIVATE KEY-----` and `-----END RSA PRIVATE KEY-----`"
+    )]
+    ControlPortKey,
+    /// The PEM block holds a key of another algorithm.
+    #[error("the PEM block holds a key of another algorithm, and not an RSA key")]
+    Algorithm,
     /// The PEM block holds something else.
     #[error("the PEM block is labelled {0:?}, expected an RSA private key")]
     Label(String),

@@ -92,7 +92,7 @@ pub fn introduction_points(data: &[u8]) {
 
 /// A key that can be read can be written, and is the same when read again. What is encrypted is tried with the passphrase `onionweave`.
 pub fn service_key(data: &[u8]) {
-    let Ok(Ok(key)) = std::str::from_utf8(data).map(private_key) else {
+    let Ok(key) = private_key(data) else {
         return;
     };
     for pem in [key.to_pem(), key.to_pkcs8_pem()] {
@@ -102,7 +102,7 @@ pub fn service_key(data: &[u8]) {
 }
 
 #[cfg(feature = "passphrase")]
-fn private_key(pem: &str) -> Result<PrivateKey, Error> {
+fn private_key(pem: &[u8]) -> Result<PrivateKey, Error> {
     // Low enough that a fuzzer does not think it hangs.
     let limits = Limits {
         iterations: 4096,
@@ -112,7 +112,7 @@ fn private_key(pem: &str) -> Result<PrivateKey, Error> {
 }
 
 #[cfg(not(feature = "passphrase"))]
-fn private_key(pem: &str) -> Result<PrivateKey, Error> {
+fn private_key(pem: &[u8]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(pem)
 }
 

@@ -22,7 +22,7 @@
 mod open_ssl;
 #[cfg(feature = "passphrase")]
 pub(crate) mod passphrase;
-mod pem;
+pub(crate) mod pem;
 mod private_key;
 mod random;
 mod rust_crypto;

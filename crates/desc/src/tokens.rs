@@ -307,14 +307,14 @@ impl<'a> Reader<'a> {
             .strip_prefix(BEGIN)
             .and_then(|label| label.strip_suffix(DASHES))
             .filter(|label| !label.is_empty())
-            .ok_or_else(|| self.error(offset, Malformed::ObjectBegin))?;
+            .ok_or_else(|| self.error(offset, or_line_end(line, Malformed::ObjectBegin)))?;
         let body_offset = self.offset();
         let end = find(END, self.rest).ok_or_else(|| self.error(offset, Malformed::ObjectEnd))?;
         let (body, rest) = split_at(self.rest, end);
         self.rest = rest;
         let line = self.take_line();
         if line.strip_prefix(END).and_then(|line| line.strip_suffix(DASHES)) != Some(label) {
-            return Err(self.error(body_offset + end, Malformed::ObjectEnd));
+            return Err(self.error(body_offset + end, or_line_end(line, Malformed::ObjectEnd)));
         }
         let body = base64::decode(body).ok_or_else(|| self.error(body_offset, Malformed::Base64))?;
         Ok(Some(Object { label, body, offset }))
@@ -355,6 +355,15 @@ struct Object<'a> {
     body: Vec<u8>,
     /// Where its `-----BEGIN` line begins.
     offset: usize,
+}
+
+/// Names the line end where that is what breaks the rule: Tor allows a CR everywhere but here.
+fn or_line_end(line: &[u8], problem: Malformed) -> Malformed {
+    if line.ends_with(b"-----\r") {
+        Malformed::LineEnd
+    } else {
+        problem
+    }
 }
 
 /// Label of a public key.

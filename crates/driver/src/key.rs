@@ -19,7 +19,7 @@ const LONGEST_SECRET_FILE: u64 = 64 * 1024;
 /// [`Error::Permissions`] if anybody but its owner can read or change the file, [`Error::File`] if it cannot be read,
 /// [`Error::Key`] if it holds no RSA key of 1024 bits, or an encrypted one.
 pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
-    let pem = read_secret(path)?;
+    let pem = read_secret_bytes(path)?;
     ServiceKey::from_pem(&pem).map_err(|source| Error::Key {
         path: path.into(),
         source,
@@ -35,7 +35,7 @@ pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
 ///
 /// As for [`load_service_key`], with [`Error::Key`] also for a wrong passphrase and for ciphers that are not supported.
 pub fn load_service_key_with_passphrase(path: &Path, passphrase: &Path) -> Result<ServiceKey, Error> {
-    let pem = read_secret(path)?;
+    let pem = read_secret_bytes(path)?;
     let passphrase = read_secret(passphrase)?;
     let line = passphrase.split('\n').next().unwrap_or_default();
     let line = line.strip_suffix('\r').unwrap_or(line);
@@ -46,12 +46,12 @@ pub fn load_service_key_with_passphrase(path: &Path, passphrase: &Path) -> Resul
 }
 
 #[cfg(feature = "passphrase")]
-fn decrypt(pem: &str, passphrase: &str) -> Result<ServiceKey, onionweave_desc::Error> {
+fn decrypt(pem: &[u8], passphrase: &str) -> Result<ServiceKey, onionweave_desc::Error> {
     ServiceKey::from_pem_with_passphrase(pem, passphrase)
 }
 
 #[cfg(not(feature = "passphrase"))]
-fn decrypt(pem: &str, _: &str) -> Result<ServiceKey, onionweave_desc::Error> {
+fn decrypt(pem: &[u8], _: &str) -> Result<ServiceKey, onionweave_desc::Error> {
     use onionweave_desc::{Error, KeyProblem};
 
     ServiceKey::from_pem(pem).map_err(|error| match error {
@@ -66,8 +66,8 @@ fn decrypt(pem: &str, _: &str) -> Result<ServiceKey, onionweave_desc::Error> {
 ///
 /// As for [`load_service_key`].
 pub fn load_client_keys(path: &Path) -> Result<ClientKeys, Error> {
-    let text = read_secret(path)?;
-    ClientKeys::parse(text.as_bytes()).map_err(|source| Error::Key {
+    let text = read_secret_bytes(path)?;
+    ClientKeys::parse(&text).map_err(|source| Error::Key {
         path: path.into(),
         source,
     })
@@ -81,6 +81,20 @@ pub fn load_client_keys(path: &Path) -> Result<ClientKeys, Error> {
 ///
 /// [`Error::Permissions`] and [`Error::File`], as for [`load_service_key`].
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let mut bytes = read_secret_bytes(path)?;
+    let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
+        // The bytes are a secret too.
+        drop(Zeroizing::new(error.into_bytes()));
+        Error::File {
+            path: path.into(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not valid UTF-8"),
+        }
+    })?;
+    Ok(Zeroizing::new(text))
+}
+
+/// Reads a small file as [`read_secret`] does, in whatever encoding.
+fn read_secret_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let file = |source| Error::File {
         path: path.into(),
         source,
@@ -98,17 +112,17 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
         .require_file()
         .check(path)
         .map_err(|error| mistrusted(path, &error))?;
-    let mut text = Zeroizing::new(String::new());
+    let mut bytes = Zeroizing::new(Vec::new());
     let read = std::fs::File::open(path)
         .map_err(file)?
         .take(LONGEST_SECRET_FILE + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(file)?;
     if read as u64 > LONGEST_SECRET_FILE {
         let what = format!("longer than {LONGEST_SECRET_FILE} bytes: this is no key or password file");
         return Err(file(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what)));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 fn mistrusted(path: &Path, error: &fs_mistrust::Error) -> Error {

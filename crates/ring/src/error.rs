@@ -47,6 +47,14 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// The address is that of a v3 service.
+    #[error("this is the address of a v3 onion service (56 characters); a v2 address has 16")]
+    V3Address,
+
+    /// The text is a URL, or has a path behind the address.
+    #[error("write the address alone, such as `rf75jzdtba4wnd6v.onion`, without `http://` and without a path")]
+    Url,
+
     /// The part of a relay's name after `~` or `=` is no nickname.
     #[error("relay fingerprint: what follows the `~` or `=` is not a nickname of 1 to 19 letters and digits")]
     Nickname,

@@ -13,7 +13,7 @@
 //! let now = UnixTime::from_iso("2026-11-22 12:07:19")?;
 //! let ring = HashRing::new((0..=255).map(|byte| Fingerprint::from([byte; 20])));
 //!
-//! for period in v2::published_periods(&service, now) {
+//! for period in v2::TimePeriod::published(&service, now) {
 //!     for replica in Replica::ALL {
 //!         let id = DescriptorId::of(&service, period, replica);
 //!         assert_eq!(id.responsible(&ring).count(), v2::DIRECTORIES_PER_REPLICA);
@@ -35,7 +35,7 @@ pub use cookie::{AuthorizationKind, ClientCookie, DescriptorCookie};
 pub use descriptor_id::{DescriptorId, Replica, SecretIdPart};
 pub use ring_change::RingChange;
 pub use service_id::ServiceId;
-pub use time_period::{TimePeriod, published_periods};
+pub use time_period::TimePeriod;
 
 /// How long a time period lasts: one day (`REND_TIME_PERIOD_V2_DESC_VALIDITY`, core/or/or.h:341).
 ///
@@ -55,7 +55,7 @@ pub const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// let (service, period) = (ServiceId::from([7; 10]), TimePeriod::new(20_780));
 /// let last_hour = period.end(&service).saturating_sub(OVERLAP / 2);
-/// assert_eq!(v2::published_periods(&service, last_hour).count(), 2);
+/// assert_eq!(v2::TimePeriod::published(&service, last_hour).count(), 2);
 /// ```
 pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
 

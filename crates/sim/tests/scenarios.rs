@@ -638,7 +638,7 @@ fn started_over_a_newer_ring_it_looks_first() {
     let newer = network.now().wall();
     let service = network.machine().service_id();
     let ring = network.ring();
-    for period in v2::published_periods(&service, newer) {
+    for period in TimePeriod::published(&service, newer) {
         for replica in Replica::ALL {
             for directory in DescriptorId::of(&service, period, replica).responsible(&ring) {
                 let points = network.new_points(2);

@@ -69,7 +69,9 @@ impl PrivateKey {
         Self::from_pkcs1_der(&der)
     }
 
-    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8.
+    ///
+    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other labels in front of it.
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -83,8 +85,8 @@ impl PrivateKey {
     /// # Errors
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
     /// that is no private key apart.
-    pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        pem::read(pem, |_| Err(KeyProblem::Encrypted)).map_err(Error::PrivateKey)
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
+        pem::read(pem.as_ref(), |_| Err(KeyProblem::Encrypted)).map_err(Error::PrivateKey)
     }
 
     /// Reads a key from PEM that may be encrypted: PKCS#8 with PBES2 (PBKDF2 or scrypt; AES or Triple DES in CBC mode), as OpenSSL writes it
@@ -107,12 +109,12 @@ impl PrivateKey {
     /// As [`from_pem`](Self::from_pem), and [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] with the name of
     /// a cipher, and [`KeyProblem::Costly`].
     #[cfg(feature = "passphrase")]
-    pub fn from_pem_with_passphrase(pem: &str, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
-        Self::from_pem_within(passphrase::Limits::DEFAULT, pem, passphrase.as_ref())
+    pub fn from_pem_with_passphrase(pem: impl AsRef<[u8]>, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::from_pem_within(passphrase::Limits::DEFAULT, pem.as_ref(), passphrase.as_ref())
     }
 
     #[cfg(feature = "passphrase")]
-    pub(crate) fn from_pem_within(limits: passphrase::Limits, pem: &str, passphrase: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn from_pem_within(limits: passphrase::Limits, pem: &[u8], passphrase: &[u8]) -> Result<Self, Error> {
         pem::read(pem, |encrypted| passphrase::decrypt(encrypted, passphrase, limits)).map_err(Error::PrivateKey)
     }
 

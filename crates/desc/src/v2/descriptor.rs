@@ -18,6 +18,8 @@ use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 
 /// Every descriptor begins with this, up to the last byte (rendparse.c:97).
 pub(super) const START: &[u8] = b"rendezvous-service-descriptor ";
+/// The start of every v3 descriptor (rend-spec-v3, section 2.4).
+const V3_START: &[u8] = b"hs-descriptor 3";
 /// Where the next descriptor begins (rendparse.c:109).
 static NEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nrendezvous-service-descriptor "));
 /// What is signed ends with the first line that begins like this (rendparse.c:104).
@@ -119,10 +121,44 @@ impl UnverifiedDescriptor {
         Self::parse_first(text, TimeSyntax::Loose).map(|(descriptor, _)| descriptor)
     }
 
+    /// Parses a text that is one descriptor, behind the annotations and blank lines that archives put in front:
+    /// `@type hidden-service-descriptor 1.0` (CollecTor, "Hidden Service Descriptors").
+    ///
+    /// Directories and clients refuse annotations, and so do all other functions.
+    ///
+    /// ```
+    /// use onionweave_desc::v2::UnverifiedDescriptor;
+    ///
+    /// let text = include_str!("../../testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
+    /// let archived = format!("@type hidden-service-descriptor 1.0\n{text}");
+    /// assert!(UnverifiedDescriptor::parse(archived.as_bytes()).is_err());
+    /// assert_eq!(UnverifiedDescriptor::parse_archived(archived.as_bytes())?.text(), text.as_bytes());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), with lines counted from the start of the text.
+    pub fn parse_archived(text: &[u8]) -> Result<Self, Error> {
+        let mut rest = text;
+        let mut skipped = 0;
+        while let Some(end) = find_byte(b'\n', rest) {
+            let (line, after) = split_at(rest, end + 1);
+            if !line.starts_with(b"@") && !line.trim_ascii().is_empty() {
+                break;
+            }
+            rest = after;
+            skipped += 1;
+        }
+        Self::parse(rest).map_err(|error| error.lines_later(skipped))
+    }
+
     fn parse_first(text: &[u8], time_syntax: TimeSyntax) -> Result<(Self, &[u8]), Error> {
         let visible = visible(text);
         if !visible.starts_with(START) {
-            return Err(Error::NotADescriptor);
+            return Err(match visible.starts_with(V3_START) {
+                true => Error::V3Descriptor,
+                false => Error::NotADescriptor,
+            });
         }
         let end = NEXT.find(visible).map_or(visible.len(), |newline| newline + 1);
         if end > MAX_DESCRIPTOR_LEN {

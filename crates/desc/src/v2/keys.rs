@@ -12,6 +12,7 @@ use super::{Descriptor, UnverifiedDescriptor};
 use crate::base64;
 use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem};
+use crate::rsa::pem;
 use crate::rsa::{Backend, PrivateKey, RustCrypto, SIGNATURE_LEN, SigningKey};
 use crate::tokens::PUBLIC_KEY;
 
@@ -83,13 +84,9 @@ impl PublicKey {
     /// assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v");
     /// # Ok::<(), onionweave_desc::Error>(())
     /// ```
-    pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        let begin = format!("-----BEGIN {PUBLIC_KEY}-----");
-        let (_, object) = pem.split_once(&begin).ok_or(Error::PublicKey(KeyProblem::NotPem))?;
-        let der = object
-            .split_once("-----END ")
-            .and_then(|(body, _)| base64::decode(body.as_bytes()));
-        Self::from_der(&der.ok_or(Error::PublicKey(KeyProblem::Pem))?)
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let (_, body) = pem::find(pem.as_ref(), &[PUBLIC_KEY]).map_err(Error::PublicKey)?;
+        Self::from_der(&base64::decode(body).ok_or(Error::PublicKey(KeyProblem::Pem))?)
     }
 
     /// The key in canonical DER: what Tor hashes and writes, and the bytes received wherever those were canonical.
@@ -255,7 +252,9 @@ impl ServiceKey {
         Self::new(PrivateKey::generate(random)?, &RustCrypto)
     }
 
-    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8. Text around the PEM block is ignored.
+    /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8.
+    ///
+    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other labels in front of it.
     ///
     /// ```
     /// use onionweave_desc::v2::ServiceKey;
@@ -269,7 +268,7 @@ impl ServiceKey {
     /// # Errors
     /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
     /// that is no private key apart.
-    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::new(PrivateKey::from_pem(pem)?, &RustCrypto)
     }
 
@@ -288,7 +287,7 @@ impl ServiceKey {
     /// # Errors
     /// [`Error::PrivateKey`], also with [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] and [`KeyProblem::Costly`].
     #[cfg(feature = "passphrase")]
-    pub fn from_pem_with_passphrase(pem: &str, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
+    pub fn from_pem_with_passphrase(pem: impl AsRef<[u8]>, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::new(PrivateKey::from_pem_with_passphrase(pem, passphrase)?, &RustCrypto)
     }
 
@@ -401,6 +400,7 @@ mod tests {
     const PKCS8_ENCRYPTED: &str = include_str!("../../testdata/keys/pkcs8-encrypted.pem");
     const EC: &str = include_str!("../../testdata/keys/ec.pem");
     const EC_PKCS8: &str = include_str!("../../testdata/keys/ec-pkcs8.pem");
+    const V3_PKCS8: &str = include_str!("../../testdata/keys/ed25519-pkcs8.pem");
     const RSA_512: &str = include_str!("../../testdata/keys/rsa-512.pem");
     const RSA_2048: &str = include_str!("../../testdata/keys/rsa-2048.pem");
     const ODD_EXPONENT: &str = include_str!("../../testdata/keys/exponent-799154905.pem");
@@ -427,7 +427,15 @@ mod tests {
             ("encrypted PKCS#8", PKCS8_ENCRYPTED, KeyProblem::Encrypted),
             ("public key", PUBLIC, label("RSA PUBLIC KEY")),
             ("elliptic curve", EC, label("EC PRIVATE KEY")),
-            ("elliptic curve in PKCS#8", EC_PKCS8, KeyProblem::Damaged),
+            ("elliptic curve in PKCS#8", EC_PKCS8, KeyProblem::Algorithm),
+            ("v3 in PKCS#8", V3_PKCS8, KeyProblem::V3Key),
+            (
+                "v3 as Tor writes it",
+                "== ed25519v1-secret: type0 ==\0\0\0",
+                KeyProblem::V3Key,
+            ),
+            ("v3 of the control port", "ED25519-V3:MII=\n", KeyProblem::V3Key),
+            ("v2 of the control port", "RSA1024:MII=\n", KeyProblem::ControlPortKey),
             ("512 bits", RSA_512, KeyProblem::Size { bits: 512 }),
             ("2048 bits", RSA_2048, KeyProblem::Size { bits: 2048 }),
         ];
@@ -436,6 +444,45 @@ mod tests {
             assert_eq!(error, Error::PrivateKey(problem), "{name}");
             assert!(!error.to_string().contains('\n'), "{name}: {error}");
         }
+    }
+
+    /// OpenSSL reads the key of each of these.
+    #[test]
+    fn text_around_the_key_says_nothing() {
+        let quoted = include_str!("../../testdata/keys/quoted-begin.pem");
+        let latin_1 = [
+            b"Schl\xfcssel f\xfcr den Laden:\n".as_slice(),
+            PLAIN.as_bytes(),
+            b"\xa7\n",
+        ]
+        .concat();
+        for (name, text) in [
+            ("quoted first line", quoted.as_bytes()),
+            ("Latin-1", &latin_1),
+            ("byte-order mark", format!("\u{feff}{PLAIN}").as_bytes()),
+            ("another block in front", format!("{PUBLIC}{PLAIN}").as_bytes()),
+            (
+                "a first line that is none",
+                format!("-----BEGIN RSA PRIVATE KEY----- comes next\n{PLAIN}").as_bytes(),
+            ),
+            ("spaces behind lines", PLAIN.replace('\n', " \t\n").as_bytes()),
+            (
+                "indented",
+                format!("\n    {}", PLAIN.replace('\n', "\n    ")).as_bytes(),
+            ),
+            ("no last line end", PLAIN.trim_end().as_bytes()),
+        ] {
+            let key = ServiceKey::from_pem(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(key.service_id().to_string(), "rf75jzdtba4wnd6v", "{name}");
+        }
+        let utf_16: Vec<u8> = format!("\u{feff}{PLAIN}")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(
+            ServiceKey::from_pem(utf_16).unwrap_err(),
+            Error::PrivateKey(KeyProblem::Utf16)
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use onionweave_driver::Publisher;
 use onionweave_driver::config::Config;
 use onionweave_publish::{Report, Round, SlotId};
 use onionweave_ring::relays::RelayList;
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod, published_periods};
+use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use onionweave_testnet::{Backend, Client, Holding, Instance, Network, Place, Probe, ServiceKey};
 use tokio::sync::mpsc;
@@ -236,7 +236,7 @@ impl Reader {
 
     pub(crate) fn slots(&self) -> Vec<SlotId> {
         let mut slots = Vec::new();
-        for period in published_periods(&self.id, UnixTime::from(SystemTime::now())) {
+        for period in TimePeriod::published(&self.id, UnixTime::from(SystemTime::now())) {
             for replica in Replica::ALL {
                 for directory in DescriptorId::of(&self.id, period, replica).responsible(&self.ring) {
                     slots.push(SlotId::new(period, replica, directory));

@@ -367,7 +367,7 @@ async fn ring_is_the_one_that_tor_uploads_to() {
     use onionweave_control::{Event, EventKind, HsDescAction};
     use onionweave_ring::UnixTime;
     use onionweave_ring::relays::RelayList;
-    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, published_periods};
+    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId};
 
     let network = Network::builder().start().await.unwrap();
     let mut checked = 0;
@@ -407,7 +407,7 @@ async fn ring_is_the_one_that_tor_uploads_to() {
         let plain = RelayList::from_consensus(&plain).unwrap();
         for list in [&ns_all, &microdesc, &plain] {
             let ring = list.hash_ring();
-            for period in published_periods(&service, now) {
+            for period in TimePeriod::published(&service, now) {
                 for replica in Replica::ALL {
                     let id = DescriptorId::of(&service, period, replica);
                     let ours: BTreeSet<_> = id.responsible(&ring).collect();

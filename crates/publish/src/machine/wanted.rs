@@ -24,7 +24,7 @@ impl Machine {
         };
         let cookie = self.settings.authorization.as_ref().and_then(Authorization::id_cookie);
         let mut slots = BTreeMap::new();
-        for period in v2::published_periods(&self.service_id, now.wall()) {
+        for period in TimePeriod::published(&self.service_id, now.wall()) {
             for replica in Replica::ALL {
                 let secret_id_part = SecretIdPart::new(period, replica, cookie);
                 let descriptor_id = DescriptorId::new(&self.service_id, &secret_id_part);

@@ -1,6 +1,6 @@
 //! What a new consensus changes.
 
-use super::{DIRECTORIES_PER_REPLICA, DescriptorId, Replica, ServiceId, published_periods};
+use super::{DIRECTORIES_PER_REPLICA, DescriptorId, Replica, ServiceId, TimePeriod};
 use crate::arcs::Arcs;
 use crate::{Distance, Fingerprint, HashRing, UnixTime};
 
@@ -133,7 +133,7 @@ impl RingChange {
     /// # Ok::<(), onionweave_ring::Error>(())
     /// ```
     pub fn touches_service(&self, service: &ServiceId, now: UnixTime) -> bool {
-        published_periods(service, now).any(|period| {
+        TimePeriod::published(service, now).any(|period| {
             Replica::ALL
                 .iter()
                 .any(|replica| self.touches(&DescriptorId::of(service, period, *replica)))
@@ -233,7 +233,7 @@ mod tests {
             let change = RingChange::between(&old, &new);
             let now = UnixTime::from_secs(now);
             for service in services.into_iter().map(ServiceId::from) {
-                let mut ids = published_periods(&service, now)
+                let mut ids = TimePeriod::published(&service, now)
                     .flat_map(|period| Replica::ALL.map(|replica| DescriptorId::of(&service, period, replica)));
                 let touched = ids.any(|id| !id.responsible(&old).eq(id.responsible(&new)));
                 prop_assert_eq!(change.touches_service(&service, now), touched);

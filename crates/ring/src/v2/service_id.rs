@@ -65,6 +65,9 @@ impl From<[u8; 10]> for ServiceId {
     }
 }
 
+/// Number of characters of a v3 address without `.onion` (rend-spec-v3, section 6).
+const V3_ADDRESS_LEN: usize = 56;
+
 /// Sixteen base32 characters of either case, with or without `.onion` behind.
 ///
 /// Tor turns host names into lower case before it looks at them (core/or/connection_edge.c:1778).
@@ -72,7 +75,12 @@ impl FromStr for ServiceId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        text::decode("v2 service ID", &text::BASE32_ANY_CASE, text::without_onion(text)).map(Self)
+        let name = text::without_onion(text);
+        match name.len() {
+            _ if text.contains('/') => Err(Error::Url),
+            V3_ADDRESS_LEN => Err(Error::V3Address),
+            _ => text::decode("v2 service ID", &text::BASE32_ANY_CASE, name).map(Self),
+        }
     }
 }
 
@@ -97,6 +105,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn other_names_are_named() {
+        for (text, error) in [
+            (
+                "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
+                Error::V3Address,
+            ),
+            ("http://rf75jzdtba4wnd6v.onion", Error::Url),
+            ("rf75jzdtba4wnd6v.onion/", Error::Url),
+        ] {
+            assert_eq!(text.parse::<ServiceId>(), Err(error));
+        }
+    }
 
     /// From the descriptor of a service of the recording in `testdata/v2-network`.
     #[test]

@@ -141,6 +141,28 @@ impl TimePeriod {
     pub fn seconds_left(self, service: &ServiceId, now: UnixTime) -> u64 {
         self.end(service).as_secs().saturating_sub(now.as_secs())
     }
+
+    /// Returns the periods for which a service has descriptors out at `now`: the current one, and in its last hour the
+    /// next one too.
+    ///
+    /// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
+    /// (feature/rend/rendservice.c:3871).
+    ///
+    /// ```
+    /// use onionweave_ring::UnixTime;
+    /// use onionweave_ring::v2::{ServiceId, TimePeriod};
+    ///
+    /// let service = ServiceId::from([0; 10]);
+    /// let at = |time| Ok::<_, onionweave_ring::Error>(TimePeriod::published(&service, UnixTime::from_iso(time)?).count());
+    /// assert_eq!(at("2026-11-22 22:59:59")?, 1);
+    /// assert_eq!(at("2026-11-22 23:30:00")?, 2);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    pub fn published(service: &ServiceId, now: UnixTime) -> impl Iterator<Item = Self> + use<> {
+        let current = Self::at(service, now);
+        let in_overlap = current.seconds_left(service, now) < OVERLAP.as_secs();
+        core::iter::once(current).chain(in_overlap.then(|| current.next()))
+    }
 }
 
 impl From<u32> for TimePeriod {
@@ -154,27 +176,6 @@ impl fmt::Display for TimePeriod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// The periods for which a service has descriptors out at `now`: the current one, and in its last hour the next one too.
-///
-/// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
-/// (feature/rend/rendservice.c:3871).
-///
-/// ```
-/// use onionweave_ring::UnixTime;
-/// use onionweave_ring::v2::{ServiceId, published_periods};
-///
-/// let service = ServiceId::from([0; 10]);
-/// let at = |time| Ok::<_, onionweave_ring::Error>(published_periods(&service, UnixTime::from_iso(time)?).count());
-/// assert_eq!(at("2026-11-22 22:59:59")?, 1);
-/// assert_eq!(at("2026-11-22 23:30:00")?, 2);
-/// # Ok::<(), onionweave_ring::Error>(())
-/// ```
-pub fn published_periods(service: &ServiceId, now: UnixTime) -> impl Iterator<Item = TimePeriod> + use<> {
-    let current = TimePeriod::at(service, now);
-    let in_overlap = current.seconds_left(service, now) < OVERLAP.as_secs();
-    core::iter::once(current).chain(in_overlap.then(|| current.next()))
 }
 
 /// How many seconds before midnight the service's periods begin: 0 to 86062.
@@ -196,7 +197,7 @@ mod tests {
     }
 
     fn periods(service: &ServiceId, now: u64) -> Vec<u32> {
-        published_periods(service, UnixTime::from_secs(now))
+        TimePeriod::published(service, UnixTime::from_secs(now))
             .map(TimePeriod::number)
             .collect()
     }

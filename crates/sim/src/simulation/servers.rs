@@ -4,7 +4,7 @@
 
 use onionweave_desc::v2::{IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
-use onionweave_ring::v2::{OVERLAP, Replica, ServiceId, TimePeriod, published_periods};
+use onionweave_ring::v2::{OVERLAP, Replica, ServiceId, TimePeriod};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
@@ -119,7 +119,7 @@ impl Server {
     /// The texts that it publishes: for each replica, and for the next time period too when this one ends within the hour.
     pub(super) fn texts(&self, key: &ServiceKey, clock: UnixTime) -> Vec<(TimePeriod, Replica, Vec<u8>)> {
         let mut texts = Vec::new();
-        for period in published_periods(&key.service_id(), clock) {
+        for period in TimePeriod::published(&key.service_id(), clock) {
             for replica in Replica::ALL {
                 let text = self.instance.text(key, None, period, replica, clock);
                 texts.extend(text.map(|text| (period, replica, text)));

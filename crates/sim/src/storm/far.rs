@@ -88,7 +88,7 @@ impl World {
             };
             self.far.builds.insert(*point, build);
         }
-        for period in v2::published_periods(&address, truth).collect::<Vec<_>>() {
+        for period in TimePeriod::published(&address, truth).collect::<Vec<_>>() {
             for replica in Replica::ALL {
                 let Some(bytes) = self.instances[index].text(&self.far.key, None, period, replica, truth) else {
                     return;

@@ -365,7 +365,7 @@ impl Publisher {
         let service = self.machine.service_id();
         let era = Era {
             hour,
-            periods: v2::published_periods(&service, wall).collect(),
+            periods: TimePeriod::published(&service, wall).collect(),
         };
         if self.era.as_ref() != Some(&era) {
             self.era = Some(era);
@@ -376,7 +376,7 @@ impl Publisher {
     /// The slots that its ring and its clock demand, in order, computed apart from the machine.
     pub(super) fn demands(&mut self, truth: UnixTime, now: Duration) -> Arc<[Demand]> {
         let service = self.machine.service_id();
-        let periods: Vec<_> = v2::published_periods(&service, self.wall(truth)).collect();
+        let periods: Vec<_> = TimePeriod::published(&service, self.wall(truth)).collect();
         let known = self.slots.as_ref();
         if let Some(slots) = known.filter(|slots| slots.periods == periods && slots.ring == self.ring) {
             return slots.demands.clone();
