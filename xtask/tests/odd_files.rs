@@ -15,7 +15,7 @@ mod programs;
 use programs::{PROGRAMS, root};
 
 const SERVICE: &str = "rf75jzdtba4wnd6v";
-const AT: &str = "2012-10-20T16:00:00Z";
+const AT: &str = "2015-06-01T12:00:00Z";
 const CONSENSUS: &str = "crates/ring/testdata/archives/consensus-2012.txt";
 const DESCRIPTOR: &str = "crates/desc/testdata/plain/descriptor-rf75jzdtba4wnd6v.txt";
 
@@ -160,7 +160,7 @@ fn what_is_no_file_is_refused_at_once() {
 #[test]
 fn no_output_is_no_panic() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    for example in ["assign", "descriptor", "ring", "ring_anatomy"] {
+    for example in ["descriptor", "ring", "ring_anatomy"] {
         for arguments in [&["--no-such-argument"][..], &["--help"], &["--version"], &["nothing"]] {
             let output = command(example, arguments)
                 .stdout(full())
