@@ -367,7 +367,7 @@ async fn ring_is_the_one_that_tor_uploads_to() {
     use onionweave_control::{Event, EventKind, HsDescAction};
     use onionweave_ring::UnixTime;
     use onionweave_ring::relays::RelayList;
-    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId};
+    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 
     let network = Network::builder().start().await.unwrap();
     let mut checked = 0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use onionweave_assign::PolicyName;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, Source};
-use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{HashRing, UnixTime};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Event, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket};
-use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{HashRing, UnixTime};
 
 use super::climate::Climate;
