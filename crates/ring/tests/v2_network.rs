@@ -100,10 +100,7 @@ fn descriptor_ids_are_those_that_tor_computed() {
             "{descriptor:?}"
         );
         assert_eq!(cookie.is_some(), descriptor.instance == "stealth");
-        assert_eq!(
-            v2::TimePeriod::published(&descriptor.service, descriptor.time).count(),
-            1
-        );
+        assert_eq!(TimePeriod::published(&descriptor.service, descriptor.time).count(), 1);
     }
 }
 

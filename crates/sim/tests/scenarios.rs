@@ -9,7 +9,7 @@ use std::time::Duration;
 use onionweave_desc::v2::{Fate, IntroductionPoint};
 use onionweave_publish::{Cause, Down, Event, InstanceSettings, Report, Round, SlotId, Stamp};
 use onionweave_ring::relays::Lifetime;
-use onionweave_ring::v2::{self, DescriptorId, Replica, TimePeriod};
+use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use onionweave_ring::{Directories, Fingerprint, HashRing, UnixTime};
 use onionweave_sim::{Delays, Fault, Network};
 
