@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let instances = parse_instances(&args.instances, args.points)?;
-    let slots = slots(args.directories)?;
+    let slots = slots(args.directories);
     let policy = args.policy.policy();
 
     let mut rounds = Vec::new();
@@ -168,16 +168,15 @@ impl Serialize for Directory {
     }
 }
 
-fn slots(directories: u8) -> anyhow::Result<Vec<Slot<Directory>>> {
+fn slots(directories: u8) -> Vec<Slot<Directory>> {
     let half = directories.div_ceil(2);
-    let read_share = 1.0 / f64::from(directories);
-    (0..directories)
-        .map(|n| Directory {
+    Slot::even((0..directories).map(|n| {
+        let id = Directory {
             replica: n / half,
             position: n % half,
-        })
-        .map(|id| Ok(Slot::new(id, id.replica, read_share)?))
-        .collect()
+        };
+        (id, id.replica)
+    }))
 }
 
 #[derive(Serialize)]

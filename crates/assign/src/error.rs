@@ -1,3 +1,5 @@
+//! Why something was refused.
+
 use thiserror::Error as ThisError;
 
 /// Why there is no plan.
@@ -16,6 +18,7 @@ pub enum Error {
 
     /// One instance was named twice.
     #[error("instances {first} and {second} (counted from 0) have the same ID")]
+    #[non_exhaustive]
     DuplicateInstance {
         /// Position of its first entry.
         first: usize,
@@ -25,6 +28,7 @@ pub enum Error {
 
     /// One slot was named twice.
     #[error("slots {first} and {second} (counted from 0) have the same ID")]
+    #[non_exhaustive]
     DuplicateSlot {
         /// Position of its first entry.
         first: usize,
@@ -34,6 +38,7 @@ pub enum Error {
 
     /// More slots than a plan may have.
     #[error("{slots} slots, but a plan has at most {limit}")]
+    #[non_exhaustive]
     TooManySlots {
         /// How many there were.
         slots: usize,
@@ -43,6 +48,7 @@ pub enum Error {
 
     /// The slots belong to more replicas than the policy can balance.
     #[error("the slots belong to {replicas} replicas, but at most {limit} can be balanced")]
+    #[non_exhaustive]
     TooManyReplicas {
         /// How many different replicas there were.
         replicas: usize,
@@ -52,6 +58,7 @@ pub enum Error {
 
     /// A slot of a plan would hold no introduction point.
     #[error("slot {position} (counted from 0) would hold no introduction point")]
+    #[non_exhaustive]
     EmptySlot {
         /// Position of the slot.
         position: usize,
@@ -59,13 +66,23 @@ pub enum Error {
 
     /// A read share is a chance, so it lies in 0..=1.
     #[error("read share {share} is not between 0 and 1")]
+    #[non_exhaustive]
     ReadShare {
         /// What was passed in.
         share: f64,
     },
 
+    /// A relay's number is written with 32 hexadecimal digits.
+    #[error("relay {relay:?} is not written with 32 hexadecimal digits")]
+    #[non_exhaustive]
+    Relay {
+        /// Text that was passed in.
+        relay: String,
+    },
+
     /// A weight is a whole number from 1 to 4294967295.
     #[error("weight {weight:?} is not a whole number from 1 to {limit}", limit = u32::MAX)]
+    #[non_exhaustive]
     Weight {
         /// What was passed in.
         weight: String,
@@ -73,6 +90,7 @@ pub enum Error {
 
     /// A load is a finite number that is not negative.
     #[error("load {load:?} is not a number from 0 on")]
+    #[non_exhaustive]
     Load {
         /// What was passed in.
         load: String,
@@ -80,6 +98,7 @@ pub enum Error {
 
     /// How strongly weights follow loads must be less than 1, else they might never settle.
     #[error("strength {strength} is not at least 0 and less than 1")]
+    #[non_exhaustive]
     Strength {
         /// What was passed in.
         strength: f64,
@@ -87,10 +106,21 @@ pub enum Error {
 
     /// No policy has this name.
     #[error("there is no policy {name:?}; there is: {known}")]
+    #[non_exhaustive]
     UnknownPolicy {
         /// What was asked for.
         name: String,
         /// The names that exist, separated by commas.
         known: String,
     },
+}
+
+impl Error {
+    /// Returns the error of a name that is not among the known ones.
+    pub(crate) fn unknown_policy<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        Self::UnknownPolicy {
+            name: name.to_owned(),
+            known: known.collect::<Vec<_>>().join(", "),
+        }
+    }
 }

@@ -19,6 +19,7 @@ use crate::Error;
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Instance<I> {
     /// Its name, unlike that of any other instance.
@@ -75,6 +76,24 @@ impl Relay {
     }
 }
 
+impl fmt::Display for Relay {
+    /// Writes 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Relay {
+    type Err = Error;
+
+    /// Reads 32 hexadecimal digits. Fails with [`Error::Relay`] on anything else.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_written = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_written.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number.map(Self).ok_or_else(|| Error::Relay { relay: text.to_owned() })
+    }
+}
+
 impl From<[u8; 16]> for Relay {
     /// The bytes are read as a number, the most significant first.
     fn from(bytes: [u8; 16]) -> Self {
@@ -94,6 +113,7 @@ impl From<[u8; 16]> for Relay {
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Weight(NonZeroU32);
 
 impl Weight {
@@ -183,6 +203,25 @@ impl<S> Slot<S> {
         }
     }
 
+    /// Slots that are read alike, each given by its name and its replica.
+    ///
+    /// ```
+    /// use onionweave_assign::Slot;
+    ///
+    /// let slots = Slot::even([("x", 0), ("y", 0), ("z", 1), ("u", 1)]);
+    /// assert_eq!((*slots[3].id(), slots[3].replica(), slots[3].read_share()), ("u", 1, 0.25));
+    /// ```
+    pub fn even(slots: impl IntoIterator<Item = (S, u8)>) -> Vec<Self> {
+        let slots: Vec<_> = slots.into_iter().collect();
+        let read_share = 1.0 / slots.len() as f64;
+        let slot = |(id, replica)| Self {
+            id,
+            replica,
+            read_share,
+        };
+        slots.into_iter().map(slot).collect()
+    }
+
     /// Its name.
     pub fn id(&self) -> &S {
         &self.id
@@ -213,6 +252,7 @@ impl<S> Slot<S> {
 /// assert_eq!(round.next(), Round::new(8, 42));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Round {
     number: u64,
     seed: u64,
@@ -277,6 +317,23 @@ mod tests {
         for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let error = Slot::new((), 0, bad).unwrap_err();
             assert!(matches!(error, Error::ReadShare { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn relays_are_written_with_all_their_digits() {
+        let relay = Relay::new(0xAB);
+        assert_eq!(relay.to_string(), format!("{}ab", "0".repeat(30)));
+        assert_eq!(relay.to_string().parse(), Ok(relay));
+        assert_eq!("F".repeat(32).parse(), Ok(Relay::new(u128::MAX)));
+        for bad in [
+            "",
+            "ab",
+            &"0".repeat(33),
+            &format!("+{}", "0".repeat(31)),
+            &"g".repeat(32),
+        ] {
+            assert!(matches!(bad.parse::<Relay>(), Err(Error::Relay { .. })), "{bad}");
         }
     }
 

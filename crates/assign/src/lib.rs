@@ -3,54 +3,61 @@
 //!
 //! # Layout
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
 //! | `input` | what a policy is given: [`Instance`] with its [`Relay`]s, [`Weight`], [`Slot`], [`Round`] |
-//! | `policy` | the trait [`Policy`], and [`PolicyName`] for configuration files |
+//! | `policy` | the trait [`Policy`], and [`PolicyName`] for the policies of this crate |
+//! | `policies` | [`Policies`], a registry of names for policies of one's own |
 //! | `mixed` | the policy [`Mixed`] |
-//! | `mixed::placement` | which slots each instance gets, changing as few as possible |
-//! | `race`, `single`, `hybrid`, `weighted` | the policies [`Race`], [`Single`], [`Hybrid`], [`Weighted`] |
-//! | `blend` | what the last three have in common: slots with points of several instances |
-//! | `blend::board` | how many points of whom stand in which slot, and what shares come of it |
-//! | `blend::deal` | cells dealt out like cards: the board at once, where that is exact |
-//! | `blend::exact` | where it is not: whether any board comes so near to the targets, and which |
-//! | `blend::search` | where slots are too many or too unlike for that: small steps from board to better board |
-//! | `blend::seats` | which relay each point is at, none twice in a slot |
-//! | `plan` | what a policy answers: [`Plan`], and the [`Mix`] of each slot |
-//! | `outlook` | what clients meet when instances die: [`Outlook`] |
+//! | `mixed::placement` | the slots of each instance, with as few changes as possible |
+//! | `race`, `single` | the policies [`Race`] and [`Single`] |
+//! | `blend` | the policy [`Blend`], and the search for plans with points of several instances |
+//! | `blend::cast` | the instances that stand in a round, and the task that they set |
+//! | `blend::fresh` | the best plan that asks for no previous one |
+//! | `blend::held` | the slots as they are, and their repair with as few changes as possible |
+//! | `blend::board` | number of points of each instance in each slot, and the shares that follow |
+//! | `blend::deal` | boards to begin with: points dealt out like cards |
+//! | `blend::exact` | exact search: whether a board comes so near to the targets, and which |
+//! | `blend::search` | search by small steps, where slots are too many for the exact one |
+//! | `blend::seats` | the relay of each point, none twice in a slot |
+//! | `plan` | the answer of a policy: [`Plan`], and the [`Mix`] of each slot |
+//! | `outlook` | clients' experience when instances die: [`Outlook`] |
 //! | `load` | weights from measured loads: [`Balance`] |
-//! | `question` | what a policy is asked, checked and put in order |
-//! | `quota` | how many places each instance gets, and who gets the remainder this round |
-//! | `draw` | what is drawn at random |
-//! | `fuzz` | the functions that fuzzing drives |
+//! | `question` | the input of a policy, checked and put in order |
+//! | `quota` | number of places of each instance, and the remainder of this round |
+//! | `draw` | random draws |
+//! | `serialized` | the traits of serde (feature `serde`) |
+//! | `fuzz` | functions that fuzzing drives (only under `cfg(fuzzing)`) |
 //! | `error` | [`Error`] |
 
 mod blend;
 mod draw;
 mod error;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod hybrid;
 mod input;
 mod load;
 mod mixed;
 mod outlook;
 mod plan;
+mod policies;
 mod policy;
 mod question;
 mod quota;
 mod race;
+#[cfg(feature = "serde")]
+mod serialized;
 mod single;
-mod weighted;
 
+pub use blend::Blend;
 pub use error::Error;
-pub use hybrid::Hybrid;
 pub use input::{Instance, Relay, Round, Slot, Weight};
 pub use load::{Balance, Damping, Load, Measured};
 pub use mixed::Mixed;
 pub use outlook::Outlook;
 pub use plan::{Mix, Plan};
+pub use policies::Policies;
 pub use policy::{Policy, PolicyName};
 pub use race::Race;
 pub use single::Single;
-pub use weighted::Weighted;

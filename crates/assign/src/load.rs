@@ -112,6 +112,7 @@ impl Default for Damping {
 
 /// What is known of an instance when weights are to be given.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Measured<I> {
     /// Its name, unlike that of any other instance.

@@ -1,10 +1,11 @@
 //! The mixed policy: one instance per slot.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
 
 use self::placement::{Place, place};
 use crate::draw::{Purpose, rng};
+use crate::policy::V2_POINTS;
 use crate::question::{MAX_SLOTS, Question};
 use crate::quota::Quotas;
 use crate::{Error, Instance, Plan, Policy, Round, Slot};
@@ -44,9 +45,7 @@ mod placement;
 /// ```
 /// use onionweave_assign::{Instance, Mixed, Policy, Relay, Round, Slot};
 ///
-/// let slots: Vec<_> = (0..6)
-///     .map(|n| Slot::new(n, n / 3, 1.0 / 6.0))
-///     .collect::<Result<_, _>>()?;
+/// let slots = Slot::even((0..6).map(|n| (n, n / 3)));
 /// let four = [("a", 0), ("b", 10), ("c", 20), ("d", 30)].map(|(id, first)| Instance::new(id, (first..first + 3).map(Relay::new)));
 /// let policy = Mixed::default();
 /// let round = Round::new(0, 2015);
@@ -64,7 +63,7 @@ mod placement;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mixed {
-    points_per_descriptor: NonZeroU32,
+    points_per_descriptor: NonZeroUsize,
 }
 
 impl Mixed {
@@ -74,20 +73,16 @@ impl Mixed {
     /// The most replicas the slots may belong to: Tor's default in v2 and v3.
     pub const MAX_REPLICAS: usize = 2;
 
-    /// Tor's clients refuse a v2 descriptor with more than `MAX_INTRO_POINTS`, 10
-    /// (C Tor `feature/rend/rendcache.h:26`, `rendcache.c:939`).
-    const V2_POINTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
-
     /// The policy with at most 10 introduction points in a descriptor, the limit of v2.
     pub const fn new() -> Self {
         Self {
-            points_per_descriptor: Self::V2_POINTS,
+            points_per_descriptor: V2_POINTS,
         }
     }
 
     /// The same policy with another limit for the introduction points in one descriptor.
     #[must_use]
-    pub const fn points_per_descriptor(self, limit: NonZeroU32) -> Self {
+    pub const fn points_per_descriptor(self, limit: NonZeroUsize) -> Self {
         Self {
             points_per_descriptor: limit,
         }
@@ -140,7 +135,7 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Mixed {
         let holders = place(&allowed, &places, &mut rng(Purpose::Placement, round.number(), round));
         let filled = slots.iter().zip(holders).filter_map(|(slot, holder)| {
             let instance = instances.get(holder)?;
-            let points = instance.points.iter().take(self.points_per_descriptor.get() as usize);
+            let points = instance.points.iter().take(self.points_per_descriptor.get());
             Some((
                 slot.id().clone(),
                 points.map(|&relay| (relay, instance.id.clone())).collect(),

@@ -11,11 +11,9 @@ use crate::{Mix, Slot};
 /// each once, until one answers. If none does, it asks another directory. All of this is computed, not sampled.
 ///
 /// ```
-/// use onionweave_assign::{Hybrid, Instance, Mixed, Policy, Relay, Round, Slot};
+/// use onionweave_assign::{Blend, Instance, Mixed, Policy, Relay, Round, Slot};
 ///
-/// let slots: Vec<_> = (0..6)
-///     .map(|n| Slot::new(n, n / 3, 1.0 / 6.0))
-///     .collect::<Result<_, _>>()?;
+/// let slots = Slot::even((0..6).map(|n| (n, n / 3)));
 /// let three = [("a", 1), ("b", 11), ("c", 21)].map(|(id, first)| Instance::new(id, (first..first + 3).map(Relay::new)));
 /// let round = Round::new(0, 2015);
 ///
@@ -25,12 +23,13 @@ use crate::{Mix, Slot};
 /// assert!((mixed.dead_points - 1.0).abs() < 1e-9, "three points, each third time");
 ///
 /// // With all of them in each, the first point is dead as often, but the next ones are at hand.
-/// let hybrid = Hybrid::new().plan(&three, &slots, None, round)?.with_any_dead(1, &slots);
+/// let hybrid = Blend::hybrid().plan(&three, &slots, None, round)?.with_any_dead(1, &slots);
 /// assert!((hybrid.first_point_dead - 1.0 / 3.0).abs() < 1e-9);
 /// assert_eq!(hybrid.text_dead, 0.0);
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Outlook {
     /// The chance that the first point that it tries is dead.

@@ -1,9 +1,14 @@
-//! The trait that every policy has, and the policies' names.
+//! The trait that every policy has, and the names of the policies of this crate.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use crate::{Error, Hybrid, Instance, Mixed, Plan, Race, Round, Single, Slot, Weighted};
+use crate::{Blend, Error, Instance, Mixed, Plan, Race, Round, Single, Slot};
+
+/// Highest number of introduction points in a v2 descriptor (C Tor
+/// `feature/rend/rendcache.h:26`: `MAX_INTRO_POINTS`; `rendcache.c:939`).
+pub(crate) const V2_POINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
 
 /// Decides which introduction points each slot hands out.
 ///
@@ -43,7 +48,9 @@ pub trait Policy<I, S>: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
 }
 
-/// The name of a policy in a configuration.
+/// Name of a policy of this crate, as configurations write it.
+///
+/// A policy of one's own gets a name in a registry, [`Policies`](crate::Policies).
 ///
 /// ```
 /// use onionweave_assign::{Policy, PolicyName};
@@ -53,10 +60,18 @@ pub trait Policy<I, S>: fmt::Debug + Send + Sync {
 /// assert_eq!(policy.name(), "mixed");
 ///
 /// let error = "mixd".parse::<PolicyName>().unwrap_err();
-/// assert_eq!(error.to_string(), r#"there is no policy "mixd"; there is: race, mixed, single, hybrid, weighted"#);
+/// assert_eq!(
+///     error.to_string(),
+///     r#"there is no policy "mixd"; there is: race, mixed, single, hybrid, weighted"#
+/// );
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum PolicyName {
     /// `race`: the last one to publish has all slots, as without a publisher; see [`Race`].
@@ -66,9 +81,9 @@ pub enum PolicyName {
     Mixed,
     /// `single`: one master descriptor, the same in every slot; see [`Single`].
     Single,
-    /// `hybrid`: points of several instances in every slot, and other ones in each; see [`Hybrid`].
+    /// `hybrid`: points of several instances in every slot, and other ones in each; see [`Blend::hybrid`].
     Hybrid,
-    /// `weighted`: shares as near to the targets as they can be; see [`Weighted`].
+    /// `weighted`: shares as near to the targets as they can be; see [`Blend::weighted`].
     Weighted,
 }
 
@@ -87,14 +102,35 @@ impl PolicyName {
         }
     }
 
-    /// The policy of this name with its usual settings.
+    /// Returns the policy of this name, with at most ten points per descriptor, the limit of v2.
     pub fn policy<I: Ord + Clone, S: Ord + Clone>(self) -> Box<dyn Policy<I, S>> {
+        self.policy_with(V2_POINTS)
+    }
+
+    /// Returns the policy of this name, with another limit of points per descriptor.
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use onionweave_assign::{Instance, PolicyName, Relay, Round, Slot};
+    ///
+    /// let slots = Slot::even((0..6).map(|n| (n, n / 3)));
+    /// let instance = Instance::new("a", (1..=30).map(Relay::new));
+    /// let limit = NonZeroUsize::new(20).unwrap();
+    /// let policy = PolicyName::Mixed.policy_with(limit);
+    /// let plan = policy.plan(&[instance], &slots, None, Round::new(0, 1))?;
+    /// assert!(plan.slots().all(|(_, mix)| mix.len() == 20));
+    /// # Ok::<(), onionweave_assign::Error>(())
+    /// ```
+    pub fn policy_with<I: Ord + Clone, S: Ord + Clone>(
+        self,
+        points_per_descriptor: NonZeroUsize,
+    ) -> Box<dyn Policy<I, S>> {
         match self {
-            Self::Race => Box::new(Race::default()),
-            Self::Mixed => Box::new(Mixed::default()),
-            Self::Single => Box::new(Single::default()),
-            Self::Hybrid => Box::new(Hybrid::default()),
-            Self::Weighted => Box::new(Weighted::default()),
+            Self::Race => Box::new(Race::new().points_per_descriptor(points_per_descriptor)),
+            Self::Mixed => Box::new(Mixed::new().points_per_descriptor(points_per_descriptor)),
+            Self::Single => Box::new(Single::new().points_per_descriptor(points_per_descriptor)),
+            Self::Hybrid => Box::new(Blend::hybrid().points_per_descriptor(points_per_descriptor)),
+            Self::Weighted => Box::new(Blend::weighted().points_per_descriptor(points_per_descriptor)),
         }
     }
 
@@ -115,18 +151,8 @@ impl FromStr for PolicyName {
 
     /// Fails with [`Error::UnknownPolicy`], which lists the names that exist.
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|known| known.as_str() == name)
-            .ok_or_else(|| Error::UnknownPolicy {
-                name: name.to_owned(),
-                known: Self::ALL
-                    .iter()
-                    .map(|known| known.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+        let known = Self::ALL.iter().copied().find(|known| known.as_str() == name);
+        known.ok_or_else(|| Error::unknown_policy(name, Self::ALL.iter().map(|known| known.as_str())))
     }
 }
 

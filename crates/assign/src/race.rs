@@ -1,13 +1,13 @@
 //! The race: what happens without a publisher.
 
+use std::num::NonZeroUsize;
+
 use rand::RngExt;
 
 use crate::draw::{Purpose, rng};
+use crate::policy::V2_POINTS;
 use crate::question::Question;
 use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
-
-/// The most points of a v2 descriptor (C Tor `feature/rend/rendcache.h:26`).
-const MOST_POINTS: usize = 10;
 
 /// What happens without a publisher: several instances with one key publish over each other, and the last one has the slot.
 ///
@@ -32,13 +32,31 @@ const MOST_POINTS: usize = 10;
 /// assert_eq!(later.shares(&slots).len(), 1, "the winner takes it all");
 /// # Ok::<(), onionweave_assign::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Race(());
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Race {
+    points_per_descriptor: NonZeroUsize,
+}
 
 impl Race {
-    /// The race.
+    /// Returns the race with at most 10 introduction points in a descriptor, the limit of v2.
     pub const fn new() -> Self {
-        Self(())
+        Self {
+            points_per_descriptor: V2_POINTS,
+        }
+    }
+
+    /// Sets another limit of introduction points in one descriptor.
+    #[must_use]
+    pub const fn points_per_descriptor(self, limit: NonZeroUsize) -> Self {
+        Self {
+            points_per_descriptor: limit,
+        }
+    }
+}
+
+impl Default for Race {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -65,7 +83,7 @@ impl<I: Ord + Clone, S: Ord + Clone> Policy<I, S> for Race {
         };
         let filled = question.slots.iter().zip(drawn).filter_map(|(slot, drawn)| {
             let instance = question.instances.get(last(slot.id(), drawn))?;
-            let points = instance.points.iter().take(MOST_POINTS);
+            let points = instance.points.iter().take(self.points_per_descriptor.get());
             Some((
                 slot.id().clone(),
                 points.map(|&relay| (relay, instance.id.clone())).collect(),

@@ -18,9 +18,7 @@ use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
 /// ```
 /// use onionweave_assign::{Instance, Policy, Relay, Round, Single, Slot};
 ///
-/// let slots: Vec<_> = (0..6)
-///     .map(|n| Slot::new(n, n / 3, 1.0 / 6.0))
-///     .collect::<Result<_, _>>()?;
+/// let slots = Slot::even((0..6).map(|n| (n, n / 3)));
 /// let three = [("a", 1), ("b", 11), ("c", 21)].map(|(id, first)| Instance::new(id, (first..first + 3).map(Relay::new)));
 /// let plan = Single::new().plan(&three, &slots, None, Round::new(0, 2015))?;
 /// for slot in &slots {
@@ -35,22 +33,19 @@ pub struct Single {
 }
 
 impl Single {
-    /// The policy with at most ten points, the limit of v2.
+    /// Returns the policy with at most ten points, the limit of v2.
     pub const fn new() -> Self {
         Self {
             rules: Rules {
-                points: 10,
-                instances: 1,
-                precision: 1.0 / 200.0,
-                tolerance: 1.0 / 120.0,
                 generous: true,
+                ..Rules::EVEN
             },
         }
     }
 
-    /// The same policy with at most so many points.
+    /// Sets the highest number of points; 10 unless it is set.
     #[must_use]
-    pub const fn points_per_slot(mut self, most: NonZeroUsize) -> Self {
+    pub const fn points_per_descriptor(mut self, most: NonZeroUsize) -> Self {
         self.rules.points = most.get();
         self
     }

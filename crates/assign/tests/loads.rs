@@ -8,9 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use onionweave_assign::{
-    Balance, Damping, Error, Hybrid, Instance, Load, Measured, Policy, Relay, Round, Slot, Weight, Weighted,
-};
+use onionweave_assign::{Balance, Blend, Damping, Error, Instance, Load, Measured, Policy, Relay, Round, Slot, Weight};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -141,7 +139,7 @@ proptest! {
             .map(|(&id, &w)| Instance::new(id, (0..3).map(|n| Relay::new((id * 3 + n) as u128))).weight(w))
             .collect();
         let slots: Vec<_> = (0..6_u8).map(|id| Slot::new(id, id / 3, 1.0 / 6.0).unwrap()).collect();
-        for policy in [Box::new(Hybrid::new()) as Box<dyn Policy<usize, u8>>, Box::new(Weighted::new())] {
+        for policy in [Box::new(Blend::hybrid()) as Box<dyn Policy<usize, u8>>, Box::new(Blend::weighted())] {
             let plan = policy.plan(&instances, &slots, None, Round::new(0, 1)).unwrap();
             prop_assert_eq!(plan.slots().count(), 6);
             prop_assert_eq!(plan.standing(), all.len());
@@ -214,7 +212,7 @@ fn loads_are_numbers_from_zero_on() {
     }
     for bad in ["", "-0.5", "NaN", "inf", "-inf", "1e999", "0,5", "12 %"] {
         let load = bad.to_owned();
-        assert_eq!(bad.parse::<Load>(), Err(Error::Load { load }));
+        assert!(matches!(bad.parse::<Load>(), Err(Error::Load { load: found, .. }) if found == load));
     }
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(Load::new(bad), Err(Error::Load { .. })));

@@ -7,7 +7,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
 use onionweave_assign::{Error, Instance, Mix, Mixed, Plan, Policy, Relay, Round, Slot, Weight};
@@ -563,7 +563,7 @@ fn points_are_cut_at_the_limit() {
         plan.slot(&(0, 0)).unwrap().len()
     };
     assert_eq!(points(Mixed::default()), 10);
-    let limit = |limit| Mixed::new().points_per_descriptor(NonZeroU32::new(limit).unwrap());
+    let limit = |limit| Mixed::new().points_per_descriptor(NonZeroUsize::new(limit).unwrap());
     assert_eq!(points(limit(3)), 3);
     assert_eq!(points(limit(20)), 12);
 }
@@ -591,19 +591,47 @@ fn what_cannot_be_planned_is_named() {
 
     let twice = [instance(4, 1, 3), instance(5, 1, 3), instance(4, 2, 0)];
     let error = result(&twice, &six);
-    assert_eq!(error, Error::DuplicateInstance { first: 0, second: 2 });
+    assert!(matches!(
+        error,
+        Error::DuplicateInstance {
+            first: 0,
+            second: 2,
+            ..
+        }
+    ));
 
     let mut twice = slots([2, 0]);
     twice.push(Slot::new((0, 1), 1, 0.0).unwrap());
     let error = result(&two, &twice);
-    assert_eq!(error, Error::DuplicateSlot { first: 1, second: 2 });
+    assert!(matches!(
+        error,
+        Error::DuplicateSlot {
+            first: 1,
+            second: 2,
+            ..
+        }
+    ));
 
     let error = result(&two, &slots([33, 32]));
-    assert_eq!(error, Error::TooManySlots { slots: 65, limit: 64 });
+    assert!(matches!(
+        error,
+        Error::TooManySlots {
+            slots: 65,
+            limit: 64,
+            ..
+        }
+    ));
 
     let three = [0, 1, 2].map(|replica| Slot::new((replica, 0), replica, 0.1).unwrap());
     let error = result(&two, &three);
-    assert_eq!(error, Error::TooManyReplicas { replicas: 3, limit: 2 });
+    assert!(matches!(
+        error,
+        Error::TooManyReplicas {
+            replicas: 3,
+            limit: 2,
+            ..
+        }
+    ));
 }
 
 /// The largest plan there may be, with a thousand instances of the largest weights.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onionweave_assign::{Hybrid, Instance, Policy, PolicyName, Relay, Round, Slot, Weight, Weighted};
+use onionweave_assign::{Blend, Instance, Policy, PolicyName, Relay, Round, Slot, Weight};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -315,13 +315,15 @@ fn the_bound_is_near() {
 #[test]
 fn limits_of_a_text_are_kept() {
     let least = std::num::NonZeroUsize::new(2).unwrap();
-    let weighted = Weighted::new().instances_per_slot(least);
+    let weighted = Blend::weighted().instances_per_slot(least);
     let slots = six();
     for weights in all_weights(3, 6) {
         let instances = instances(&weights, 3);
         for plan in [
             Policy::<usize, u8>::plan(&weighted, &instances, &slots, None, Round::new(0, 0)).unwrap(),
-            Hybrid::new().plan(&instances, &slots, None, Round::new(0, 0)).unwrap(),
+            Blend::hybrid()
+                .plan(&instances, &slots, None, Round::new(0, 0))
+                .unwrap(),
         ] {
             assert!(
                 plan.slots()

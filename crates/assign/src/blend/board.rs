@@ -1,5 +1,6 @@
 //! How many points of which instance stand in which slot, and what shares come of it.
 
+use super::stand::Stand;
 use super::{ROUNDING, seats};
 use crate::Relay;
 
@@ -67,14 +68,6 @@ impl Task {
         }
         no
     }
-}
-
-/// One instance in one slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stand {
-    pub(super) instance: usize,
-    /// At least 1.
-    pub(super) points: usize,
 }
 
 /// So many points of an instance more or fewer in a slot.

@@ -13,15 +13,17 @@
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 
+pub(super) use self::budget::Budget;
+use self::places::{Places, Word};
+use super::ROUNDING;
 use super::board::{Board, Task};
-use super::{ROUNDING, by_turns};
+use super::cast::by_turns;
+
+mod budget;
+mod places;
 
 /// So many groups there may be: in v2, all slots may differ.
 const GROUPS: usize = 6;
-/// The groups before the last two, which have their places in the order of words.
-const OUTER: usize = GROUPS - 2;
-/// The states of the last group go into one word.
-const WORD: usize = 64;
 /// Errors that differ by less need no further search.
 const GAP: f64 = 1.0 / 1000.0;
 /// Such a part of the budget is kept for the case that nothing good is found.
@@ -33,56 +35,6 @@ const NOTE: usize = 4;
 const LAY_OUT: usize = 60;
 /// So many layouts of one number of groups are made up at most: enough for the six slots of v2, whatever their groups.
 const LAYOUTS: usize = 2_500;
-
-/// How much work may still be done: a plan must not take long, and not depend on how fast the machine is.
-#[derive(Debug)]
-pub(super) struct Budget {
-    left: usize,
-    /// Whether more would have been done if there had been more.
-    was_short: bool,
-}
-
-impl Budget {
-    /// So much work, in units of about a nanosecond: as long as it takes to look at a word.
-    pub(super) const fn new(work: usize) -> Self {
-        Self {
-            left: work,
-            was_short: false,
-        }
-    }
-
-    /// How much is left.
-    pub(super) const fn left(&self) -> usize {
-        self.left
-    }
-
-    /// Whether something was not looked at for want of it.
-    pub(super) const fn was_short(&self) -> bool {
-        self.was_short
-    }
-
-    fn spend(&mut self, work: usize) {
-        self.left = self.left.saturating_sub(work);
-        self.was_short |= self.left == 0;
-    }
-
-    /// Spends that much, if there is as much.
-    fn allows(&mut self, work: usize) -> bool {
-        let left = self.left.checked_sub(work);
-        self.left = left.unwrap_or(self.left);
-        self.was_short |= left.is_none();
-        left.is_some()
-    }
-
-    /// Leaves no more than this.
-    fn limit(&mut self, work: usize) {
-        self.left = self.left.min(work);
-    }
-
-    fn is_spent(&self) -> bool {
-        self.left == 0
-    }
-}
 
 /// How near a plan shall come to its targets.
 #[derive(Clone, Copy, Debug)]
@@ -334,7 +286,7 @@ impl<'b, 'a> Table<'b, 'a> {
 
     /// For every instance how many points it has in each group, all groups full and no share further from its target than `within`.
     fn counts(&self, layout: &Layout, within: f64, budget: &mut Budget) -> Option<Vec<Counts>> {
-        let places = Places::new(layout)?;
+        let places = Places::new(layout, self.task.most_points)?;
         // Unused groups come first.
         let first = layout.iter().position(|group| group.slots > 0)?;
         let mut choices = Vec::new();
@@ -355,7 +307,7 @@ impl<'b, 'a> Table<'b, 'a> {
         }
 
         // For the first so many instances which states can be reached.
-        let mut reached = vec![0_u64; places.words * (self.order.len() + 1)];
+        let mut reached = vec![Word::default(); places.words * (self.order.len() + 1)];
         reached[0] = 1;
         let mut begin = 0;
         for (row, &end) in ends.iter().enumerate() {
@@ -522,77 +474,5 @@ impl<'l> Hand<'l> {
                 error: (worth + count as f64 * each - self.lack).abs(),
             });
         }
-    }
-}
-
-/// Where the bit of each state is: the last group within a word, the one before in successive words, the others in blocks of these.
-struct Places {
-    words: usize,
-    /// The words of a block.
-    block: usize,
-    /// The last states of the outer groups.
-    totals: [usize; OUTER],
-    /// How many blocks lie between one state of an outer group and the next.
-    strides: [usize; OUTER],
-    mask: u64,
-}
-
-impl Places {
-    /// `None` if the last group's states don't go into a word.
-    fn new(layout: &Layout) -> Option<Self> {
-        let totals = layout.each_ref().map(Group::total);
-        let last = totals[GROUPS - 1] + 1;
-        if last > WORD {
-            return None;
-        }
-        let mut strides = [0; OUTER];
-        let mut blocks = 1;
-        for (stride, total) in strides.iter_mut().zip(totals).rev() {
-            *stride = blocks;
-            blocks *= total + 1;
-        }
-        let block = totals[OUTER] + 1;
-        Some(Self {
-            words: blocks * block,
-            block,
-            totals: std::array::from_fn(|group| totals[group]),
-            strides,
-            mask: u64::MAX >> (WORD - last),
-        })
-    }
-
-    /// Adds to `to` the states that are reached from those of `from` by taking so many points more.
-    fn step(&self, counts: Counts, from: &[u64], to: &mut [u64]) {
-        let [.., inner, bits] = counts;
-        let ahead: usize = self
-            .strides
-            .iter()
-            .zip(counts)
-            .map(|(stride, count)| stride * count)
-            .sum();
-        for (at, from) in from.chunks_exact(self.block).enumerate() {
-            let room =
-                |((stride, total), count): ((&usize, &usize), usize)| at / stride % (total + 1) + count <= *total;
-            if !self.strides.iter().zip(&self.totals).zip(counts).all(room) {
-                continue;
-            }
-            let begin = (at + ahead) * self.block;
-            let to = &mut to[begin + inner..begin + self.block];
-            for (to, from) in to.iter_mut().zip(from) {
-                *to |= (from << bits) & self.mask;
-            }
-        }
-    }
-
-    /// Whether the state can be reached with so many instances.
-    fn is_set(&self, reached: &[u64], instances: usize, state: Counts) -> bool {
-        let [.., inner, bits] = state;
-        let block: usize = self
-            .strides
-            .iter()
-            .zip(state)
-            .map(|(stride, count)| stride * count)
-            .sum();
-        reached[instances * self.words + block * self.block + inner] >> bits & 1 == 1
     }
 }

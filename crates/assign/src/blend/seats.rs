@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::board::Stand;
+use super::stand::Stand;
 use crate::Relay;
 
 /// For every point that the stands ask for a relay of its instance, none twice; `None` if there is no such choice.
