@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::command::forbidden;
 use crate::protocol_info::{AuthMethod, ProtocolInfo};
 use crate::text::{arguments, split_word};
-use crate::{Command, Error, Reply};
+use crate::{Command, CookieProblem, Error, Reply};
 
 /// `SAFECOOKIE_SERVER_TO_CONTROLLER_CONSTANT`, feature/control/control_auth.h.
 const SERVER_TO_CONTROLLER: &[u8] = b"Tor safe cookie authentication server-to-controller hash";
@@ -307,9 +307,9 @@ impl Handshake {
         let State::Cookie { path, safe } = std::mem::replace(&mut self.state, State::Over) else {
             return Err(out_of_order("a cookie"));
         };
-        let cookie = Cookie::new(content).map_err(|error| Error::CookieFile {
+        let cookie = Cookie::new(content).map_err(|_| Error::CookieFile {
             path,
-            problem: error.to_string(),
+            problem: CookieProblem::Length(content.len()),
         })?;
         if safe {
             self.state = State::Challenge { cookie };

@@ -136,8 +136,8 @@ pub enum Error {
     CookieFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
+        /// The fault in it.
+        problem: CookieProblem,
     },
 
     /// A cookie has the wrong length: `AUTHENTICATION_COOKIE_LEN`,
@@ -299,7 +299,22 @@ pub enum ArgumentProblem {
     Form(&'static str),
 }
 
-/// Why a connection ended.
+/// Fault of a cookie file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CookieProblem {
+    /// It cannot be read, for the system's reason.
+    #[error("{0}")]
+    Unreadable(Arc<std::io::Error>),
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It has another length than a cookie; of longer files one byte more is read.
+    #[error("an authentication cookie has 32 bytes, not {0}")]
+    Length(usize),
+}
+
+/// Reason for which a connection ended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {

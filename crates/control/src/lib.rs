@@ -22,6 +22,7 @@ mod codec;
 mod command;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
@@ -47,7 +48,7 @@ pub use self::command::{
     AddOnion, CircuitUse, ClientAuth, Command, EventKind, ExtendCircuit, HsFetch, OnionKey, OnionKeyAlgorithm,
     RouterPurpose, Signal, StreamCloseReason,
 };
-pub use self::error::{ArgumentProblem, CloseReason, Error};
+pub use self::error::{ArgumentProblem, CloseReason, CookieProblem, Error};
 pub use self::event::{
     AddrMap, BuildFlag, BuildTimeoutChange, BuildTimeoutSet, Bw, CellQueue, CellStats, Circ, CircBw, CircMinor,
     Circuit, CircuitChange, CircuitPurpose, CircuitReason, CircuitStatus, ClientProtocol, ClientsSeen, ConfChanged,

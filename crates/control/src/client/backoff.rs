@@ -1,11 +1,14 @@
-//! How long to wait before another attempt.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
-/// Delays that double from the first to the longest, each shortened at random by up to a half, so that many who lost
-/// the same Tor do not return at the same moment.
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+/// Delays that double from the first to the longest. Each is shortened at random by up to a half, so that
+/// many clients that lost the same Tor do not return at the same moment.
 ///
-/// The randomness comes from a seed: the same seed gives the same delays.
+/// The randomness comes from a seed: the same seed gives the same delays, in one version of this library.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,9 +26,9 @@ use std::time::Duration;
 pub struct Backoff {
     first: Duration,
     longest: Duration,
-    /// How many delays were given since the beginning.
+    /// Number of delays given since the beginning.
     attempt: u32,
-    state: u64,
+    rng: SmallRng,
 }
 
 impl Backoff {
@@ -35,7 +38,7 @@ impl Backoff {
             first,
             longest: longest.max(first),
             attempt: 0,
-            state: seed,
+            rng: SmallRng::seed_from_u64(seed),
         }
     }
 
@@ -46,23 +49,12 @@ impl Backoff {
             .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX))
             .min(self.longest);
         self.attempt = self.attempt.saturating_add(1);
-        // Between a half and the whole, in 2^32 steps.
-        let part = 0.5 + f64::from(self.random()) / f64::from(u32::MAX) / 2.0;
-        full.mul_f64(part)
+        full.mul_f64(self.rng.random_range(0.5..=1.0))
     }
 
     /// The next delay is the first one again.
     pub fn reset(&mut self) {
         self.attempt = 0;
-    }
-
-    /// The upper half of a step of SplitMix64 (Steele, Lea and Flood 2014).
-    fn random(&mut self) -> u32 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 32) as u32
     }
 }
 

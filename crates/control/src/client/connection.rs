@@ -18,7 +18,7 @@ use super::subscriptions::Subscriptions;
 use super::tracked::Uploads;
 use super::{Endpoint, Options};
 use crate::auth::{Handshake, Step};
-use crate::{CloseReason, Command, Credentials, Error, ProtocolInfo, Reply, Session};
+use crate::{CloseReason, Command, CookieProblem, Credentials, Error, ProtocolInfo, Reply, Session};
 
 /// How many commands wait in the channel to the task before callers wait themselves.
 const REQUESTS: usize = 64;
@@ -295,19 +295,21 @@ async fn read_cookie(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, Error> {
         let path = path.clone();
         move || {
             if !std::fs::metadata(&path)?.is_file() {
-                return Err(std::io::Error::other("it is not a regular file"));
+                return Ok(None);
             }
             // One byte more than a cookie has shows that it is too long.
             let mut content = Zeroizing::new(Vec::with_capacity(64));
             std::fs::File::open(&path)?.take(33).read_to_end(&mut content)?;
-            Ok(content)
+            Ok(Some(content))
         }
     };
     let result = tokio::task::spawn_blocking(read)
         .await
         .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    result.map_err(|error| Error::CookieFile {
-        path,
-        problem: error.to_string(),
-    })
+    let problem = match result {
+        Ok(Some(content)) => return Ok(content),
+        Ok(None) => CookieProblem::NotAFile,
+        Err(error) => CookieProblem::Unreadable(Arc::new(error)),
+    };
+    Err(Error::CookieFile { path, problem })
 }
