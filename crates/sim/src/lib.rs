@@ -10,6 +10,7 @@ mod queue;
 mod seal;
 mod simulation;
 mod storm;
+mod witness;
 
 pub use directory::Directory;
 pub use network::{Builder, Delays, Network};
@@ -19,6 +20,7 @@ pub use simulation::{
     Simulation, Times, Visit,
 };
 pub use storm::{Broken, Storm, StormDigest, Tally};
+pub use witness::{ReadText, Witness};
 
 /// What can go wrong in the simulator.
 #[derive(Debug, thiserror::Error)]

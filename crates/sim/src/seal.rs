@@ -2,6 +2,7 @@
 
 use onionweave_desc::KeyProblem;
 use onionweave_desc::rsa::{Backend, PrivateKey, PublicParts, SIGNATURE_LEN, SigningKey};
+use onionweave_desc::v2::{Descriptor, UnverifiedDescriptor};
 
 /// RSA with the exponent 1, so to speak: what is signed is padded and not raised to any power.
 ///
@@ -35,6 +36,11 @@ impl SigningKey for Seal {
         *padding.last_mut()? = 0;
         Some(block)
     }
+}
+
+/// Reads a descriptor that is sealed. `None` for any other text.
+pub(crate) fn read(text: &[u8]) -> Option<Descriptor> {
+    UnverifiedDescriptor::parse(text).ok()?.verify_with(&Seal).ok()
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ mod climate;
 mod digest;
 mod directories;
 mod far;
+mod judge;
 mod log;
 mod messages;
-mod publisher;
-mod watch;
+mod state;
 mod weather;
 mod world;
 

@@ -1,7 +1,6 @@
 //! The directories, and how they are.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
@@ -11,7 +10,6 @@ use onionweave_ring::v2::DescriptorId;
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use crate::Fault;
-use crate::fixtures::PointName;
 use crate::place::Place;
 use crate::seal::Seal;
 
@@ -24,11 +22,10 @@ pub(super) struct Patience {
     pub(super) unseen: Duration,
 }
 
-/// A directory, what was last done to it, and who stands in its texts.
+/// A directory, and what was last done to it.
 #[derive(Debug)]
 pub(super) struct Watched {
     place: Place,
-    points: BTreeMap<DescriptorId, Arc<[PointName]>>,
     /// Whether it shows far instances' old texts.
     pub(super) lies: bool,
     /// Whether the consensus lists it.
@@ -45,7 +42,6 @@ impl Watched {
     pub(super) fn new(real: bool) -> Self {
         Self {
             place: Place::default(),
-            points: BTreeMap::new(),
             lies: false,
             listed: true,
             failed: Duration::ZERO,
@@ -81,23 +77,19 @@ impl Watched {
 
     pub(super) fn forget(&mut self, now: Duration) {
         self.place.directory.forget();
-        self.points.clear();
         self.disturbed = now;
     }
 
     /// Takes an upload that arrives. Returns its answer, if there is one.
-    pub(super) fn upload(&mut self, upload: &Text, clock: UnixTime, now: Duration) -> Option<UploadAnswer> {
+    pub(super) fn upload(&mut self, text: &[u8], clock: UnixTime, now: Duration) -> Option<UploadAnswer> {
         let fault = self.place.fault;
         let answer = match self.real {
-            true => self.place.upload(&RustCrypto, &upload.bytes, clock),
-            false => self.place.upload(&Seal, &upload.bytes, clock),
+            true => self.place.upload(&RustCrypto, text, clock),
+            false => self.place.upload(&Seal, text, clock),
         };
         // It counts what it drops and refuses.
         if self.place.fault != fault {
             self.failed = now;
-        }
-        if self.held(&upload.id).is_some_and(|held| held.text() == &*upload.bytes) {
-            self.points.insert(upload.id, upload.points.clone());
         }
         answer
     }
@@ -110,20 +102,6 @@ impl Watched {
     pub(super) fn held(&self, id: &DescriptorId) -> Option<&Descriptor> {
         self.place.held(id)
     }
-
-    /// The introduction points that what it holds names.
-    pub(super) fn points(&self, id: &DescriptorId) -> &[PointName] {
-        self.points.get(id).map(|points| &**points).unwrap_or_default()
-    }
-}
-
-/// A descriptor on its way.
-#[derive(Clone, Debug)]
-pub(super) struct Text {
-    pub(super) id: DescriptorId,
-    pub(super) bytes: Arc<[u8]>,
-    /// The introduction points that it names.
-    pub(super) points: Arc<[PointName]>,
 }
 
 /// Those that the consensus lists.

@@ -1,6 +1,7 @@
 //! An instance that is far away: its control port is out of reach, and its descriptor is read from a file or from the directories.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign::PolicyName;
@@ -11,34 +12,24 @@ use onionweave_ring::{HashRing, UnixTime};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 
-use super::directories::{self, Text};
+use super::directories;
 use super::messages::{Fate, Message};
-use super::watch::SWIFT;
+use super::state::State;
 use super::world::{Due, World};
 use crate::fixtures::PointName;
-use crate::instance::State;
+use crate::instance::State as Process;
+use crate::witness::SWIFT;
 
 /// So many of its old texts are kept, to be shown again.
 const OLD_TEXTS: usize = 60;
-
-/// The descriptors of the far instance that name the same points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Build {
-    /// The number of the last one.
-    pub(super) number: u32,
-    /// The date of the first one.
-    pub(super) first: UnixTime,
-    /// The date of the last one.
-    pub(super) last: UnixTime,
-}
 
 /// What is known of the far instance.
 #[derive(Debug)]
 pub(super) struct Far {
     /// Its own.
     pub(super) key: ServiceKey,
-    /// The descriptors in which each point was.
-    pub(super) builds: BTreeMap<PointName, Build>,
+    /// The number of the last descriptor in which each point was.
+    pub(super) builds: BTreeMap<PointName, u32>,
     texts: Vec<(DescriptorId, UnixTime, Vec<u8>)>,
     /// What was uploaded last, and where to.
     newest: Option<Newest>,
@@ -68,40 +59,31 @@ impl Far {
 impl World {
     /// The far instance built a descriptor: it uploads it to its own directories.
     pub(super) fn far_built(&mut self, index: usize) {
-        let truth = self.truth();
-        let ring = directories::ring(&self.places);
-        let address = self.far.key.service_id();
-        let (number, dated) = (self.instances[index].builds, truth.start_of_hour());
-        let points = self.instances[index].points();
-        self.far.newest = Some(Newest {
+        let truth = self.state.truth();
+        let ring = directories::ring(&self.state.places);
+        let address = self.state.far.key.service_id();
+        let (number, dated) = (self.state.instances[index].builds, truth.start_of_hour());
+        let points = self.state.instances[index].points();
+        self.state.far.newest = Some(Newest {
             build: number,
             period: TimePeriod::at(&address, truth),
             ring: ring.clone(),
         });
-        self.far.calm_since = self.now;
+        self.state.far.calm_since = self.state.now;
         for point in &points {
-            let first = self.far.builds.get(point).map_or(dated, |build| build.first);
-            let build = Build {
-                number,
-                first,
-                last: dated,
-            };
-            self.far.builds.insert(*point, build);
+            self.state.far.builds.insert(*point, number);
         }
         for period in TimePeriod::published(&address, truth).collect::<Vec<_>>() {
             for replica in Replica::ALL {
-                let Some(bytes) = self.instances[index].text(&self.far.key, None, period, replica, truth) else {
+                let Some(bytes) = self.state.instances[index].text(&self.state.far.key, None, period, replica, truth)
+                else {
                     return;
                 };
                 let id = DescriptorId::of(&address, period, replica);
-                let texts = &mut self.far.texts;
+                let texts = &mut self.state.far.texts;
                 texts.push((id, dated, bytes.clone()));
                 texts.drain(..texts.len().saturating_sub(OLD_TEXTS));
-                let text = Text {
-                    id,
-                    bytes: bytes.into(),
-                    points: points.clone().into(),
-                };
+                let text: Arc<[u8]> = bytes.into();
                 for directory in id.responsible(&ring) {
                     let way = match self.fate() {
                         Fate::Lost | Fate::Refused => continue,
@@ -122,19 +104,22 @@ impl World {
 
     /// A publisher looks at the file into which the far instance's descriptor is written, if there is one.
     pub(super) fn far_link(&mut self, publisher: usize, index: usize) {
-        if self.climate.far != Some(Source::File) {
+        if self.state.climate.far != Some(Source::File) {
             return;
         }
-        let it = &self.instances[index];
+        let it = &self.state.instances[index];
         let instance = it.name.clone();
-        let (truth, period) = (self.truth(), TimePeriod::at(&self.far.key.service_id(), self.truth()));
-        let text = it.text(&self.far.key, None, period, Replica::ALL[1], truth);
+        let (truth, period) = (
+            self.state.truth(),
+            TimePeriod::at(&self.state.far.key.service_id(), self.state.truth()),
+        );
+        let text = it.text(&self.state.far.key, None, period, Replica::ALL[1], truth);
         // Nobody rewrites the file of a process that is gone.
-        let Some(text) = text.filter(|_| it.state != State::Dead) else {
+        let Some(text) = text.filter(|_| it.state != Process::Dead) else {
             return;
         };
         let builds = it.builds;
-        let told = self.publishers[publisher].far_told;
+        let told = self.state.publishers[publisher].far_told;
         if told == Some(builds) {
             return;
         }
@@ -146,7 +131,7 @@ impl World {
                 },
             );
         }
-        self.publishers[publisher].far_told = Some(builds);
+        self.state.publishers[publisher].far_told = Some(builds);
         let event = Event::InstanceOffers {
             instance,
             text,
@@ -157,18 +142,23 @@ impl World {
 
     /// Somebody puts an old text of the far instance into its file.
     pub(super) fn replay(&mut self, publisher: usize) {
-        let Some(index) = self.climate.far() else {
+        let Some(index) = self.state.climate.far() else {
             return;
         };
-        let newest = self.far.texts.last().map(|(_, dated, _)| *dated);
-        let older = self.far.texts.iter().filter(|(_, dated, _)| Some(*dated) < newest);
+        let newest = self.state.far.texts.last().map(|(_, dated, _)| *dated);
+        let older = self
+            .state
+            .far
+            .texts
+            .iter()
+            .filter(|(_, dated, _)| Some(*dated) < newest);
         let older: Vec<_> = older.map(|(_, _, text)| text.clone()).collect();
         if let Some(text) = older.choose(&mut self.rng).cloned()
-            && self.publishers[publisher].far_told.is_some()
+            && self.state.publishers[publisher].far_told.is_some()
         {
             self.log
-                .note(self.now, "an old text is put into the far instance's file");
-            let instance = self.instances[index].name.clone();
+                .note(self.state.now, "an old text is put into the far instance's file");
+            let instance = self.state.instances[index].name.clone();
             let event = Event::InstanceOffers {
                 instance,
                 text,
@@ -180,23 +170,32 @@ impl World {
 
     /// A directory begins to show old texts of the far instance, or stops that.
     pub(super) fn lie(&mut self) {
-        let address = self.far.key.service_id();
-        let ring = directories::ring(&self.places);
-        let period = TimePeriod::at(&address, self.truth());
+        let address = self.state.far.key.service_id();
+        let ring = directories::ring(&self.state.places);
+        let period = TimePeriod::at(&address, self.state.truth());
         let ids = Replica::ALL.map(|replica| DescriptorId::of(&address, period, replica));
         let own: Vec<_> = ids.iter().flat_map(|id| id.responsible(&ring)).collect();
         if let Some(directory) = own.choose(&mut self.rng)
-            && let Some(place) = self.places.get_mut(directory)
+            && let Some(place) = self.state.places.get_mut(directory)
         {
             place.lies = !place.lies;
             let lies = place.lies;
             self.log.note(
-                self.now,
+                self.state.now,
                 format_args!("{directory} lies about the far instance: {lies}"),
             );
         }
     }
 
+    /// Any old text under a descriptor ID.
+    pub(super) fn old_text(&mut self, id: &DescriptorId) -> Vec<u8> {
+        let texts: Vec<_> = self.state.far.texts.iter().filter(|(other, ..)| other == id).collect();
+        let at = self.rng.random_range(0..texts.len().max(1));
+        texts.get(at).map(|(_, _, text)| text.clone()).unwrap_or_default()
+    }
+}
+
+impl State {
     /// From when a publisher's texts must name the far instance's newest points, if there is such a time.
     pub(super) fn far_is_named_from(&self, publisher: usize) -> Option<(u32, Duration)> {
         let every = match self.climate.far? {
@@ -216,14 +215,7 @@ impl World {
         // Where slots are few, instances take turns, and where texts name several, one point may leave no room for another.
         let room = self.climate.policy == PolicyName::Mixed && ring.len() >= 3 && self.instances.len() <= 6;
         let calm = self.far.calm_since + every * 2 + self.climate.settings.answer_within + SWIFT;
-        (it.state == State::Runs && it.builds == newest.build && same_place && well && room)
+        (it.state == Process::Runs && it.builds == newest.build && same_place && well && room)
             .then_some((newest.build, calm))
-    }
-
-    /// Any old text under a descriptor ID.
-    pub(super) fn old_text(&mut self, id: &DescriptorId) -> Vec<u8> {
-        let texts: Vec<_> = self.far.texts.iter().filter(|(other, ..)| other == id).collect();
-        let at = self.rng.random_range(0..texts.len().max(1));
-        texts.get(at).map(|(_, _, text)| text.clone()).unwrap_or_default()
     }
 }

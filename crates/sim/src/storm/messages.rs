@@ -8,7 +8,7 @@ use onionweave_ring::Fingerprint;
 use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
 use rand::RngExt as _;
 
-use super::directories::{self, Text};
+use super::directories;
 use super::world::{Due, World};
 
 /// When a Tor gives up an upload that was not answered.
@@ -20,7 +20,7 @@ pub(super) enum Message {
     /// An upload, at a directory. It says whom the answer is for, if that arrives.
     Upload {
         directory: Fingerprint,
-        text: Text,
+        text: Arc<[u8]>,
         /// The publisher does not know of it, or not any more.
         astray: bool,
         reply: Option<Reply>,
@@ -90,11 +90,11 @@ fn found_event(far: bool, ticket: Ticket, found: Found) -> Event {
 
 impl World {
     pub(super) fn fate(&mut self) -> Fate {
-        if !self.rng.random_bool(self.season.faulty) {
+        if !self.rng.random_bool(self.state.season.faulty) {
             return Fate::Arrives;
         }
         self.tally.faults += 1;
-        self.far.calm_since = self.now;
+        self.state.far.calm_since = self.state.now;
         FAULTS[self.rng.random_range(0..FAULTS.len())]
     }
 
@@ -105,7 +105,7 @@ impl World {
     fn reply(&mut self, publisher: usize, ticket: Ticket, takes: std::ops::Range<u64>) -> Reply {
         Reply {
             publisher,
-            life: self.publishers[publisher].life,
+            life: self.state.publishers[publisher].life,
             ticket,
             takes: self.millis(takes),
             twice: false,
@@ -113,21 +113,12 @@ impl World {
     }
 
     /// Sends what a machine uploads on its way.
-    pub(super) fn upload(
-        &mut self,
-        publisher: usize,
-        ticket: Ticket,
-        slot: SlotId,
-        id: DescriptorId,
-        bytes: Arc<[u8]>,
-    ) {
+    pub(super) fn upload(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, text: Arc<[u8]>) {
         self.tally.uploads += 1;
-        let points = self.check_upload(publisher, ticket, &slot, &bytes);
-        let text = Text { id, bytes, points };
         let directory = slot.directory;
         let fate = self.fate();
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!("publisher {publisher} uploads to {slot}: {fate:?}"),
         );
         let mut reply = self.reply(publisher, ticket, 30..150);
@@ -167,7 +158,7 @@ impl World {
             }
         }
         if !matches!(fate, Fate::Arrives | Fate::AnsweredTwice | Fate::Twice) {
-            self.fail(&directory);
+            self.state.fail(&directory);
         }
         // The publisher gives it up, and something newer may be there when it arrives.
         let astray = matches!(fate, Fate::Late | Fate::Interrupted { .. });
@@ -195,7 +186,6 @@ impl World {
     /// Sends a question on its way.
     pub(super) fn audit(&mut self, publisher: usize, ticket: Ticket, slot: SlotId, id: DescriptorId) {
         self.tally.audits += 1;
-        self.check_audit(publisher, &slot);
         self.ask(publisher, ticket, slot.directory, id, false);
     }
 
@@ -230,10 +220,10 @@ impl World {
         };
         if !matches!(fate, Fate::Arrives | Fate::Twice) {
             self.log.note(
-                self.now,
+                self.state.now,
                 format_args!("publisher {publisher} asks {directory}: {fate:?}"),
             );
-            self.fail(&directory);
+            self.state.fail(&directory);
         }
         match failed {
             Some(found) => self.answer_later(reply, found_event(far, ticket, found)),
@@ -250,20 +240,9 @@ impl World {
     }
 
     fn lose(&mut self, directory: &Fingerprint) {
-        self.log.note(self.now, format_args!("an audit of {directory} is lost"));
-        self.fail(directory);
-    }
-
-    fn fail(&mut self, directory: &Fingerprint) {
-        if let Some(place) = self.places.get_mut(directory) {
-            place.fail(self.now);
-        }
-    }
-
-    fn disturb(&mut self, directory: &Fingerprint) {
-        if let Some(place) = self.places.get_mut(directory) {
-            place.disturb(self.now);
-        }
+        self.log
+            .note(self.state.now, format_args!("an audit of {directory} is lost"));
+        self.state.fail(directory);
     }
 
     fn answer_later(&mut self, reply: Reply, event: Event) {
@@ -273,11 +252,11 @@ impl World {
 
     /// If a publisher's upload goes through an instance that the other watches, that one is told.
     fn announce(&mut self, publisher: usize, slot: &SlotId) -> Option<usize> {
-        if self.publishers.len() < 2 || !self.climate.shared_carriers {
+        if self.state.publishers.len() < 2 || !self.state.climate.shared_carriers {
             return None;
         }
-        let carrier = self.rng.random_range(0..self.instances.len());
-        let descriptor_id = slot.v2_descriptor_id(&self.key.service_id())?;
+        let carrier = self.rng.random_range(0..self.state.instances.len());
+        let descriptor_id = slot.v2_descriptor_id(&self.state.key.service_id())?;
         self.announce_to_others(Some(publisher), carrier, slot.directory, descriptor_id, false)
     }
 
@@ -291,8 +270,8 @@ impl World {
         own: bool,
     ) -> Option<usize> {
         *self.announced.entry((carrier, directory)).or_default() += 1;
-        let instance = self.instances[carrier].name.clone();
-        let watching = self.watching(carrier);
+        let instance = self.state.instances[carrier].name.clone();
+        let watching = self.state.watching(carrier);
         for publisher in watching.into_iter().filter(|&publisher| Some(publisher) != except) {
             // Not at once: it may be in the middle of something.
             let event = Event::InstanceUploads {
@@ -305,7 +284,7 @@ impl World {
                 Duration::from_millis(1),
                 Due::Message(Message::News {
                     publisher,
-                    life: self.publishers[publisher].life,
+                    life: self.state.publishers[publisher].life,
                     event,
                 }),
             );
@@ -313,20 +292,8 @@ impl World {
         Some(carrier)
     }
 
-    fn lives(&self, publisher: usize, life: u32) -> bool {
-        let process = self.publishers.get(publisher).map(|publisher| publisher.life);
-        process == Some(life)
-    }
-
-    /// The publishers whose connection to an instance stands.
-    fn watching(&self, instance: usize) -> Vec<usize> {
-        (0..self.publishers.len())
-            .filter(|&publisher| self.publishers[publisher].links[instance].told.is_some())
-            .collect()
-    }
-
     pub(super) fn arrives(&mut self, message: Message) {
-        let truth = self.truth();
+        let truth = self.state.truth();
         match message {
             Message::Upload {
                 directory,
@@ -334,8 +301,8 @@ impl World {
                 astray,
                 reply,
             } => {
-                let now = self.now;
-                let Some(place) = self.places.get_mut(&directory) else {
+                let now = self.state.now;
+                let Some(place) = self.state.places.get_mut(&directory) else {
                     return;
                 };
                 let answer = place.upload(&text, truth, now);
@@ -354,7 +321,7 @@ impl World {
                 reply,
                 far,
             } => {
-                let Some(place) = self.places.get(&directory) else {
+                let Some(place) = self.state.places.get(&directory) else {
                     return;
                 };
                 let lie = place.lies && far;
@@ -369,7 +336,7 @@ impl World {
                 self.answer_later(reply, found_event(far, ticket, found));
             }
             Message::Answer { reply, event } => {
-                if !self.lives(reply.publisher, reply.life) {
+                if !self.state.lives(reply.publisher, reply.life) {
                     return;
                 }
                 if reply.twice {
@@ -380,11 +347,10 @@ impl World {
                     };
                     self.answer_later(reply, event.clone());
                 }
-                self.landed(reply.publisher, reply.ticket);
-                self.answer(reply.publisher, event);
+                self.tell(reply.publisher, event);
             }
             Message::News { publisher, life, event } => {
-                if self.lives(publisher, life) {
+                if self.state.lives(publisher, life) {
                     self.tell(publisher, event);
                 }
             }
@@ -394,8 +360,8 @@ impl World {
                 if *pending > 0 {
                     return;
                 }
-                for publisher in self.watching(carrier) {
-                    let instance = self.instances[carrier].name.clone();
+                for publisher in self.state.watching(carrier) {
+                    let instance = self.state.instances[carrier].name.clone();
                     self.tell(publisher, Event::InstanceUploadEnded { instance, directory });
                 }
             }
@@ -404,22 +370,18 @@ impl World {
 
     /// Lets an instance publish by itself: the same text to all directories of a replica, by its own clock.
     pub(super) fn publish(&mut self, instance: usize) {
-        let truth = self.truth();
-        let ring = directories::ring(&self.places);
-        let clock = self.instances[instance].clock(truth);
-        let service = self.key.service_id();
-        let unseen = self.watching(instance).len() < self.publishers.len();
+        let truth = self.state.truth();
+        let ring = directories::ring(&self.state.places);
+        let clock = self.state.instances[instance].clock(truth);
+        let service = self.state.key.service_id();
+        let unseen = self.state.watching(instance).len() < self.state.publishers.len();
         let period = TimePeriod::at(&service, clock);
         for replica in Replica::ALL {
-            let Some(text) = self.instances[instance].text(&self.key, None, period, replica, clock) else {
+            let Some(text) = self.state.instances[instance].text(&self.state.key, None, period, replica, clock) else {
                 return;
             };
             let id = DescriptorId::of(&service, period, replica);
-            let text = Text {
-                id,
-                bytes: text.into(),
-                points: self.instances[instance].points().into(),
-            };
+            let text: Arc<[u8]> = text.into();
             for directory in id.responsible(&ring) {
                 let fate = self.fate();
                 self.announce_to_others(None, instance, directory, id, true);
@@ -428,7 +390,7 @@ impl World {
                     directory,
                 });
                 if matches!(fate, Fate::Lost | Fate::Refused) {
-                    self.disturb(&directory);
+                    self.state.disturb(&directory);
                     self.after_exactly(GIVEN_UP, ended);
                     continue;
                 }
@@ -448,7 +410,7 @@ impl World {
                     _ => way + self.millis(30..150),
                 };
                 if fate != Fate::Arrives {
-                    self.disturb(&directory);
+                    self.state.disturb(&directory);
                 }
                 self.after_exactly(takes, ended);
             }

@@ -5,14 +5,17 @@ use std::time::Duration;
 use onionweave_assign::Load;
 use onionweave_publish::Event;
 use onionweave_ring::Fingerprint;
+use onionweave_ring::v2::TimePeriod;
 use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
 use super::directories::Watched;
-use super::publisher::Publisher;
-use super::world::{Due, LOOKS_UP, World};
+use super::judge::LOOKS_UP;
+use super::state::{Publisher, State};
+use super::world::{Due, World};
 use crate::Fault;
-use crate::instance::State;
+use crate::instance::State as Process;
+use crate::witness;
 
 /// The end, or the next part, of something that befell somebody.
 #[derive(Debug)]
@@ -47,13 +50,13 @@ const MOST_SILENT: usize = 3;
 impl World {
     /// Something befalls somebody, and the next time is drawn.
     pub(super) fn weather(&mut self) {
-        let next = self.season.until_next(&mut self.rng);
+        let next = self.state.season.until_next(&mut self.rng);
         self.after_exactly(next, Due::Weather);
         self.tally.events += 1;
-        self.far.calm_since = self.now;
+        self.state.far.calm_since = self.state.now;
         self.changed = true;
-        let instance = self.rng.random_range(0..self.instances.len());
-        let publisher = self.rng.random_range(0..self.publishers.len());
+        let instance = self.rng.random_range(0..self.state.instances.len());
+        let publisher = self.rng.random_range(0..self.state.publishers.len());
         match self.rng.random_range(0..45) {
             0..4 => self.kill(instance),
             4..6 => self.hang(instance),
@@ -64,7 +67,7 @@ impl World {
             13 => self.rubbish(publisher, instance),
             14..16 => self.break_link(publisher, instance),
             16 => self.set_clock_of_instance(instance),
-            17..19 if self.climate.loud => self.publish(instance),
+            17..19 if self.state.climate.loud => self.publish(instance),
             17..19 => self.rotate(instance),
             19..22 => self.silence(),
             22..24 => self.drop_uploads(),
@@ -74,15 +77,15 @@ impl World {
             30..32 => self.join(),
             32 => self.jump(),
             33 => self.read_consensus_now(publisher),
-            34..36 if self.climate.far.is_none() => self.step_clock(publisher),
+            34..36 if self.state.climate.far.is_none() => self.step_clock(publisher),
             34..36 => self.replay(publisher),
             36 => self.restart_publisher(publisher),
             37 => self.configure(publisher),
-            38 if self.climate.second_publisher => self.start_second_publisher(),
-            40..43 if self.climate.far.is_some() => self.lie(),
+            38 if self.state.climate.second_publisher => self.start_second_publisher(),
+            40..43 if self.state.climate.far.is_some() => self.lie(),
             40..42 => self.turn(Turn::Health { instance, left: 0 }),
             42 => self.turn(Turn::Health { instance, left: 7 }),
-            43..45 if self.climate.settings.damping.is_some() => self.measure(publisher),
+            43..45 if self.state.climate.settings.damping.is_some() => self.measure(publisher),
             _ => self.call_for_nothing(publisher),
         }
     }
@@ -90,16 +93,16 @@ impl World {
     // Instances.
 
     fn kill(&mut self, instance: usize) {
-        if self.instances[instance].state == State::Dead {
+        if self.state.instances[instance].state == Process::Dead {
             return;
         }
-        let name = self.instances[instance].name.clone();
-        self.log.note(self.now, format_args!("{name} dies"));
-        self.instances[instance].state = State::Dead;
+        let name = self.state.instances[instance].name.clone();
+        self.log.note(self.state.now, format_args!("{name} dies"));
+        self.state.instances[instance].state = Process::Dead;
         self.notice(instance, 1..100);
         // Most are started again soon, by somebody.
         let same = self.rng.random_bool(0.3);
-        let life = self.instances[instance].life;
+        let life = self.state.instances[instance].life;
         let within = if self.rng.random_bool(0.8) {
             1_000..120_000
         } else {
@@ -109,38 +112,38 @@ impl World {
     }
 
     fn hang(&mut self, instance: usize) {
-        if self.instances[instance].state != State::Runs {
+        if self.state.instances[instance].state != Process::Runs {
             return;
         }
-        let name = self.instances[instance].name.clone();
-        self.log.note(self.now, format_args!("{name} hangs"));
-        self.instances[instance].state = State::Hangs;
+        let name = self.state.instances[instance].name.clone();
+        self.log.note(self.state.now, format_args!("{name} hangs"));
+        self.state.instances[instance].state = Process::Hangs;
         self.notice(instance, 2_000..4_000);
         let dies = self.rng.random();
-        let life = self.instances[instance].life;
+        let life = self.state.instances[instance].life;
         self.after(500..600_000, Due::Turn(Turn::HangEnds { instance, life, dies }));
     }
 
     fn rotate(&mut self, instance: usize) {
-        if self.instances[instance].state != State::Runs {
+        if self.state.instances[instance].state != Process::Runs {
             return;
         }
-        let name = self.instances[instance].name.clone();
-        self.log.note(self.now, format_args!("{name} has other points"));
+        let name = self.state.instances[instance].name.clone();
+        self.log.note(self.state.now, format_args!("{name} has other points"));
         let count = if self.rng.random_bool(0.9) {
             3
         } else {
             self.rng.random_range(1..=10)
         };
         let points = self.points.draw(&mut self.rng, count);
-        self.instances[instance].build(Some(points));
+        self.state.instances[instance].build(Some(points));
         self.published(instance);
     }
 
     /// Lets an instance build its descriptor anew with the points that it has.
     pub(super) fn rebuild(&mut self, instance: usize) {
-        let it = &mut self.instances[instance];
-        if it.state == State::Runs && it.has_points() {
+        let it = &mut self.state.instances[instance];
+        if it.state == Process::Runs && it.has_points() {
             it.build(None);
             self.published(instance);
         }
@@ -148,34 +151,34 @@ impl World {
 
     /// What follows when an instance has built its descriptor.
     fn published(&mut self, instance: usize) {
-        if self.climate.far() == Some(instance) {
+        if self.state.climate.far() == Some(instance) {
             self.far_built(instance);
         }
         self.notice(instance, 1..50);
-        if self.climate.loud {
+        if self.state.climate.loud {
             self.publish(instance);
         }
     }
 
     fn lose_points(&mut self, instance: usize) {
-        if self.instances[instance].state != State::Runs {
+        if self.state.instances[instance].state != Process::Runs {
             return;
         }
-        let name = self.instances[instance].name.clone();
+        let name = self.state.instances[instance].name.clone();
         self.log
-            .note(self.now, format_args!("{name} has no descriptor any more"));
-        self.instances[instance].lose();
+            .note(self.state.now, format_args!("{name} has no descriptor any more"));
+        self.state.instances[instance].lose();
         self.notice(instance, 1..50);
-        let life = self.instances[instance].life;
+        let life = self.state.instances[instance].life;
         let same = self.rng.random();
         self.after(1_000..60_000, Due::Turn(Turn::Offers { instance, life, same }));
     }
 
     fn rubbish(&mut self, publisher: usize, instance: usize) {
-        let name = self.instances[instance].name.clone();
-        if self.publishers[publisher].links[instance].told.is_some() {
+        let name = self.state.instances[instance].name.clone();
+        if self.state.publishers[publisher].links[instance].told.is_some() {
             self.log.note(
-                self.now,
+                self.state.now,
                 format_args!("{name} answers publisher {publisher} with rubbish"),
             );
             let text = b"rendezvous-service-descriptor rubbish\n".to_vec();
@@ -191,46 +194,46 @@ impl World {
     fn break_link(&mut self, publisher: usize, instance: usize) {
         let for_secs = self.rng.random_range(0..20);
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!("the link of publisher {publisher} to {instance} breaks"),
         );
-        self.publishers[publisher].links[instance].broken_until = self.now + Duration::from_secs(for_secs);
+        self.state.publishers[publisher].links[instance].broken_until = self.state.now + Duration::from_secs(for_secs);
         self.after(1..20, Due::Link { publisher, instance });
     }
 
     fn set_clock_of_instance(&mut self, instance: usize) {
         // A far instance is believed by its dates.
-        if self.climate.far() == Some(instance) {
+        if self.state.climate.far() == Some(instance) {
             return;
         }
         let by = [-3600, 3600, 7200, 600][self.rng.random_range(0..4)];
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!("the clock of instance {instance} is {by} s ahead"),
         );
-        self.instances[instance].ahead = by;
+        self.state.instances[instance].ahead = by;
         self.after(60_000..7_200_000, Due::Turn(Turn::ClockOfInstance { instance }));
     }
 
     pub(super) fn turn(&mut self, turn: Turn) {
         self.changed = true;
-        self.far.calm_since = self.now;
+        self.state.far.calm_since = self.state.now;
         match turn {
             Turn::Starts { instance, life, same } => {
-                let it = &mut self.instances[instance];
+                let it = &mut self.state.instances[instance];
                 // A restart command ends what hangs.
-                if it.life != life || it.state == State::Runs {
+                if it.life != life || it.state == Process::Runs {
                     return;
                 }
                 it.start();
                 let (name, life) = (it.name.clone(), it.life);
-                self.log.note(self.now, format_args!("{name} starts"));
+                self.log.note(self.state.now, format_args!("{name} starts"));
                 self.notice(instance, 10..1_000);
                 self.after(1_000..15_000, Due::Turn(Turn::Offers { instance, life, same }));
             }
             Turn::Offers { instance, life, same } => {
-                let it = &self.instances[instance];
-                if it.life == life && it.state == State::Runs {
+                let it = &self.state.instances[instance];
+                if it.life == life && it.state == Process::Runs {
                     match same && it.has_points() {
                         true => self.rebuild(instance),
                         false => self.rotate(instance),
@@ -238,36 +241,38 @@ impl World {
                 }
             }
             Turn::HangEnds { instance, life, dies } => {
-                let it = &mut self.instances[instance];
-                if it.life == life && it.state == State::Hangs {
-                    it.state = State::Runs;
+                let it = &mut self.state.instances[instance];
+                if it.life == life && it.state == Process::Hangs {
+                    it.state = Process::Runs;
                     match dies {
                         true => self.kill(instance),
                         false => {
-                            self.log.note(self.now, format_args!("instance {instance} goes on"));
+                            self.log
+                                .note(self.state.now, format_args!("instance {instance} goes on"));
                             self.notice(instance, 10..2_000);
                         }
                     }
                 }
             }
             Turn::Flaps { instance, left } => {
-                match self.instances[instance].state {
-                    State::Dead => {
-                        self.instances[instance].start();
+                match self.state.instances[instance].state {
+                    Process::Dead => {
+                        self.state.instances[instance].start();
                         self.notice(instance, 1..100);
                         self.rebuild(instance);
                     }
-                    State::Runs => {
-                        self.instances[instance].state = State::Dead;
+                    Process::Runs => {
+                        self.state.instances[instance].state = Process::Dead;
                         self.notice(instance, 1..100);
                     }
-                    State::Hangs => {}
+                    Process::Hangs => {}
                 }
-                self.log.note(self.now, format_args!("{instance} flaps, {left} to go"));
+                self.log
+                    .note(self.state.now, format_args!("{instance} flaps, {left} to go"));
                 match left.checked_sub(1) {
                     Some(left) => self.after(200..4_000, Due::Turn(Turn::Flaps { instance, left })),
                     None => {
-                        let life = self.instances[instance].life;
+                        let life = self.state.instances[instance].life;
                         self.after(
                             1..5_000,
                             Due::Turn(Turn::Starts {
@@ -280,11 +285,11 @@ impl World {
                 }
             }
             Turn::Health { instance, left } => {
-                let it = &mut self.instances[instance];
+                let it = &mut self.state.instances[instance];
                 it.fit = !it.fit;
                 let (name, fit) = (it.name.clone(), it.fit);
-                self.log.note(self.now, format_args!("{name} is fit: {fit}"));
-                for publisher in 0..self.publishers.len() {
+                self.log.note(self.state.now, format_args!("{name} is fit: {fit}"));
+                for publisher in 0..self.state.publishers.len() {
                     self.after(1..2_000, Due::Check { publisher, instance });
                 }
                 match left.checked_sub(1) {
@@ -293,21 +298,21 @@ impl World {
                     None => {}
                 }
             }
-            Turn::ClockOfInstance { instance } => self.instances[instance].ahead = 0,
+            Turn::ClockOfInstance { instance } => self.state.instances[instance].ahead = 0,
             Turn::Recovers { directory } => {
-                let now = self.now;
-                if let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed) {
+                let now = self.state.now;
+                if let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed) {
                     place.set_fault(Fault::None, now);
                     self.log.note(now, format_args!("{directory} is well again"));
                 }
             }
             Turn::SecondPublisherStops => self.stop_second_publisher(),
             Turn::Clock { publisher, .. } | Turn::ReadsConsensus { publisher } | Turn::ConfiguredAll { publisher }
-                if publisher >= self.publishers.len() => {}
+                if publisher >= self.state.publishers.len() => {}
             Turn::Clock { publisher, by } => self.set_clock(publisher, by),
             Turn::ReadsConsensus { publisher } => self.read_consensus_now(publisher),
             Turn::ConfiguredAll { publisher } => {
-                let settings = self.climate.settings.clone();
+                let settings = self.state.climate.settings.clone();
                 self.reconfigure(publisher, settings);
             }
         }
@@ -317,22 +322,19 @@ impl World {
 
     /// A directory to which something may happen; preferably one that matters.
     fn any_directory(&mut self) -> Option<Fingerprint> {
-        let (truth, now) = (self.truth(), self.now);
-        let publisher = &mut self.publishers[0];
-        let responsible: Vec<_> = publisher
-            .demands(truth, now)
-            .iter()
-            .map(|demand| demand.slot.directory)
-            .collect();
+        let service = self.state.key.service_id();
+        let periods: Vec<_> = TimePeriod::published(&service, self.state.moment(0).wall()).collect();
+        let demanded = witness::demanded(&service, &self.state.publishers[0].ring, &periods);
+        let responsible: Vec<_> = demanded.into_iter().map(|(slot, _)| slot.directory).collect();
         let matters = self.rng.random_bool(0.8);
         let chosen = responsible.into_iter().filter(|_| matters).choose(&mut self.rng);
-        chosen.or_else(|| self.places.keys().copied().choose(&mut self.rng))
+        chosen.or_else(|| self.state.places.keys().copied().choose(&mut self.rng))
     }
 
     pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Watched, Duration)) {
-        let now = self.now;
+        let now = self.state.now;
         if let Some(directory) = self.any_directory()
-            && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
+            && let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed)
         {
             self.log.note(now, format_args!("{directory} {what}"));
             change(place, now);
@@ -340,13 +342,13 @@ impl World {
     }
 
     fn silence(&mut self) {
-        let silent = self.places.values().filter(|place| place.is_silent()).count();
+        let silent = self.state.places.values().filter(|place| place.is_silent()).count();
         if silent >= MOST_SILENT {
             return;
         }
-        let now = self.now;
+        let now = self.state.now;
         if let Some(directory) = self.any_directory()
-            && let Some(place) = self.places.get_mut(&directory).filter(|place| place.listed)
+            && let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed)
         {
             self.log.note(now, format_args!("{directory} falls silent"));
             place.set_fault(Fault::Silent, now);
@@ -378,7 +380,7 @@ impl World {
     }
 
     fn leave(&mut self) {
-        let listed = self.places.values().filter(|place| place.listed).count();
+        let listed = self.state.places.values().filter(|place| place.listed).count();
         if listed > 1 {
             self.befall("leaves", |place, now| {
                 place.listed = false;
@@ -388,8 +390,9 @@ impl World {
     }
 
     fn join(&mut self) {
-        let now = self.now;
+        let now = self.state.now;
         let gone = self
+            .state
             .places
             .iter_mut()
             .filter(|(_, place)| !place.listed)
@@ -411,22 +414,22 @@ impl World {
     /// A directory joins that was never there.
     fn grow(&mut self) {
         let directory = Fingerprint::from(self.rng.random::<[u8; 20]>());
-        self.log.note(self.now, format_args!("{directory} joins"));
+        self.log.note(self.state.now, format_args!("{directory} joins"));
         let place = self.new_place();
-        self.places.insert(directory, place);
+        self.state.places.insert(directory, place);
     }
 
     /// Many directories leave and join at once, and all hear of it.
     fn jump(&mut self) {
-        self.log.note(self.now, "the consensus jumps");
-        for _ in 0..self.climate.directories.div_ceil(3) {
+        self.log.note(self.state.now, "the consensus jumps");
+        for _ in 0..self.state.climate.directories.div_ceil(3) {
             self.leave();
             match self.rng.random() {
                 true => self.join(),
                 false => self.grow(),
             }
         }
-        for publisher in 0..self.publishers.len() {
+        for publisher in 0..self.state.publishers.len() {
             self.read_consensus_now(publisher);
         }
     }
@@ -450,30 +453,36 @@ impl World {
 
     fn set_clock(&mut self, publisher: usize, by: i64) {
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!("the clock of publisher {publisher} is set by {by} s"),
         );
-        let it = &mut self.publishers[publisher];
+        let it = &mut self.state.publishers[publisher];
         it.ahead += by;
-        it.clock_set = self.now;
-        it.stirred = self.now;
+        it.clock_set = self.state.now;
         self.after(0..LOOKS_UP.as_millis() as u64, Due::Wakes { publisher });
     }
 
     fn restart_publisher(&mut self, publisher: usize) {
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!("publisher {publisher} is killed and starts again"),
         );
         let seed = self.rng.random();
         let life = self.next_life();
-        self.publishers[publisher].restart(&self.key, &self.climate, seed, life, self.now);
+        let State {
+            publishers,
+            key,
+            climate,
+            ..
+        } = &mut self.state;
+        publishers[publisher].restart(key, climate, seed, life);
+        self.judge.restarted(publisher, &self.state);
         self.starts(publisher);
     }
 
     fn starts(&mut self, publisher: usize) {
         self.after(1..1_000, Due::Turn(Turn::ReadsConsensus { publisher }));
-        for instance in 0..self.instances.len() {
+        for instance in 0..self.state.instances.len() {
             self.after(1..1_500, Due::Link { publisher, instance });
             self.after(1..1_500, Due::Check { publisher, instance });
         }
@@ -485,31 +494,32 @@ impl World {
     }
 
     fn start_second_publisher(&mut self) {
-        if self.publishers.len() > 1 {
+        if self.state.publishers.len() > 1 {
             return;
         }
-        self.log.note(self.now, "a second publisher starts");
+        self.log.note(self.state.now, "a second publisher starts");
         let (seed, life) = (self.rng.random(), self.next_life());
-        let settings = self.climate.settings.clone();
-        let mut second = Publisher::new(&self.key, &self.climate, settings, seed);
+        let settings = self.state.climate.settings.clone();
+        let mut second = Publisher::new(&self.state.key, &self.state.climate, settings, seed);
         second.life = life;
-        second.stirred = self.now;
-        self.publishers.push(second);
+        self.state.publishers.push(second);
+        self.judge.joined(self.witness(1));
         self.starts(1);
         self.after(60_000..3_600_000, Due::Turn(Turn::SecondPublisherStops));
     }
 
     fn stop_second_publisher(&mut self) {
-        self.log.note(self.now, "the second publisher stops");
-        self.publishers.truncate(1);
-        let now = self.now;
+        self.log.note(self.state.now, "the second publisher stops");
+        self.state.publishers.truncate(1);
+        self.judge.others_stopped();
+        let now = self.state.now;
         // What it wrote stays, unknown to the first.
-        self.places.values_mut().for_each(|place| place.disturb(now));
+        self.state.places.values_mut().for_each(|place| place.disturb(now));
     }
 
     /// The configuration leaves some instances out for a while.
     fn configure(&mut self, publisher: usize) {
-        let mut settings = self.climate.settings.clone();
+        let mut settings = self.state.climate.settings.clone();
         let mut left = settings.instances.len();
         settings.instances.retain(|_| {
             let stays = left == 1 || self.rng.random_bool(0.7);
@@ -522,46 +532,46 @@ impl World {
 
     fn reconfigure(&mut self, publisher: usize, settings: onionweave_publish::Settings) {
         self.log.note(
-            self.now,
+            self.state.now,
             format_args!(
                 "publisher {publisher} is configured with {} instances",
                 settings.instances.len()
             ),
         );
-        for instance in 0..self.instances.len() {
-            let name = &self.instances[instance].name;
+        for instance in 0..self.state.instances.len() {
+            let name = &self.state.instances[instance].name;
             let watched = settings.instances.iter().any(|known| known.name == *name);
+            let link = &mut self.state.publishers[publisher].links[instance];
+            link.watched = watched;
             if !watched {
-                self.publishers[publisher].learn(instance, None, self.now);
-                self.publishers[publisher].learn_health(instance, false, self.now);
-                if self.climate.far() == Some(instance) {
-                    self.publishers[publisher].forget_far();
+                (link.told, link.unfit) = (None, false);
+                if self.state.climate.far() == Some(instance) {
+                    self.state.publishers[publisher].far_told = None;
                 }
             }
-            self.publishers[publisher].links[instance].watched = watched;
             self.after(1..1_500, Due::Link { publisher, instance });
             self.after(1..1_500, Due::Check { publisher, instance });
         }
-        self.publishers[publisher].settings = settings.clone();
+        self.state.publishers[publisher].settings = settings.clone();
         self.tell(publisher, Event::Configured(settings));
     }
 
-    /// Spurious calls are harmless.
     /// A publisher learns how much each instance has to do, as far as that can be measured.
     fn measure(&mut self, publisher: usize) {
         self.log
-            .note(self.now, format_args!("publisher {publisher} measures loads"));
-        for instance in 0..self.instances.len() {
+            .note(self.state.now, format_args!("publisher {publisher} measures loads"));
+        for instance in 0..self.state.instances.len() {
             let load = match self.rng.random_bool(0.1) {
                 true => None,
                 // From nearly idle to a hundred times the usual.
                 false => Load::new(10_f64.powf(self.rng.random_range(-3.0..2.0))).ok(),
             };
-            let instance = self.instances[instance].name.clone();
+            let instance = self.state.instances[instance].name.clone();
             self.tell(publisher, Event::InstanceLoad { instance, load });
         }
     }
 
+    /// Spurious calls are harmless.
     fn call_for_nothing(&mut self, publisher: usize) {
         for _ in 0..3 {
             self.act(publisher);

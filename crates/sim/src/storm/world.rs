@@ -8,7 +8,7 @@ use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::{Action, Down, Event, Report};
 use onionweave_ring::v2::{Replica, TimePeriod};
-use onionweave_ring::{Fingerprint, UnixTime};
+use onionweave_ring::{DescriptorId, Fingerprint};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
@@ -16,22 +16,22 @@ use super::climate::{Climate, Season};
 use super::digest::Digester;
 use super::directories::{self, Watched};
 use super::far::Far;
+use super::judge::Judge;
 use super::log::Log;
 use super::messages::Message;
-use super::publisher::{Publisher, Told};
+use super::state::{Publisher, State, Told};
 use super::weather::Turn;
 use super::{Broken, Storm, Tally};
 use crate::Error;
 use crate::fixtures::{self, Points};
-use crate::instance::{Instance, State};
+use crate::instance::{Instance, State as Process};
 use crate::network::MOST_ACTIONS;
 use crate::queue::Queue;
-use crate::seal::Seal;
+use crate::seal::{self, Seal};
+use crate::witness::{self, Witness};
 
 /// So many steps in which no time passes are taken for a circle.
 const MOST_STEPS_AT_ONCE: u32 = 20_000;
-/// A publisher's driver never sleeps for longer, since the wall clock may be set meanwhile.
-pub(super) const LOOKS_UP: Duration = Duration::from_secs(5);
 /// So many relays are introduction points, few enough for instances to meet at some.
 const RELAYS: usize = 50;
 /// When a connection that broke is first made anew.
@@ -64,17 +64,11 @@ pub(super) enum Due {
 pub(super) struct World {
     storm: Storm,
     pub(super) rng: ChaCha12Rng,
-    pub(super) now: Duration,
-    pub(super) climate: Climate,
-    pub(super) season: Season,
-    pub(super) stormy: bool,
-    pub(super) key: ServiceKey,
-    pub(super) far: Far,
+    /// What is true.
+    pub(super) state: State,
+    /// Compares it with what the publishers do. It cannot write to the state.
+    pub(super) judge: Judge,
     pub(super) points: Points,
-    pub(super) places: BTreeMap<Fingerprint, Watched>,
-    pub(super) instances: Vec<Instance>,
-    /// One, and at times a second.
-    pub(super) publishers: Vec<Publisher>,
     /// So many processes of publishers there have been.
     pub(super) publishers_so_far: u32,
     queue: Queue<Due>,
@@ -86,9 +80,6 @@ pub(super) struct World {
     pub(super) digester: Option<Digester>,
     /// Whether anything happened since the last check.
     pub(super) changed: bool,
-    /// When something that is not yet wrong will be.
-    pub(super) check_at: Option<Duration>,
-    broken: Option<String>,
     steps_at_once: u32,
 }
 
@@ -112,37 +103,39 @@ impl World {
             .collect();
         let publisher = Publisher::new(&key, &climate, climate.settings.clone(), rng.random());
         let mut world = Self {
-            season: Season::stormy(&mut rng),
-            stormy: true,
+            state: State {
+                season: Season::stormy(&mut rng),
+                stormy: true,
+                instances: climate.names().iter().map(|name| Instance::new(name)).collect(),
+                now: Duration::ZERO,
+                climate,
+                key,
+                far,
+                places,
+                publishers: vec![publisher],
+            },
+            judge: Judge::default(),
             points: Points::new()?.at_relays(&mut rng, RELAYS),
-            instances: climate.names().iter().map(|name| Instance::new(name)).collect(),
             log: Log::new(storm.history),
             digester: None,
             storm,
             rng,
-            now: Duration::ZERO,
-            climate,
-            key,
-            far,
-            places,
-            publishers: vec![publisher],
             publishers_so_far: 1,
             queue: Queue::new(),
             announced: BTreeMap::new(),
             tally: Tally::default(),
             changed: true,
-            check_at: None,
-            broken: None,
             steps_at_once: 0,
         };
+        world.judge.joined(world.witness(0));
         world.begin();
         Ok(world)
     }
 
     fn begin(&mut self) {
-        self.log.note(self.now, format_args!("{:?}", self.climate));
+        self.log.note(self.state.now, format_args!("{:?}", self.state.climate));
         self.after(0..1000, Due::Consensus { publisher: 0 });
-        for instance in 0..self.instances.len() {
+        for instance in 0..self.state.instances.len() {
             self.after(
                 0..3000,
                 Due::Turn(Turn::Starts {
@@ -153,7 +146,7 @@ impl World {
             );
             self.after(60_000..3_600_000, Due::Hourly(instance));
         }
-        self.queue.push(self.season.lasts, Due::Season);
+        self.queue.push(self.state.season.lasts, Due::Season);
         self.after(5_000..10_000, Due::Weather);
     }
 
@@ -161,11 +154,15 @@ impl World {
         Watched::new(self.storm.real_signatures)
     }
 
-    /// The true time, by which directories live.
-    pub(super) fn truth(&self) -> UnixTime {
-        self.climate
-            .start
-            .saturating_add(Duration::from_secs(self.now.as_secs()))
+    /// A witness of a publisher that starts.
+    pub(super) fn witness(&self, publisher: usize) -> Witness {
+        let settings = self.state.publishers[publisher].settings.clone();
+        let read = match self.storm.real_signatures {
+            true => witness::read_signed,
+            false => seal::read,
+        };
+        let service = self.state.key.service_id();
+        Witness::new(service, settings, read, self.state.moment(publisher))
     }
 
     /// Lets something happen after so many milliseconds.
@@ -174,25 +171,20 @@ impl World {
             self.rng
                 .random_range(millis.start * 1000..millis.end.max(millis.start + 1) * 1000),
         );
-        self.queue.push(self.now + delay, due);
+        self.queue.push(self.state.now + delay, due);
     }
 
     pub(super) fn after_exactly(&mut self, delay: Duration, due: Due) {
-        self.queue.push(self.now + delay, due);
-    }
-
-    /// Notes that something does not hold.
-    pub(super) fn broken(&mut self, what: impl Into<String>) {
-        self.broken.get_or_insert_with(|| what.into());
+        self.queue.push(self.state.now + delay, due);
     }
 
     pub(super) fn run_until(&mut self, end: Duration) -> Result<(), Error> {
         while self.step(end) {
-            if let Some(what) = self.broken.take() {
+            if let Some(what) = self.judge.verdict() {
                 return Err(Error::Broken(Box::new(Broken {
                     seed: self.storm.seed,
-                    days: (self.now.as_secs() / 86400) as u32 + 1,
-                    at: self.now,
+                    days: (self.state.now.as_secs() / 86400) as u32 + 1,
+                    at: self.state.now,
                     what,
                     history: self.log.to_string(),
                 })));
@@ -205,6 +197,7 @@ impl World {
     fn step(&mut self, end: Duration) -> bool {
         let event = self.queue.next_at();
         let deadline = self
+            .state
             .publishers
             .iter()
             .enumerate()
@@ -214,11 +207,11 @@ impl World {
         let Some(at) = at.filter(|&at| at <= end) else {
             return false;
         };
-        self.steps_at_once = if at > self.now { 0 } else { self.steps_at_once + 1 };
+        self.steps_at_once = if at > self.state.now { 0 } else { self.steps_at_once + 1 };
         if self.steps_at_once > MOST_STEPS_AT_ONCE {
-            self.broken("the machine asks to be called at once for ever");
+            self.judge.object("the machine asks to be called at once for ever");
         }
-        self.now = self.now.max(at);
+        self.state.now = self.state.now.max(at);
         self.tally.steps += 1;
         if event == Some(at) {
             if let Some(due) = self.queue.pop() {
@@ -227,9 +220,9 @@ impl World {
         } else if let Some((_, publisher)) = deadline {
             self.act(publisher);
         }
-        if self.changed || self.check_at.is_some_and(|at| at <= self.now) {
+        if self.changed || self.judge.look_at().is_some_and(|at| at <= self.state.now) {
             self.changed = false;
-            self.check();
+            self.judge.look(&self.state);
         }
         true
     }
@@ -239,7 +232,7 @@ impl World {
         | Due::Check { publisher, .. }
         | Due::Consensus { publisher }
         | Due::Wakes { publisher } = due
-            && publisher >= self.publishers.len()
+            && publisher >= self.state.publishers.len()
         {
             return;
         }
@@ -250,7 +243,7 @@ impl World {
             Due::Message(message) => self.arrives(message),
             Due::Hourly(instance) => {
                 self.after(3_500_000..3_700_000, Due::Hourly(instance));
-                if self.climate.hourly || self.climate.far() == Some(instance) {
+                if self.state.climate.hourly || self.state.climate.far() == Some(instance) {
                     self.rebuild(instance);
                 }
             }
@@ -258,7 +251,6 @@ impl World {
             Due::Check { publisher, instance } => self.check_health(publisher, instance),
             Due::Consensus { publisher } => self.read_consensus(publisher),
             Due::Wakes { publisher } => {
-                self.publishers[publisher].stirred = self.now;
                 self.changed = true;
                 self.act(publisher);
             }
@@ -266,14 +258,14 @@ impl World {
     }
 
     fn next_season(&mut self) {
-        self.stormy = !self.stormy;
-        self.season = match self.stormy {
+        self.state.stormy = !self.state.stormy;
+        self.state.season = match self.state.stormy {
             true => Season::stormy(&mut self.rng),
             false => Season::calm(&mut self.rng),
         };
-        self.log.note(self.now, format_args!("{:?}", self.season));
-        self.after_exactly(self.season.lasts, Due::Season);
-        if self.stormy {
+        self.log.note(self.state.now, format_args!("{:?}", self.state.season));
+        self.after_exactly(self.state.season.lasts, Due::Season);
+        if self.state.stormy {
             // Not to wait out the calm.
             self.after(0..5_000, Due::Weather);
         }
@@ -281,103 +273,84 @@ impl World {
 
     // Publishers.
 
-    /// Tells a publisher something.
+    /// Tells a publisher something: what it did not ask for is news.
     pub(super) fn tell(&mut self, publisher: usize, event: Event) {
-        let truth = self.truth();
-        self.digest_event(publisher, &event);
-        self.publishers[publisher].handle(event, truth, self.now);
-        self.changed = true;
-        self.act(publisher);
-    }
-
-    /// Tells it the answer to what it asked, which is no news by itself.
-    pub(super) fn answer(&mut self, publisher: usize, event: Event) {
-        let truth = self.truth();
-        self.digest_event(publisher, &event);
-        let moment = self.publishers[publisher].moment(truth, self.now);
-        self.publishers[publisher].machine.handle(event, moment);
-        self.act(publisher);
-    }
-
-    fn digest_event(&mut self, publisher: usize, event: &Event) {
-        let moment = self.publishers[publisher].moment(self.truth(), self.now);
+        let answer = matches!(
+            event,
+            Event::UploadAnswered { .. } | Event::Audited { .. } | Event::Read { .. }
+        );
+        self.changed |= !answer;
+        let moment = self.state.moment(publisher);
         if let Some(digester) = &mut self.digester {
-            digester.event(self.publishers[publisher].life, event, moment);
+            digester.event(self.state.publishers[publisher].life, &event, moment);
         }
+        self.judge.told(publisher, &event, &self.state);
+        self.state.publishers[publisher].machine.handle(event, moment);
+        self.act(publisher);
     }
 
     /// Does what a publisher's machine asks for.
     pub(super) fn act(&mut self, publisher: usize) {
-        let truth = self.truth();
-        self.publishers[publisher].look_at_clock(truth, self.now);
-        let moment = self.publishers[publisher].moment(truth, self.now);
-        let mut uploaded = Vec::new();
-        let mut actions = 0;
-        while let Some(action) = self.publishers[publisher].machine.poll(moment) {
-            actions += 1;
-            if actions > MOST_ACTIONS {
-                self.broken("the machine has something to do for ever");
+        let moment = self.state.moment(publisher);
+        let mut actions = Vec::new();
+        while let Some(action) = self.state.publishers[publisher].machine.poll(moment) {
+            if actions.len() > MOST_ACTIONS as usize {
+                self.judge.object("the machine has something to do for ever");
                 break;
             }
             if let Some(digester) = &mut self.digester {
-                digester.action(self.publishers[publisher].life, &action, moment);
+                digester.action(self.state.publishers[publisher].life, &action, moment);
             }
-            match action {
-                Action::Upload {
-                    ticket,
-                    slot,
-                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
-                    text,
-                    ..
-                } => uploaded.push((ticket, slot, id, text)),
-                Action::Audit {
-                    ticket,
-                    slot,
-                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
-                    ..
-                } => self.audit(publisher, ticket, slot, id),
-                Action::Read {
-                    ticket,
-                    directory,
-                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
-                    ..
-                } => self.read(publisher, ticket, directory, id),
-                Action::Restart { instance, .. } => {
-                    if let Some(instance) = self.instances.iter().position(|known| known.name == instance) {
-                        let life = self.instances[instance].life;
-                        let same = self.rng.random_bool(0.2);
-                        self.after(3_000..10_000, Due::Turn(Turn::Starts { instance, life, same }));
-                    }
+            self.judge.asked(publisher, &action, &self.state);
+            actions.push(action);
+        }
+        self.judge.ended(publisher, &self.state);
+        let (uploads, others): (Vec<_>, Vec<_>) = actions
+            .into_iter()
+            .partition(|action| matches!(action, Action::Upload { .. }));
+        self.changed |= !uploads.is_empty();
+        for action in others.into_iter().chain(uploads) {
+            self.obey(publisher, action);
+        }
+        let publisher = &mut self.state.publishers[publisher];
+        publisher.deadline = publisher.machine.next_deadline(moment);
+    }
+
+    fn obey(&mut self, publisher: usize, action: Action) {
+        match action {
+            Action::Upload { ticket, slot, text, .. } => self.upload(publisher, ticket, slot, text),
+            Action::Audit {
+                ticket,
+                slot,
+                descriptor_id: DescriptorId::V2(id),
+                ..
+            } => self.audit(publisher, ticket, slot, id),
+            Action::Read {
+                ticket,
+                directory,
+                descriptor_id: DescriptorId::V2(id),
+                ..
+            } => self.read(publisher, ticket, directory, id),
+            Action::Restart { instance, .. } => {
+                let known = &self.state.instances;
+                if let Some(instance) = known.iter().position(|known| known.name == instance) {
+                    let life = self.state.instances[instance].life;
+                    let same = self.rng.random_bool(0.2);
+                    self.after(3_000..10_000, Due::Turn(Turn::Starts { instance, life, same }));
                 }
-                Action::Report(report) => self.report(publisher, &report),
-                Action::Upload { .. } | Action::Audit { .. } | Action::Read { .. } => {
-                    self.broken("the machine asks for a descriptor of another version");
-                }
+            }
+            Action::Report(report) => self.report(publisher, &report),
+            Action::Audit { .. } | Action::Read { .. } => {
+                self.judge
+                    .object("the machine asks for a descriptor of another version");
             }
         }
-        self.check_wanted(publisher);
-        if !uploaded.is_empty() {
-            self.changed = true;
-            for (ticket, slot, id, text) in uploaded {
-                self.upload(publisher, ticket, slot, id, text);
-            }
-        }
-        self.publishers[publisher].deadline = self.publishers[publisher].machine.next_deadline(moment);
     }
 
     fn report(&mut self, publisher: usize, report: &Report) {
-        match report {
-            Report::DatedAhead { slot, .. } => {
-                self.publishers[publisher].dated_ahead.insert(*slot);
-            }
-            // When it reads what the far instance offers is its own affair.
-            Report::Offers(name, _) if self.climate.far().is_some_and(|far| self.instances[far].name == *name) => {
-                self.publishers[publisher].stirred = self.now;
-            }
-            _ => {}
-        }
         if !matches!(report, Report::Proved(_)) {
-            self.log.note(self.now, format_args!("publisher {publisher}: {report}"));
+            self.log
+                .note(self.state.now, format_args!("publisher {publisher}: {report}"));
         }
     }
 
@@ -387,14 +360,14 @@ impl World {
     }
 
     pub(super) fn read_consensus_now(&mut self, publisher: usize) {
-        let ring = directories::ring(&self.places);
-        if self.publishers[publisher].ring != ring {
+        let ring = directories::ring(&self.state.places);
+        if self.state.publishers[publisher].ring != ring {
             self.log.note(
-                self.now,
+                self.state.now,
                 format_args!("publisher {publisher} reads a consensus of {} directories", ring.len()),
             );
-            self.publishers[publisher].ring = ring.clone();
-            self.far.calm_since = self.now;
+            self.state.publishers[publisher].ring = ring.clone();
+            self.state.far.calm_since = self.state.now;
         }
         self.tell(publisher, Event::Directories(Arc::new(ring.into())));
     }
@@ -403,7 +376,7 @@ impl World {
 
     /// Lets every publisher notice within so many milliseconds that an instance changed.
     pub(super) fn notice(&mut self, instance: usize, millis: std::ops::Range<u64>) {
-        for publisher in 0..self.publishers.len() {
+        for publisher in 0..self.state.publishers.len() {
             self.after(millis.clone(), Due::Link { publisher, instance });
         }
     }
@@ -412,56 +385,56 @@ impl World {
     fn link(&mut self, publisher: usize, instance: usize) {
         let Instance {
             state, life, builds, ..
-        } = self.instances[instance];
-        let name = self.instances[instance].name.clone();
-        let link = self.publishers[publisher].links[instance].clone();
+        } = self.state.instances[instance];
+        let name = self.state.instances[instance].name.clone();
+        let link = self.state.publishers[publisher].links[instance].clone();
         if !link.watched {
             return;
         }
-        if self.climate.far() == Some(instance) {
+        if self.state.climate.far() == Some(instance) {
             return self.far_link(publisher, instance);
         }
-        let answers = state == State::Runs && self.now >= link.broken_until;
+        let answers = state == Process::Runs && self.state.now >= link.broken_until;
         match link.told {
             Some(told) if !answers || told.life != life => {
                 let why = match state {
-                    State::Hangs => Down::Silent(Duration::from_secs(2)),
+                    Process::Hangs => Down::Silent(Duration::from_secs(2)),
                     _ => Down::Lost("closed".into()),
                 };
-                self.publishers[publisher].learn(instance, None, self.now);
-                self.publishers[publisher].links[instance].told_unreachable = false;
+                let link = &mut self.state.publishers[publisher].links[instance];
+                (link.told, link.told_unreachable) = (None, false);
                 self.tell(publisher, Event::InstanceDown { instance: name, why });
                 self.after_exactly(RECONNECT, Due::Link { publisher, instance });
             }
             Some(told) if told.builds != builds => self.tell_offer(publisher, instance, true),
             Some(_) => {}
             None if answers => {
-                self.publishers[publisher].links[instance].told_unreachable = false;
+                self.state.publishers[publisher].links[instance].told_unreachable = false;
                 self.tell(publisher, Event::InstanceUp { instance: name });
                 self.tell_offer(publisher, instance, false);
             }
-            None if state == State::Dead && !link.told_unreachable => {
-                self.publishers[publisher].links[instance].told_unreachable = true;
+            None if state == Process::Dead && !link.told_unreachable => {
+                self.state.publishers[publisher].links[instance].told_unreachable = true;
                 let why = Down::Unreachable("connection refused".into());
                 self.tell(publisher, Event::InstanceDown { instance: name, why });
             }
             None => {}
         }
         // A connection that is broken is tried again when it can stand.
-        if state == State::Runs && self.now < link.broken_until {
-            self.after_exactly(link.broken_until - self.now, Due::Link { publisher, instance });
+        if state == Process::Runs && self.state.now < link.broken_until {
+            self.after_exactly(link.broken_until - self.state.now, Due::Link { publisher, instance });
         }
     }
 
     /// A publisher compares what it was told of an instance's health with what it finds.
     fn check_health(&mut self, publisher: usize, index: usize) {
-        let instance = self.instances[index].name.clone();
-        let unfit = !self.instances[index].fit;
-        let link = &self.publishers[publisher].links[index];
+        let instance = self.state.instances[index].name.clone();
+        let unfit = !self.state.instances[index].fit;
+        let link = &self.state.publishers[publisher].links[index];
         if !link.watched || link.unfit == unfit {
             return;
         }
-        self.publishers[publisher].learn_health(index, unfit, self.now);
+        self.state.publishers[publisher].links[index].unfit = unfit;
         let event = match unfit {
             true => Event::InstanceUnfit {
                 instance,
@@ -473,23 +446,18 @@ impl World {
     }
 
     fn tell_offer(&mut self, publisher: usize, instance: usize, rebuilt: bool) {
-        let truth = self.truth();
+        let truth = self.state.truth();
         let [_, replica] = Replica::ALL;
-        let it = &self.instances[instance];
+        let it = &self.state.instances[instance];
         let name = it.name.clone();
         let clock = it.clock(truth);
-        let period = TimePeriod::at(&self.key.service_id(), clock);
-        let text = it.text(&self.key, None, period, replica, clock);
+        let period = TimePeriod::at(&self.state.key.service_id(), clock);
+        let text = it.text(&self.state.key, None, period, replica, clock);
         let told = Told {
             life: it.life,
             builds: it.builds,
-            points: text.as_ref().map(|_| it.points()).unwrap_or_default(),
         };
-        self.publishers[publisher].learn(instance, Some(told), self.now);
-        let old = match rebuilt && text.is_some() {
-            true => self.texts_with(publisher, instance),
-            false => BTreeMap::new(),
-        };
+        self.state.publishers[publisher].links[instance].told = Some(told);
         let event = match text {
             Some(text) => Event::InstanceOffers {
                 instance: name,
@@ -499,6 +467,5 @@ impl World {
             None => Event::InstanceOffersNothing { instance: name },
         };
         self.tell(publisher, event);
-        self.check_rewritten(publisher, &old);
     }
 }
