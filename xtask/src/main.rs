@@ -1,8 +1,10 @@
-//! The commands of the README: `cargo xtask test`, `bench` and `prose`, and those of the laboratory (`crates/lab`).
+//! The commands of the README: `cargo xtask test`, `bench`, `figures` and `prose`, and those of the laboratory (`crates/lab`).
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
+mod figures;
 mod lab;
+mod markers;
 mod prose;
 mod setup;
 mod test;
@@ -29,6 +31,7 @@ enum Command {
     Experiment(lab::Args),
     /// Break everything that can break around a service, and measure what new clients notice
     Faults(lab::Args),
+    Figures(figures::Args),
     /// Measure what a service on a pool of one, two and more instances delivers
     PoolBench(lab::Args),
     Prose(prose::Args),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => lab::run("demo", false, &args),
         // Simulations take ten times as long without optimisation.
         Command::Experiment(args) => lab::run("experiment", true, &args),
+        Command::Figures(args) => figures::run(&args),
         Command::Faults(args) => lab::run("faults", false, &args),
         Command::PoolBench(args) => lab::run("pool-bench", false, &args),
         Command::Prose(args) => prose::run(&args),

@@ -17,6 +17,7 @@ use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
 
 use crate::bench::Instructions;
+use crate::figures;
 use crate::prose;
 use crate::setup::{self, Tool};
 use crate::workspace::{Program, Workspace};
@@ -136,6 +137,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         doc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable"));
         setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings --cfg=docsrs"))
     });
+    report.check("figures of README", || figures::check(workspace));
     report.step("items that an example shows", |tally| {
         let items = shown::check(workspace)?;
         tally.passed += 1;

@@ -8,7 +8,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,9 @@ use crate::tor::TorBinary;
 /// The environment variable that keeps the folders of networks, with all logs, after they end.
 pub(crate) const KEEP: &str = "ONIONWEAVE_KEEP";
 
+/// Name of the file in a network's folder that keeps the folder. The guard, which may outlive this program, looks for it too.
+const KEPT: &str = ".keep";
+
 /// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end (`sun_path`, unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
 
@@ -34,7 +36,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 const GUARD: &str = r#"
 IFS= read -r folder
 IFS= read -r tor
-IFS= read -r keep
 read -r end
 for process in /proc/[0-9]*; do
     arguments=$(tr '\0' '\n' <"$process/cmdline") || continue
@@ -44,7 +45,7 @@ for process in /proc/[0-9]*; do
 $folder/"*) kill -9 "${process#/proc/}" ;;
     esac
 done
-[ "$keep" = yes ] || rm -rf "$folder"
+[ -e "$folder/.keep" ] || rm -rf "$folder"
 "#;
 
 /// The temporary folder of one network. All of the network's processes run out of it.
@@ -54,7 +55,6 @@ done
 pub(crate) struct Home {
     path: PathBuf,
     tor: TorBinary,
-    keep: AtomicBool,
     names: Mutex<Vec<String>>,
     guard: Child,
     _ports: Ports,
@@ -69,16 +69,18 @@ impl Home {
             .tempdir_in(&temporary)
             .doing("create a folder in", &temporary)?
             .keep();
-        let keep = std::env::var_os(KEEP).is_some_and(|value| !value.is_empty());
-        let guard = start_guard(&path, &tor, keep)?;
-        Ok(Self {
+        let guard = start_guard(&path, &tor)?;
+        let home = Self {
             path,
             tor,
-            keep: AtomicBool::new(keep),
             names: Mutex::default(),
             guard,
             _ports: ports,
-        })
+        };
+        if std::env::var_os(KEEP).is_some_and(|value| !value.is_empty()) {
+            home.keep();
+        }
+        Ok(home)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -89,9 +91,11 @@ impl Home {
         &self.tor
     }
 
-    /// Leaves the folder where it is when the network ends.
+    /// Leaves the folder where it is when the network ends, however it ends.
     pub(crate) fn keep(&self) {
-        self.keep.store(true, Ordering::Relaxed);
+        if let Err(error) = fs::write(self.path.join(KEPT), "") {
+            warn!(folder = %self.path.display(), %error, "the network's folder may be removed");
+        }
     }
 
     /// Makes the folder of one process, which nobody else may look into: Tor demands it (`core/mainloop/connection.c:1308`).
@@ -119,7 +123,7 @@ impl Drop for Home {
         }
         let _ = self.guard.kill();
         let _ = self.guard.wait();
-        if self.keep.load(Ordering::Relaxed) || std::thread::panicking() {
+        if self.path.join(KEPT).exists() || std::thread::panicking() {
             warn!(folder = %self.path.display(), "the network's folder is kept");
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             debug!(folder = %self.path.display(), %error, "the network's folder could not be removed");
@@ -197,7 +201,7 @@ pub(crate) fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     }
 }
 
-fn start_guard(folder: &Path, tor: &TorBinary, keep: bool) -> Result<Child, Error> {
+fn start_guard(folder: &Path, tor: &TorBinary) -> Result<Child, Error> {
     let shell = Path::new("/bin/sh");
     let mut guard = Command::new(shell)
         .args(["-c", GUARD])
@@ -209,11 +213,7 @@ fn start_guard(folder: &Path, tor: &TorBinary, keep: bool) -> Result<Child, Erro
         .stderr(Stdio::null())
         .spawn()
         .doing("run", shell)?;
-    let lines = [
-        folder.as_os_str(),
-        tor.path().as_os_str(),
-        OsStr::new(if keep { "yes" } else { "no" }),
-    ];
+    let lines = [folder.as_os_str(), tor.path().as_os_str()];
     if let Some(input) = &mut guard.stdin {
         for line in lines {
             input

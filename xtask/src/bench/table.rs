@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::{Figures, Machine};
+use crate::markers;
 
 /// What stands before and after the figures.
 const BEGIN: &str = "<!-- The figures below are written by `cargo xtask bench`. -->";
@@ -246,12 +247,7 @@ fn digits(value: f64) -> String {
 
 /// A text with other figures.
 pub(super) fn replace(text: &str, figures: &str) -> anyhow::Result<String> {
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("no line {BEGIN:?}"))?;
-    let (old, after) = rest
-        .split_once(END)
-        .with_context(|| format!("no line {END:?} after it"))?;
-    ensure!(!old.contains(BEGIN), "two lines {BEGIN:?}");
-    Ok(format!("{before}{BEGIN}\n\n{figures}\n\n{END}{after}"))
+    markers::replace(text, BEGIN, END, figures)
 }
 
 #[cfg(test)]
@@ -327,16 +323,6 @@ mod tests {
         assert_eq!(middle(&mut [3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(middle(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(middle(&mut []), None);
-    }
-
-    #[test]
-    fn only_the_figures_are_replaced() {
-        let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let once = replace(&text, "new").unwrap();
-        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replace(&once, "new").unwrap(), once);
-        assert!(replace("no place", "new").is_err());
-        assert!(replace(&format!("{END} {BEGIN}"), "new").is_err());
     }
 
     #[test]

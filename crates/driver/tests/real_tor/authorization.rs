@@ -11,7 +11,7 @@ use onionweave_publish::Report;
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie};
 use onionweave_testnet::{Backend, Client, Instance, Network, ServiceKey};
 
-use crate::harness::{calm_key, clients, count, private_folder, renew, visit, write_secret};
+use crate::harness::{Lease, calm_key, clients, count, fresh, private_folder, renew, visit, write_secret};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ impl Fleet {
         let keys = ClientKeys::new((0..).zip(names).map(client)).unwrap();
         let (mut instances, mut backends) = (Vec::new(), Vec::new());
         for name in ["a", "b"] {
-            let name = format!("{kind}{name}");
+            let name = fresh(&format!("{kind}{name}"));
             let backend = Backend::start(&*name).await.unwrap();
             let instance = network
                 .instance(&*name)
@@ -151,7 +151,7 @@ async fn proved(reports: &mut Reports, services: usize) {
 /// instances and outlive the death of one of them; who holds none gets nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn authorized_clients_are_spread_over_the_instances() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let (basic, stealth) = futures_util::future::join(
         Fleet::start(&network, AuthorizationKind::Basic, true),
         Fleet::start(&network, AuthorizationKind::Stealth, false),
@@ -177,7 +177,7 @@ async fn authorized_clients_are_spread_over_the_instances() {
     let cookies = [basic.hid_serv_auth("alice"), stealth.hid_serv_auth("alice")];
     let friends = clients(&network, 4, &cookies.each_ref().map(String::as_str)).await;
     // Tor goes on looking for a text that it can read for as long as the stream may wait, two minutes if nobody says otherwise.
-    let stranger = network.client("stranger").torrc("SocksTimeout 20");
+    let stranger = network.client(fresh("stranger")).torrc("SocksTimeout 20");
     let stranger = stranger.start().await.unwrap();
     let onions = [basic.onion("alice"), stealth.onion("alice")];
     let refused = tokio::spawn(async move {
@@ -247,14 +247,14 @@ async fn told(reports: &mut Reports, machines: usize, wanted: impl Fn(&Report) -
 /// Instances drop whoever shows no cookie, so the checks through Tor show one; the prober's own cookies stay where they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let (mut basic, mut stealth) = futures_util::future::join(
         Fleet::start(&network, AuthorizationKind::Basic, true),
         Fleet::start(&network, AuthorizationKind::Stealth, false),
     )
     .await;
     let own = "aaaaaaaaaaaaaaaa.onion 2KohXVDgp8ESS6hWRTRc4B of a friend";
-    let prober = network.client("prober").torrc(format!("HidServAuth {own}"));
+    let prober = network.client(fresh("prober")).torrc(format!("HidServAuth {own}"));
     let prober = prober.start().await.unwrap();
 
     let folder = private_folder();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use onionweave_driver::config::Config;
 use onionweave_driver::{Publisher, Reports};
 use onionweave_publish::{Cause, Report, Round};
-use onionweave_testnet::{Backend, Network};
+use onionweave_testnet::Backend;
 
-use crate::harness::{calm_key, clients, private_folder, renew, visit, write_secret};
+use crate::harness::{Lease, calm_key, clients, fresh, private_folder, renew, visit, write_secret};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,14 +32,18 @@ fn round(report: Report) -> Option<Round> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_only_the_directories_know_are_published() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let mut tables = String::new();
     let (mut instances, mut backends) = (Vec::new(), Vec::new());
     for name in ["a", "b"] {
         let key = calm_key();
         let backend = Backend::start(name).await.unwrap();
         // Loud: clients could find it under its own address too.
-        let instance = network.instance(name).service_key(&key).quiet(false).backend(&backend);
+        let instance = network
+            .instance(fresh(name))
+            .service_key(&key)
+            .quiet(false)
+            .backend(&backend);
         let instance = instance.torrc("RendPostPeriod 20 seconds").start().await.unwrap();
         let address = key.onion();
         tables += &format!("[[service.instance]]\nname = \"{name}\"\naddress = \"{address}\"\npoll = \"3s\"\n");
@@ -49,7 +53,7 @@ async fn instances_that_only_the_directories_know_are_published() {
     let folder = private_folder();
     let key = calm_key();
     write_secret(&folder.path().join("private_key"), key.pem());
-    let own = network.client("own").start().await.unwrap();
+    let own = network.client(fresh("own")).start().await.unwrap();
     let control = own.control();
     let text = format!("[publisher]\ncontrol = \"{control}\"\n[[service]]\nkey = \"private_key\"\n{tables}");
     let config = Config::parse(&text, folder.path()).unwrap();

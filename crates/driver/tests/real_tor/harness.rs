@@ -1,11 +1,15 @@
 //! What the tests on real networks have in common.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::{join_all, try_join_all};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
 use onionweave_driver::Publisher;
 use onionweave_driver::config::Config;
@@ -14,14 +18,66 @@ use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use onionweave_testnet::{Backend, Client, Holding, Instance, Network, Place, Probe, ServiceKey};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub(crate) const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// The network of all tests of this process. A boot takes ten seconds and more, and no test changes the relays.
+///
+/// It belongs to a thread that waits for ever, since the runtime of a test ends with the test. The processes end with
+/// this one, for which the network's guard waits.
+static NETWORK: OnceCell<Network> = OnceCell::const_new();
+
+/// A test's share in the network of this process. The network's folder is kept if the test fails.
+pub(crate) struct Lease(&'static Network);
+
+impl Lease {
+    pub(crate) async fn take() -> Self {
+        let boot = || async {
+            let (done, booted) = oneshot::channel();
+            std::thread::spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(async {
+                    done.send(Network::builder().start().await).unwrap();
+                    std::future::pending::<()>().await
+                })
+            });
+            booted.await.unwrap().unwrap()
+        };
+        Self(NETWORK.get_or_init(boot).await)
+    }
+}
+
+impl Deref for Lease {
+    type Target = Network;
+
+    fn deref(&self) -> &Network {
+        self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.keep_folder();
+        }
+    }
+}
+
+/// Returns a name that no other process of the network has.
+pub(crate) fn fresh(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// Some instances of one service, each with a backend that answers with its name.
 pub(crate) struct Fleet {
     pub(crate) key: ServiceKey,
     pub(crate) id: ServiceId,
+    /// In the order of [`NAMES`], by which a publisher knows them.
     pub(crate) instances: Vec<Instance>,
     pub(crate) backends: Vec<Backend>,
 }
@@ -30,17 +86,14 @@ impl Fleet {
     /// Starts as many instances as there are lines; each line is added to one instance's configuration.
     pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
         let key = calm_key();
-        let (mut instances, mut backends) = (Vec::new(), Vec::new());
-        for (name, line) in NAMES.into_iter().zip(lines) {
-            let backend = Backend::start(name).await.unwrap();
-            let instance = network.instance(name).service_key(&key).quiet(quiet).backend(&backend);
-            let instance = instance.torrc(*line);
-            instances.push(instance.start().await.unwrap());
-            backends.push(backend);
-        }
-        for instance in &instances {
-            instance.wait_for_descriptor().await.unwrap();
-        }
+        let backends = NAMES.into_iter().take(lines.len()).map(Backend::start);
+        let backends = try_join_all(backends).await.unwrap();
+        let starting = backends.iter().zip(lines).map(async |(backend, line)| {
+            let instance = network.instance(fresh(backend.name())).service_key(&key).quiet(quiet);
+            let instance = instance.backend(backend).torrc(*line).start().await?;
+            instance.wait_for_descriptor().await.map(|_| instance)
+        });
+        let instances = try_join_all(starting).await.unwrap();
         let id = key.service_id().parse().unwrap();
         Self {
             key,
@@ -51,26 +104,42 @@ impl Fleet {
     }
 
     pub(crate) fn instance(&self, name: &str) -> &Instance {
-        self.instances.iter().find(|instance| instance.name() == name).unwrap()
+        &self.instances[NAMES.iter().position(|other| *other == name).unwrap()]
     }
 
     /// The introduction points that each living instance offers now.
     pub(crate) async fn points(&self) -> BTreeMap<String, BTreeSet<IntroductionPoint>> {
         let mut points = BTreeMap::new();
-        for instance in self.instances.iter().filter(|instance| instance.pid().is_some()) {
+        for (name, instance) in NAMES.iter().zip(&self.instances) {
+            if instance.pid().is_none() {
+                continue;
+            }
             let (control, _events) = instance.connect().await.unwrap();
             let key = format!("hs/service/desc/id/{}", self.id);
             if let Ok(text) = control.get_info(&key).await {
                 let found = verified(text.as_bytes()).introduction_points().unwrap();
-                points.insert(instance.name().to_owned(), found.into_iter().collect());
+                points.insert((*name).to_owned(), found.into_iter().collect());
             }
         }
         points
     }
 
-    /// How many requests each backend has answered.
+    /// Number of requests that each backend has answered.
     pub(crate) fn requests(&self) -> Vec<u64> {
         self.backends.iter().map(Backend::requests).collect()
+    }
+
+    /// Waits until each of these backends has answered so many requests more.
+    pub(crate) async fn asked(&self, places: &[usize], more: u64) {
+        let before = self.requests();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while places
+            .iter()
+            .any(|&place| self.requests()[place] < before[place] + more)
+        {
+            assert!(Instant::now() < deadline, "{before:?}, and now {:?}", self.requests());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -94,7 +163,10 @@ pub(crate) async fn away_from_the_full_hour(test: Duration) {
     }
 }
 
-/// What a test adds to the plainest configuration.
+/// Lines of an instance's table in the configuration, by its name.
+pub(crate) type Lines<'a> = &'a dyn Fn(&str, &Instance) -> String;
+
+/// Lines that a test adds to the plainest configuration.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Extra<'a> {
     /// Lines of `[publisher]`.
@@ -103,8 +175,8 @@ pub(crate) struct Extra<'a> {
     pub(crate) service: &'a str,
     /// Whether instances have their restart commands.
     pub(crate) restart: bool,
-    /// The lines of an instance, if not just that of its control port.
-    pub(crate) instance: Option<&'a dyn Fn(&Instance) -> String>,
+    /// The lines of an instance by its name, if not just that of its control port.
+    pub(crate) instance: Option<Lines<'a>>,
     /// Whole further tables.
     pub(crate) tables: &'a str,
 }
@@ -205,7 +277,7 @@ pub(crate) fn config(fleet: &Fleet, names: &[&str], extra: Extra<'_>, folder: &t
         let instance = fleet.instance(name);
         text += &format!("[[service.instance]]\nname = \"{name}\"\n");
         text += &match lines {
-            Some(lines) => lines(instance),
+            Some(lines) => lines(name, instance),
             None => format!("control = \"{}\"\n", instance.control()),
         };
         if restart {
@@ -228,7 +300,7 @@ impl Reader {
     }
 
     pub(crate) async fn of(network: &Network, id: ServiceId) -> Self {
-        let probe = network.probe("probe").await.unwrap();
+        let probe = network.probe(fresh("probe")).await.unwrap();
         let relays = probe.connection().get_info("ns/all").await.unwrap();
         let ring = RelayList::from_ns_all(&relays).unwrap().hash_ring();
         Self { probe, id, ring }
@@ -318,19 +390,19 @@ pub(crate) fn count<'a>(holders: impl IntoIterator<Item = &'a Option<String>>) -
 }
 
 pub(crate) async fn clients(network: &Network, count: usize, torrc: &[&str]) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for number in 0..count {
-        let client = network.client(format!("c{number}"));
-        let client = torrc.iter().fold(client, |client, line| client.torrc(*line));
-        clients.push(client.start().await.unwrap());
-    }
-    clients
+    /// Number of clients that build their first circuits at once, on a machine of two cores.
+    const AT_ONCE: usize = 3;
+    let starting = (0..count).map(|_| {
+        let client = network.client(fresh("client"));
+        torrc.iter().fold(client, |client, line| client.torrc(*line)).start()
+    });
+    stream::iter(starting).buffered(AT_ONCE).try_collect().await.unwrap()
 }
 
 /// Gives every client a fresh identity. Tor does so at most once in ten seconds.
 pub(crate) async fn renew(clients: &[Client]) {
     let renewals = clients.iter().map(Client::new_identity);
-    for renewal in futures_util::future::join_all(renewals).await {
+    for renewal in join_all(renewals).await {
         renewal.unwrap();
     }
 }
@@ -345,7 +417,7 @@ pub(crate) async fn visit(clients: &[Client], onion: &str) -> Vec<Result<Duratio
             .map(|_| start.elapsed())
             .map_err(|error| error.to_string())
     });
-    futures_util::future::join_all(visits).await
+    join_all(visits).await
 }
 
 /// The chance that counts at least as far from `expected` are drawn from it (Pearson's chi-square test).
@@ -361,25 +433,6 @@ pub(crate) fn chi_square_p(counts: &[u64], expected: &[f64]) -> f64 {
         })
         .sum();
     1.0 - ChiSquared::new((counts.len() - 1) as f64).unwrap().cdf(statistic)
-}
-
-pub(crate) fn median(durations: &mut [Duration]) -> Duration {
-    durations.sort();
-    durations[durations.len() / 2]
-}
-
-/// Prints a list of times with median and maximum, as the README quotes them.
-pub(crate) fn print_times(what: &str, mut times: Vec<Duration>) -> (Duration, Duration) {
-    let max = times.iter().copied().max().unwrap();
-    let median = median(&mut times);
-    println!(
-        "{what}: median {} ms, maximum {} ms of {} ({:?})",
-        median.as_millis(),
-        max.as_millis(),
-        times.len(),
-        times.iter().map(Duration::as_millis).collect::<Vec<_>>()
-    );
-    (median, max)
 }
 
 pub(crate) fn fingerprint(bytes: [u8; 20]) -> Fingerprint {

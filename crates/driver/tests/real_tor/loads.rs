@@ -8,10 +8,12 @@ use std::time::Instant;
 use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
 use onionweave_publish::{Cause, InstanceName, Report};
-use onionweave_testnet::{Holding, Instance, Network};
+use onionweave_testnet::{Holding, Instance};
 
 use crate::SECOND;
-use crate::harness::{Extra, Fleet, Reader, Running, away_from_the_full_hour, clients, config, renew, verified, visit};
+use crate::harness::{
+    Extra, Fleet, Lease, Reader, Running, away_from_the_full_hour, clients, config, renew, verified, visit,
+};
 
 /// What part of the points that directories hand out is an instance's.
 fn part(found: &BTreeMap<onionweave_publish::SlotId, Holding>, own: &[IntroductionPoint]) -> f64 {
@@ -48,7 +50,7 @@ fn ratio(report: &Report) -> Option<f64> {
 /// are alike. Then Tor itself tells them: the one that most clients visit has more to do, and gets less.
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_in_the_directories_follow_loads() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &["", ""]).await;
     let mut reader = Reader::start(&network, &fleet).await;
     let points = fleet.points().await;
@@ -61,11 +63,11 @@ async fn shares_in_the_directories_follow_loads() {
     };
     set("9\n", "1\n");
 
-    let commands = |instance: &Instance| {
+    let commands = |name: &str, instance: &Instance| {
         format!(
             "control = \"{}\"\nload = {{ command = [\"cat\", {:?}], every = \"1s\" }}\n",
             instance.control(),
-            file(instance.name()),
+            file(name),
         )
     };
     let extra = Extra {
@@ -93,8 +95,8 @@ async fn shares_in_the_directories_follow_loads() {
     assert!(running.seen.iter().any(|(_, report)| weighed(report)));
 
     // Nine clients of ten are a's by right. What a has to do is compared as it is, not by the weight.
-    let bandwidths = |instance: &Instance| {
-        let weight = if instance.name() == "a" { 9 } else { 1 };
+    let bandwidths = |name: &str, instance: &Instance| {
+        let weight = if name == "a" { 9 } else { 1 };
         format!(
             "control = \"{}\"\nweight = {weight}\nload = {{ bandwidth = true, per_weight = false, every = \"1s\" }}\n",
             instance.control(),

@@ -1,24 +1,26 @@
-//! The publisher against real Tor on private networks. Every figure that the documentation quotes is printed here.
+//! The publisher against real Tor on a private network, which all tests of one run share.
 //!
-//! Run with `--test-threads=1 --nocapture`: two networks at once on a small machine disturb each other's times. Tests in modules measure nothing
-//! that is compared with an aim, so they may run beside each other.
+//! The tests at the top measure the figures that README publishes (`docs/figures.toml`), so they run one after the
+//! other: `--test-threads=1 --skip=::`. Those in modules (`--test-threads=2 ::`) stand being disturbed.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use onionweave_publish::{Cause, Down, Report};
-use onionweave_testnet::{Holding, Network};
+use onionweave_publish::{Cause, Report};
 
 mod authorization;
 mod directories;
+mod figures;
 mod harness;
 mod health;
 mod loads;
 mod pool;
+mod publishers;
 
-use harness::{Extra, Fleet, NAMES, Reader, Running, chi_square_p, clients, count, print_times, renew, visit};
+use figures::{hold_requests, hold_times, print_times, write_split};
+use harness::{Extra, Fleet, Lease, NAMES, Reader, Running, chi_square_p, clients, count, renew, visit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,7 +34,7 @@ fn service(service: &str) -> Extra<'_> {
 /// The thesis's chapter 5, from two to six instances: what each directory hands out is what the plan says, and clients follow it.
 #[tokio::test(flavor = "multi_thread")]
 async fn quiet_instances_share_the_directories_and_the_clients() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &[""; 6]).await;
     let mut reader = Reader::start(&network, &fleet).await;
 
@@ -138,6 +140,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
             &counts[..3]
         );
         print_times("  a request took", times.into_iter().flatten().collect());
+        write_split("even", &counts[..3], p);
         if p > 0.01 {
             break;
         }
@@ -150,7 +153,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
 /// An instance dies, hangs, and comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_and_hung_instances_leave_every_directory_and_return() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &[""; 3]).await;
     let mut reader = Reader::start(&network, &fleet).await;
     let mut running = Running::start(&fleet, &NAMES[..3], Extra::default());
@@ -214,11 +217,9 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
             BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), 2)))
         );
     }
-    let (median, max) = print_times("kill -9 to every directory proved clean by the publisher", proved);
     print_times("kill -9 to a reading of every directory by an independent Tor", read);
-    let (_, max_regained) = print_times("points offered to slots regained and proved", regained);
-    assert!(median < 2 * SECOND && max < 5 * SECOND);
-    assert!(max_regained < 3 * SECOND);
+    hold_times("killed", proved);
+    hold_times("regained", regained);
 
     // SIGSTOP: the connection stays, nothing answers.
     let mut hung = Vec::new();
@@ -255,17 +256,12 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         assert!(changed >= 2, "{changed} slots changed");
     }
     // The default heartbeat is two seconds.
-    let (_, max) = print_times("SIGSTOP to every directory proved clean", hung);
-    assert!(max < 5 * SECOND);
+    hold_times("hung", hung);
 
     // Once the directories are proved clean, nobody meets the dead any more.
     let failed: Vec<_> = afterwards.iter().filter_map(|visit| visit.as_ref().err()).collect();
-    println!(
-        "fresh clients after the mending: {} of {} were served; {failed:?}",
-        afterwards.len() - failed.len(),
-        afterwards.len()
-    );
-    assert!(failed.is_empty());
+    println!("{failed:?}");
+    hold_requests("afterwards", afterwards.len() - failed.len(), afterwards.len(), 0.0);
     print_times("  a request took", afterwards.into_iter().flatten().collect());
     // Whoever drew a dead instance in the moment of its death is told so by the introduction relay, and draws again. Now and then,
     // though, a relay goes on acknowledging introductions for the dead, for more than a minute, and its client waits in vain. That is
@@ -273,11 +269,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     // sent on that channel (`core/or/circuitmux.c:1197-1205`), which in an idle network may take long. It ends for new clients as
     // soon as no directory names the dead.
     let served = meanwhile.iter().filter(|visit| visit.is_ok()).count();
-    println!(
-        "fresh clients in the moment of a death: {served} of {} were served within 10 s",
-        meanwhile.len()
-    );
-    assert!(served * 2 >= meanwhile.len());
+    hold_requests("meanwhile", served, meanwhile.len(), 0.25);
     print_times("  a request took", meanwhile.into_iter().flatten().collect());
     running.publisher.stop().await;
 }
@@ -285,7 +277,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
 /// Loud instances, as in the thesis: each publishes by itself over the mix.
 #[tokio::test(flavor = "multi_thread")]
 async fn mix_stands_again_after_loud_instances_publish() {
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     // Several times a minute, where the public network's default is once in an hour, and not all at the same time.
     let periods = [
         "RendPostPeriod 15 seconds",
@@ -297,9 +289,9 @@ async fn mix_stands_again_after_loud_instances_publish() {
     let mut running = Running::start(&fleet, &NAMES[..3], service("quiet = false"));
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
 
+    // Three instances publish every fifteen to nineteen seconds, so ten publications take about a minute.
     let mut mended = Vec::new();
-    let start = Instant::now();
-    while mended.len() < 10 && start.elapsed() < 100 * SECOND {
+    while mended.len() < 10 {
         let published = |cause: &Cause| matches!(cause, Cause::Published(_));
         let (_, round) = running
             .round(60 * SECOND, |round| round.causes.iter().any(published))
@@ -307,10 +299,7 @@ async fn mix_stands_again_after_loud_instances_publish() {
         assert!(round.missing.is_empty(), "{round}");
         mended.push(round.took);
     }
-    print_times(
-        "HS_DESC UPLOAD of an instance to the last directory proved clean",
-        mended,
-    );
+    hold_times("overwritten", mended);
     // Between two of their uploads, the mix stands.
     let deadline = Instant::now() + 60 * SECOND;
     loop {
@@ -324,374 +313,8 @@ async fn mix_stands_again_after_loud_instances_publish() {
     running.publisher.stop().await;
 }
 
-/// Two publishers that don't know of each other: both go on, neither storms the directories.
+/// Instances that the publisher runs itself; see [`pool`].
 #[tokio::test(flavor = "multi_thread")]
-async fn two_publishers_at_once_keep_the_service_up() {
-    let network = Network::builder().start().await.unwrap();
-    let fleet = Fleet::start(&network, true, &[""; 2]).await;
-    let mut reader = Reader::start(&network, &fleet).await;
-    let mut first = Running::start(&fleet, &NAMES[..2], service("seed = 1"));
-    first.round(10 * SECOND, |_| true).await;
-    let mut second = Running::start(&fleet, &NAMES[..2], service("seed = 2"));
-    second.round(10 * SECOND, |_| true).await;
-    let points = fleet.points().await;
-    let start = Instant::now();
-    let mut readings = 0;
-    while start.elapsed() < 20 * SECOND {
-        let holders = reader.holders(&points).await;
-        assert!(holders.values().all(Option::is_some), "{holders:?}");
-        readings += 1;
-    }
-    first.drain();
-    second.drain();
-    let rounds = |running: &Running| {
-        running
-            .seen
-            .iter()
-            .filter(|(_, report)| matches!(report, Report::Proved(_)))
-            .count()
-    };
-    println!(
-        "two publishers: {readings} readings, rounds {} and {}",
-        rounds(&first),
-        rounds(&second)
-    );
-    assert!(rounds(&first) + rounds(&second) < 40);
-    first.publisher.stop().await;
-    second.publisher.stop().await;
-}
-
-/// The responsible directories are those to which Tor itself uploads.
-#[tokio::test(flavor = "multi_thread")]
-async fn ring_is_the_one_that_tor_uploads_to() {
-    use onionweave_control::{Event, EventKind, HsDescAction};
-    use onionweave_ring::UnixTime;
-    use onionweave_ring::relays::RelayList;
-    use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
-
-    let network = Network::builder().start().await.unwrap();
-    let mut checked = 0;
-    for name in ["a", "b", "c", "d"] {
-        let instance = network
-            .instance(name)
-            .service_key(&harness::calm_key())
-            .quiet(false)
-            .torrc("RendPostPeriod 10 seconds")
-            .start()
-            .await
-            .unwrap();
-        let service: ServiceId = instance.service_key().service_id().parse().unwrap();
-        let (control, mut events) = instance.connect().await.unwrap();
-        control.set_events(&[EventKind::HsDesc]).await.unwrap();
-        // Two whole rounds of uploads: the first may have been told before we listened.
-        let mut uploads: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
-        let deadline = tokio::time::Instant::now() + 40 * SECOND;
-        while uploads.values().map(BTreeSet::len).sum::<usize>() < 6 {
-            let event = tokio::time::timeout_at(deadline, events.recv()).await.unwrap().unwrap();
-            if let Event::HsDesc(event) = event
-                && *event.action() == HsDescAction::Upload
-            {
-                let id = event.descriptor_id().unwrap().to_owned();
-                uploads
-                    .entry(id)
-                    .or_default()
-                    .insert(harness::fingerprint(event.hsdir().unwrap().fingerprint()));
-            }
-        }
-        let now = UnixTime::from(std::time::SystemTime::now());
-        let ns_all = RelayList::from_ns_all(&control.get_info("ns/all").await.unwrap()).unwrap();
-        let key = "dir/status-vote/current/consensus-microdesc";
-        let microdesc = RelayList::from_microdesc_consensus(&control.get_info(key).await.unwrap()).unwrap();
-        let (relay, _events) = network.directories()[0].connect().await.unwrap();
-        let plain = relay.get_info("dir/status-vote/current/consensus").await.unwrap();
-        let plain = RelayList::from_consensus(&plain).unwrap();
-        for list in [&ns_all, &microdesc, &plain] {
-            let ring = list.hash_ring();
-            for period in TimePeriod::published(&service, now) {
-                for replica in Replica::ALL {
-                    let id = DescriptorId::of(&service, period, replica);
-                    let ours: BTreeSet<_> = id.responsible(&ring).collect();
-                    if let Some(theirs) = uploads.get(&id.to_string()) {
-                        assert_eq!(&ours, theirs, "{service} {id}");
-                        checked += 1;
-                    }
-                }
-            }
-        }
-    }
-    println!("{checked} sets of responsible directories are those that Tor uploaded to");
-    assert!(checked >= 4 * 2 * 3);
-}
-
-/// What a directory holds after our upload is, byte for byte, what was signed; and C Tor drops what is older.
-#[tokio::test(flavor = "multi_thread")]
-async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
-    use onionweave_desc::v2::{Draft, ServiceKey};
-    use onionweave_ring::UnixTime;
-
-    let network = Network::builder().start().await.unwrap();
-    let fleet = Fleet::start(&network, true, &[""; 2]).await;
-    let mut reader = Reader::start(&network, &fleet).await;
-    let key = ServiceKey::from_pem(fleet.key.pem()).unwrap();
-    let points = fleet.points().await;
-
-    harness::away_from_the_full_hour(40 * SECOND).await;
-    // Somebody has signed all slots with the present second, naming a point of the first instance only.
-    let now = UnixTime::from(std::time::SystemTime::now());
-    let (control, _events) = fleet.instances[0].connect().await.unwrap();
-    let point = points["a"].iter().next().unwrap().clone();
-    for (turn, slot) in reader.slots().into_iter().enumerate() {
-        let (period, replica) = slot.v2().unwrap();
-        let text = Draft::new(vec![point.clone()])
-            .trailing_blank_lines(turn)
-            .sign(&key, period, replica, now)
-            .unwrap();
-        control
-            .hs_post(&[*slot.directory.as_bytes()], None, text.text())
-            .await
-            .unwrap();
-    }
-    let deadline = Instant::now() + 10 * SECOND;
-    while !reader
-        .read()
-        .await
-        .values()
-        .all(|holding| matches!(holding, Holding::Text(_)))
-    {
-        assert!(Instant::now() < deadline);
-    }
-
-    for seed in ["seed = 1", "seed = 2"] {
-        let mut running = Running::start(&fleet, &NAMES[..2], service(seed));
-        let (_, round) = running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
-        println!("{round}");
-        let held = reader.read().await;
-        for holding in held.values() {
-            let descriptor = harness::verified(holding.text().unwrap());
-            assert_eq!(
-                descriptor.publication_time(),
-                now,
-                "all slots take the newest time that is not ahead"
-            );
-        }
-        let holders = reader.holders(&points).await;
-        assert_eq!(
-            count(holders.values()),
-            BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 3)])
-        );
-        running.drain();
-        assert!(
-            !running
-                .seen
-                .iter()
-                .any(|(_, report)| matches!(report, Report::Trouble { .. })),
-            "{:?}",
-            running.shown()
-        );
-        // The next one finds the ring as this one left it, whether it was stopped or died.
-        drop(running);
-    }
-}
-
-/// A Tor of the publisher's own carries everything; a dead instance is restarted by its command; and when the publisher's own Tor
-/// dies, an instance carries on.
-#[tokio::test(flavor = "multi_thread")]
-async fn own_tor_carries_and_dead_instances_are_restarted() {
-    let network = Network::builder().start().await.unwrap();
-    let fleet = Fleet::start(&network, true, &[""; 2]).await;
-    let own = network.client("own").start().await.unwrap();
-    let mut reader = Reader::start(&network, &fleet).await;
-    let publisher = format!("control = \"{}\"", own.control());
-    let extra = Extra {
-        publisher: &publisher,
-        restart: true,
-        ..Extra::default()
-    };
-    let mut running = Running::start(&fleet, &NAMES[..2], extra);
-    running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
-
-    let killed = Instant::now();
-    let first = fleet.instance("a").pid();
-    fleet.instance("a").kill().unwrap();
-    running
-        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("a".into())))
-        .await;
-    let (back, _) = running
-        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("a".into())))
-        .await;
-    println!(
-        "killed, restarted by its command and back in the mix after {:.1?}",
-        back - killed
-    );
-    let second = fleet.instance("a").pid();
-    assert!(second.is_some() && second != first);
-
-    own.kill().unwrap();
-    let killed = Instant::now();
-    fleet.instance("b").kill().unwrap();
-    let (clean, round) = running
-        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("b".into())))
-        .await;
-    assert!(round.missing.is_empty(), "{round}");
-    println!(
-        "own Tor and an instance killed at once: mended after {:.0?}",
-        clean - killed
-    );
-    running
-        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("b".into())))
-        .await;
-    let points = fleet.points().await;
-    let holders = reader.holders(&points).await;
-    let expected = BTreeMap::from(["a", "b"].map(|name| (name.to_owned(), 3)));
-    assert_eq!(count(holders.values()), expected);
-    running.publisher.stop().await;
-}
-
-/// Whatever is wrong with an instance's control port, it is named, and the other instances' service goes on.
-#[tokio::test(flavor = "multi_thread")]
-async fn instances_that_cannot_serve_are_named() {
-    use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
-
-    let network = Network::builder().start().await.unwrap();
-    let fleet = Fleet::start(&network, true, &[""]).await;
-    let mut reader = Reader::start(&network, &fleet).await;
-
-    // A real Tor whose password is another.
-    let hash = std::process::Command::new(network.tor().path())
-        .args(["--quiet", "--hash-password", "right"])
-        .output()
-        .unwrap();
-    let hash = String::from_utf8(hash.stdout).unwrap();
-    let locked = network
-        .instance("locked")
-        .torrc(format!("HashedControlPassword {}", hash.trim()));
-    let locked = locked.start().await.unwrap();
-    // A real Tor without v2 onion services.
-    let newer = NewerTor::start();
-    // Not Tor at all.
-    let rubbish = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let rubbish_address = rubbish.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = rubbish.accept().await {
-            let _ = stream
-                .write_all(b"220 mail.example ESMTP\r\n\x00\xff rubbish\r\n")
-                .await;
-        }
-    });
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
-
-    let folder = harness::private_folder();
-    let password = folder.path().join("password");
-    harness::write_secret(&password, "wrong\n");
-    let mut tables = String::new();
-    for (name, control) in [
-        ("locked", locked.control().to_string()),
-        ("newer", newer.control()),
-        ("rubbish", rubbish_address.to_string()),
-        ("silent", silent.local_addr().unwrap().to_string()),
-        ("closed", closed.to_string()),
-    ] {
-        tables += &format!("[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
-        if name == "locked" {
-            tables += &format!("password_file = {password:?}\n");
-        }
-    }
-    let extra = Extra {
-        tables: &tables,
-        ..Extra::default()
-    };
-    let mut running = Running::start(&fleet, &NAMES[..1], extra);
-    running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
-    tokio::time::sleep(4 * SECOND).await;
-    running.drain();
-    let down: BTreeMap<_, _> = running
-        .seen
-        .iter()
-        .filter_map(|(_, report)| match report {
-            Report::Down(name, why) => Some((&**name, why)),
-            _ => None,
-        })
-        .collect();
-    println!("{down:#?}");
-    assert!(matches!(down["locked"], Down::Refused(why) if why.contains("515")));
-    assert!(matches!(down["newer"], Down::Refused(why) if why.contains("has no v2 onion services")));
-    assert!(matches!(down["rubbish"], Down::Unreachable(_)));
-    assert!(matches!(down["silent"], Down::Unreachable(why) if why.contains("within")));
-    assert!(matches!(down["closed"], Down::Unreachable(why) if why.contains("refused")));
-    assert!(!down.contains_key("a"));
-    // Each was named once, however often it was tried.
-    let named = running
-        .seen
-        .iter()
-        .filter(|(_, report)| matches!(report, Report::Down(..)));
-    assert_eq!(named.count(), 5);
-
-    let points = fleet.points().await;
-    let holders = reader.holders(&points).await;
-    assert_eq!(count(holders.values()), BTreeMap::from([("a".to_owned(), 6)]));
-    running.publisher.stop().await;
-}
-
-/// Debian's tor, which has no v2 onion services any more.
-struct NewerTor {
-    process: std::process::Child,
-    folder: tempfile::TempDir,
-}
-
-impl NewerTor {
-    /// Starts the binary that `ONIONWEAVE_DEBIAN_TOR` names.
-    fn start() -> Self {
-        let binary = std::env::var_os("ONIONWEAVE_DEBIAN_TOR").expect(
-            "ONIONWEAVE_DEBIAN_TOR must be the path of a tor without v2 onion services, such as Debian's; \
-             `cargo xtask test` provides one",
-        );
-        let binary = std::path::PathBuf::from(binary);
-        let folder = harness::private_folder();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("torrc"), "").unwrap();
-        let process = std::process::Command::new(&binary)
-            .args([
-                "--quiet",
-                "--DisableNetwork",
-                "1",
-                "--SocksPort",
-                "0",
-                "--defaults-torrc",
-            ])
-            .arg(at("torrc"))
-            .arg("-f")
-            .arg(at("torrc"))
-            .arg("--DataDirectory")
-            .arg(at("data"))
-            .arg("--ControlSocket")
-            .arg(at("control"))
-            .spawn()
-            .unwrap_or_else(|error| panic!("ONIONWEAVE_DEBIAN_TOR is {}: {error}", binary.display()));
-        let deadline = Instant::now() + 10 * SECOND;
-        while !at("control").exists() {
-            assert!(
-                Instant::now() < deadline,
-                "{} does not open its control socket",
-                binary.display()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self { process, folder }
-    }
-
-    fn control(&self) -> String {
-        format!("unix:{}", self.folder.path().join("control").display())
-    }
-}
-
-impl Drop for NewerTor {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+async fn spare_takes_over_and_the_pool_is_filled_again() {
+    pool::spare_takes_over_and_the_pool_is_filled_again().await;
 }

@@ -16,8 +16,9 @@ use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie, Ser
 use onionweave_testnet::{Backend, Network, Role, ServiceKey};
 use tokio::time::sleep;
 
+use crate::figures::{hold_times, print_times};
 use crate::harness::{
-    Reader, away_from_the_full_hour, calm_key, clients, print_times, private_folder, renew, verified, visit,
+    Lease, Reader, away_from_the_full_hour, calm_key, clients, fresh, private_folder, renew, verified, visit,
     write_secret,
 };
 
@@ -146,9 +147,9 @@ async fn wait_until(limit: Duration, what: &str, wanted: impl Fn() -> bool) -> D
     start.elapsed()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn spare_takes_over_and_the_pool_is_filled_again() {
-    let network = Network::builder().start().await.unwrap();
+/// A serving instance is killed, again and again; a hung one is replaced; configurations and services come and go.
+pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
+    let network = Lease::take().await;
     let site = Site::new(&network).await;
     let pool = "size = 2\nspare = 1";
     away_from_the_full_hour(200 * SECOND).await;
@@ -203,11 +204,7 @@ async fn spare_takes_over_and_the_pool_is_filled_again() {
         .await;
         filled.push(at.elapsed());
     }
-    let (median, max) = print_times(
-        "kill -9 of one of the pool, to every directory proved with the spare's points",
-        clean,
-    );
-    assert!(median < 2 * SECOND && max < 5 * SECOND);
+    hold_times("pooled", clean);
     print_times("kill -9 of one of the pool, to a new spare that is ready", filled);
 
     // A hung one gives its slots away within the heartbeat, and later its place.
@@ -224,7 +221,8 @@ async fn spare_takes_over_and_the_pool_is_filled_again() {
         .reload(&site.config(&format!("{pool}\nstart_pause = \"500ms\""), ""))
         .await
         .unwrap();
-    sleep(3 * SECOND).await;
+    // A reload that concerned the instances would begin with one at once, the pause being over.
+    sleep(SECOND).await;
     assert_eq!(pids(&publisher.pool()), before, "the pause concerns no instance");
     let mut other = site.text(pool, "");
     other = other.replace("torrc = [", "torrc = [\"ConnLimit 1001\", ");
@@ -265,11 +263,14 @@ async fn spare_takes_over_and_the_pool_is_filled_again() {
             sleep(Duration::from_millis(100)).await;
         }
     }
-    // Those of the plan stand within a second; the rest is for a busy machine.
-    sleep(5 * SECOND).await;
     let line = format!("HidServAuth {} {}", second.onion(), cookie.as_str());
-    let authorized = network.client("alice").torrc(line).start().await.unwrap();
-    authorized.fetch(&second.onion(), 80).await.unwrap();
+    let authorized = network.client(fresh("alice")).torrc(line).start().await.unwrap();
+    // The directories may not have all of the plan yet.
+    let deadline = Instant::now() + POOL_LIMIT;
+    while let Err(error) = authorized.fetch(&second.onion(), 80).await {
+        assert!(Instant::now() < deadline, "{error}");
+        authorized.new_identity().await.unwrap();
+    }
     clients[0].fetch(&second.onion(), 80).await.unwrap_err();
     publisher
         .reload(&Config::parse(&other, site.folder.path()).unwrap())
@@ -377,7 +378,7 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     if let Some(path) = std::env::var_os(CONFIG) {
         return publish_until_killed(Path::new(&path)).await;
     }
-    let network = Network::builder().start().await.unwrap();
+    let network = Lease::take().await;
     let site = Site::new(&network).await;
     let pool = "size = 2\nspare = 1";
     let kept = format!("{pool}\nkeep = true");
@@ -407,7 +408,8 @@ async fn children_die_with_the_publisher_or_are_found_again() {
         "{error}"
     );
     publisher.kill();
-    sleep(2 * SECOND).await;
+    // Those that are not kept were gone within five seconds above, and commonly within a tenth of one.
+    sleep(SECOND).await;
     assert!(children.iter().all(|pid| runs(*pid)));
 
     // The next publisher finds them, and they are ready at once.
@@ -463,18 +465,20 @@ async fn no_storm_of_starts() {
     fs::write(&tor, script).unwrap();
     fs::set_permissions(&tor, fs::Permissions::from_mode(0o700)).unwrap();
     write_secret(&folder.path().join("private_key"), calm_key().pem());
-    let text = "[publisher]\nstate = \"state\"\n[pool]\ntor = \"./tor\"\nsize = 8\n[[service]]\nkey = \"private_key\"\nports = [\"80\"]\n";
+    let text = "[publisher]\nstate = \"state\"\n[pool]\ntor = \"./tor\"\nsize = 8\nstart_pause = \"200ms\"\n\
+                [[service]]\nkey = \"private_key\"\nports = [\"80\"]\n";
     let publisher = start(&Config::parse(text, folder.path()).unwrap());
-    sleep(20 * SECOND).await;
+    let starts = || fs::read_to_string(folder.path().join("starts")).unwrap_or_default();
+    wait_until(60 * SECOND, "a fourth start", || starts().lines().count() >= 4).await;
     publisher.stop().await;
-    let starts = fs::read_to_string(folder.path().join("starts")).unwrap();
-    let starts: Vec<f64> = starts.lines().map(|line| line.parse().unwrap()).collect();
-    println!(
-        "starts of a tor that exits at once, in 20 s: {} at {starts:.1?}",
-        starts.len()
-    );
-    // After 0, 1, 3, 7 and 15 s.
-    assert!((3..=5).contains(&starts.len()), "{starts:?}");
+    let starts: Vec<f64> = starts().lines().map(|line| line.parse().unwrap()).collect();
+    let pauses: Vec<f64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    println!("pauses between starts of a tor that exits at once: {pauses:.2?} s");
+    // Each failure doubles the pause. A process may be late to note its start, and the next one not.
+    for (pause, least) in pauses.iter().zip([0.2, 0.4, 0.8]) {
+        assert!(*pause > 0.5 * least, "{pauses:?}");
+    }
+    assert!(starts[3] - starts[0] > 1.0, "{pauses:?}");
     let log = fs::read_to_string(folder.path().join("state/pool/1/log")).unwrap();
     assert_eq!(log, "no luck today\n");
 }
