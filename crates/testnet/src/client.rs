@@ -55,12 +55,9 @@ impl<'a> ClientBuilder<'a> {
     ///
     /// [`Error::Name`], or whatever keeps the process from starting.
     pub async fn start(self) -> Result<Client, Error> {
-        let tor = Tor::prepare(self.network.home(), &self.name)?;
+        let mut tor = Tor::prepare(self.network.home(), &self.name)?;
         let socks = socket_path(tor.folder(), "socks")?;
-        let torrc = self
-            .network
-            .torrc(Role::Client)
-            .line(format_args!("SocksPort unix:{}", Torrc::quoted(&socks)));
+        let torrc = self.network.torrc(Role::Client).unix_port("SocksPort", &socks);
         tor.configure(self.extra.iter().fold(torrc, Torrc::last))?;
         tor.spawn()?;
         tor.wait_for_control().await?;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::process::LogExcerpt;
+use onionweave_control::launch::{LaunchError, LogExcerpt};
+
 use crate::tor::Unfit;
 
 /// What can go wrong with a private network.
@@ -26,7 +27,7 @@ pub enum Error {
         /// The binary.
         path: PathBuf,
         /// What it lacks.
-        reason: Unfit,
+        reason: Box<Unfit>,
     },
     /// Cargo did not yield the folder that holds Tor's source.
     #[error("cargo did not yield the source of tor: {detail}")]
@@ -102,8 +103,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A tor process could not be started.
+    #[error("the tor process {name} does not start: {source}")]
+    Launch {
+        /// The process's name in the network.
+        name: String,
+        /// The reason.
+        source: Box<LaunchError>,
+    },
     /// A tor process ended by itself.
-    #[error("the tor process {name} ended by itself ({status}){log}")]
+    #[error("the tor process {name} ended by itself ({status}); {log}")]
     Exited {
         /// The process's name in the network.
         name: String,
@@ -113,7 +122,7 @@ pub enum Error {
         log: LogExcerpt,
     },
     /// The tor process is not running.
-    #[error("the tor process {name} is not running{log}")]
+    #[error("the tor process {name} is not running; {log}")]
     NotRunning {
         /// The process's name in the network.
         name: String,
@@ -121,7 +130,7 @@ pub enum Error {
         log: LogExcerpt,
     },
     /// A tor process did not get somewhere in time.
-    #[error("the tor process {name} did not reach {goal} within {} s: {state}{log}", after.as_secs())]
+    #[error("the tor process {name} did not reach {goal} within {} s: {state}; {log}", after.as_secs())]
     TimedOut {
         /// The process's name in the network.
         name: String,
@@ -135,7 +144,7 @@ pub enum Error {
         log: LogExcerpt,
     },
     /// The control connection to a tor process failed.
-    #[error("control of the tor process {name}: {source}{log}")]
+    #[error("control of the tor process {name}: {source}; {log}")]
     Control {
         /// The process's name in the network.
         name: String,

@@ -103,7 +103,7 @@ impl<'a> InstanceBuilder<'a> {
                 (backend.address(), Some(backend))
             }
         };
-        let tor = Tor::prepare(self.network.home(), &self.name)?.with_env(self.env);
+        let mut tor = Tor::prepare(self.network.home(), &self.name)?.with_env(self.env);
         let service = tor.create_folder("service")?;
         tor.write("service/private_key", key.pem())?;
         if let Some(client_keys) = &self.client_keys {

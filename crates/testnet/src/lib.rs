@@ -23,6 +23,8 @@ mod relay;
 pub mod tor;
 mod torrc;
 
+pub use onionweave_control::launch::LogExcerpt;
+
 pub use backend::Backend;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
@@ -30,6 +32,5 @@ pub use instance::{Instance, InstanceBuilder, SERVICE_PORT};
 pub use keys::ServiceKey;
 pub use network::{Network, NetworkBuilder, Progress};
 pub use probe::{Holding, Place, Probe};
-pub use process::LogExcerpt;
 pub use relay::Relay;
 pub use torrc::Role;

@@ -298,7 +298,12 @@ impl Network {
 
     /// The lines of a configuration with which a process of this role that is started elsewhere becomes part of the network.
     pub fn torrc_lines(&self, role: Role) -> Vec<String> {
-        self.torrc(role).finish().lines().map(str::to_owned).collect()
+        self.torrc(role)
+            .finish()
+            .to_string()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
@@ -403,7 +408,7 @@ fn launch(home: &Arc<Home>, plans: Vec<Plan>, common: Common, voting_interval: D
     let authorities = plans.iter().filter(|plan| plan.authority.is_some()).count();
     let mut directories = Vec::new();
     for plan in plans {
-        let tor = Tor::prepare(home, &plan.name)?;
+        let mut tor = Tor::prepare(home, &plan.name)?;
         tor.create_folder("data")?;
         tor.create_folder("data/keys")?;
         tor.write("data/keys/secret_id_key", &plan.key.pem)?;

@@ -1,22 +1,20 @@
 //! One tor process: started, signalled, asked, ended.
 
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use onionweave_control::launch::{Launch, LaunchError, LogExcerpt, Ownership, TorProcess};
 use onionweave_control::{Connection, Credentials, Endpoint, Events, Options};
 use rustix::process::{Pid, Signal};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::error::{Error, IoContext};
-use crate::home::{self, Home, create_private, end_tors_below, socket_path, tors_below};
+use crate::home::{self, Home, create_private, end_tors_below, tors_below};
 use crate::torrc::Torrc;
 
 /// How long a tor may take to open its control socket. It takes a quarter of a second; a busy machine takes longer.
@@ -25,15 +23,6 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(60);
 /// How often something is looked at again that is waited for.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// The file that Tor logs to.
-const LOG: &str = "notices.log";
-/// What Tor says before it has read where to log, and when it crashes.
-const OUTPUT: &str = "output.log";
-/// How much of a log's end is searched for warnings.
-const EXCERPT_BYTES: u64 = 64 * 1024;
-/// How many lines an error quotes.
-const EXCERPT_LINES: usize = 8;
 
 /// Ends the tor of this folder, if it still runs, and starts it again on its own. Arguments: tor, folder.
 const RESTART: &str = r#"#!/bin/sh
@@ -44,7 +33,7 @@ if pid=$(cat "$2/pid") && runs; then
     kill -9 "$pid"
     while runs; do sleep 0.05; done
 fi 2>/dev/null
-exec "$tor" -f "$torrc" RunAsDaemon 1 >>"$2/output.log" 2>&1
+exec "$tor" -f "$torrc" RunAsDaemon 1 >>"$2/output" 2>&1
 "#;
 
 /// One tor process of a network, with a folder of its own.
@@ -54,11 +43,9 @@ exec "$tor" -f "$torrc" RunAsDaemon 1 >>"$2/output.log" 2>&1
 pub(crate) struct Tor {
     name: String,
     folder: PathBuf,
-    socket: PathBuf,
-    /// Environment variables that the process gets besides ours.
-    env: Vec<(String, String)>,
-    /// The process that was started here and not yet waited for; somebody else may have started a later one.
-    child: Mutex<Option<Child>>,
+    launch: Launch,
+    /// The process that was started here last. Somebody else may have started a later one.
+    child: Mutex<Option<TorProcess>>,
     control: tokio::sync::Mutex<Option<Control>>,
     home: Arc<Home>,
 }
@@ -74,11 +61,12 @@ impl Tor {
     /// Makes the folder; nothing runs yet.
     pub(crate) fn prepare(home: &Arc<Home>, name: &str) -> Result<Self, Error> {
         let folder = home.process_folder(name)?;
+        // The guard ends the process when this program dies; for Tor itself that is the last resort.
+        let launch = Launch::new(home.tor().path(), &folder).ownership(Ownership::Process);
         Ok(Self {
             name: name.to_owned(),
-            socket: socket_path(&folder, "control")?,
+            launch: launch.option("PidFile", folder.join("pid")),
             folder,
-            env: Vec::new(),
             child: Mutex::default(),
             control: tokio::sync::Mutex::default(),
             home: Arc::clone(home),
@@ -87,7 +75,10 @@ impl Tor {
 
     /// Adds environment variables.
     pub(crate) fn with_env(mut self, env: Vec<(String, String)>) -> Self {
-        self.env.extend(env);
+        let launch = self.launch.clone();
+        self.launch = env
+            .into_iter()
+            .fold(launch, |launch, (name, value)| launch.env(name, value));
         self
     }
 
@@ -100,7 +91,7 @@ impl Tor {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Unix(self.socket.clone())
+        Endpoint::Unix(self.folder.join("control"))
     }
 
     /// Creates a folder below this one that its owner alone can enter.
@@ -129,45 +120,15 @@ impl Tor {
         fs::read_to_string(&path).doing("read", &path)
     }
 
-    /// Completes the configuration with what every process has, and writes it.
-    pub(crate) fn configure(&self, torrc: Torrc) -> Result<(), Error> {
-        let path = |name: &str| self.folder.join(name);
-        let torrc = torrc
-            .path("DataDirectory", &path("data"))
-            .path("PidFile", &path("pid"))
-            .line(format!("ControlPort unix:{}", Torrc::quoted(&self.socket)))
-            .line("CookieAuthentication 1")
-            .path("CookieAuthFile", &path("cookie"))
-            .line(format!("Log notice file {}", path(LOG).display()))
-            // The last resort should the guard die with us: Tor looks every 15 s whether this process still lives
-            // (`lib/evloop/procmon.c:169`).
-            .line(format!("__OwningControllerProcess {}", std::process::id()));
-        self.write("torrc", &torrc.finish())?;
+    /// Adds the lines of the configuration, and writes the command that restarts the process.
+    pub(crate) fn configure(&mut self, torrc: Torrc) -> Result<(), Error> {
+        self.launch = self.launch.clone().lines(&torrc.finish());
         self.write("restart", RESTART)
     }
 
     /// Starts the process.
     pub(crate) fn spawn(&self) -> Result<(), Error> {
-        let output = self.folder.join(OUTPUT);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&output)
-            .doing("open", &output)?;
-        let tor = self.home.tor().path();
-        let child = Command::new(tor)
-            .arg("-f")
-            .arg(self.folder.join("torrc"))
-            .current_dir(&self.folder)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            // An interrupt typed at the terminal is for the program that holds the network.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().doing("open", &output)?)
-            .stderr(file)
-            .spawn()
-            .doing("run", tor)?;
-        debug!(name = self.name, pid = child.id(), "tor started");
+        let child = self.launch.spawn().map_err(|source| self.launch_error(source))?;
         *self.child() = Some(child);
         Ok(())
     }
@@ -270,7 +231,8 @@ impl Tor {
     /// Ends the process with SIGKILL, and waits until it is gone. Does nothing if it is not running.
     pub(crate) fn kill(&self) -> Result<(), Error> {
         let ended = end_tors_below(self.home.tor(), &self.folder);
-        self.reap();
+        // What was ended is waited for in the background.
+        drop(self.child().take());
         ended.map_err(|source| self.signal_error(source))
     }
 
@@ -325,13 +287,10 @@ impl Tor {
 
     /// Fails if the process that was started here has ended by itself.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        let status = match self.child().as_mut() {
-            Some(child) => child.try_wait().doing("wait for", &self.folder)?,
-            None => None,
-        };
-        match status {
-            None => Ok(()),
-            Some(status) => Err(self.failed(Error::Exited {
+        let ended = self.child().as_mut().map(TorProcess::ended).transpose();
+        match ended.map_err(|source| self.launch_error(source))? {
+            None | Some(None) => Ok(()),
+            Some(Some(status)) => Err(self.failed(Error::Exited {
                 name: self.name.clone(),
                 status,
                 log: self.log_excerpt(),
@@ -343,6 +302,13 @@ impl Tor {
         tors_below(self.home.tor(), &self.folder)
     }
 
+    fn launch_error(&self, source: LaunchError) -> Error {
+        Error::Launch {
+            name: self.name.clone(),
+            source: Box::new(source),
+        }
+    }
+
     fn signal_error(&self, source: io::Error) -> Error {
         Error::Signal {
             name: self.name.clone(),
@@ -350,21 +316,12 @@ impl Tor {
         }
     }
 
-    /// Ends and waits for the process that was started here.
-    fn reap(&self) {
-        if let Some(mut child) = self.child().take() {
-            // Both fail only for a process that was waited for already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+    fn child(&self) -> MutexGuard<'_, Option<TorProcess>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn log_excerpt(&self) -> LogExcerpt {
-        LogExcerpt::of(&self.folder)
+        LogExcerpt::read(&self.folder)
     }
 }
 
@@ -374,72 +331,4 @@ impl Drop for Tor {
             debug!(name = self.name, %error, "tor may still run");
         }
     }
-}
-
-/// The last warnings that a tor process logged, and where its whole log is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogExcerpt {
-    path: Box<Path>,
-    lines: Box<[String]>,
-}
-
-impl LogExcerpt {
-    /// Reads the logs of the process in `folder`.
-    fn of(folder: &Path) -> Self {
-        let log = folder.join(LOG);
-        let end = read_end(&log);
-        if !end.is_empty() {
-            let warns = |line: &str| line.contains("[warn]") || line.contains("[err]");
-            return Self {
-                path: log.into(),
-                lines: last_lines(&end, warns),
-            };
-        }
-        let output = folder.join(OUTPUT);
-        let lines = last_lines(&read_end(&output), |_| true);
-        Self {
-            path: output.into(),
-            lines,
-        }
-    }
-
-    /// The log file. It outlives the network if starting it or waiting for it failed.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The last warnings and errors in it, oldest first; at most eight.
-    pub fn lines(&self) -> &[String] {
-        &self.lines
-    }
-}
-
-impl fmt::Display for LogExcerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "; its log is {}", self.path.display())?;
-        if !self.lines.is_empty() {
-            f.write_str(", and it warns:")?;
-        }
-        self.lines.iter().try_for_each(|line| write!(f, "\n  {line}"))
-    }
-}
-
-/// The end of a file, or nothing if it cannot be read.
-fn read_end(path: &Path) -> String {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = fs::metadata(path)?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(EXCERPT_BYTES)))?;
-        let mut end = Vec::new();
-        file.take(EXCERPT_BYTES).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-}
-
-fn last_lines(text: &str, wanted: impl Fn(&str) -> bool) -> Box<[String]> {
-    let last = text.lines().rev().filter(|line| wanted(line)).take(EXCERPT_LINES);
-    let mut lines: Box<[_]> = last.map(str::to_owned).collect();
-    lines.reverse();
-    lines
 }

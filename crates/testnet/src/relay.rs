@@ -70,7 +70,7 @@ macro_rules! process_methods {
                 self.tor.connect().await
             }
 
-            /// The folder with its configuration (`torrc`), its log (`notices.log`) and its data.
+            /// The folder with its configuration (`torrc`), its log (`log`) and its data.
             pub fn folder(&self) -> &Path {
                 self.tor.folder()
             }

@@ -9,16 +9,19 @@
 
 mod build;
 mod packages;
+mod unfit;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use crate::error::{Error, IoContext};
+use onionweave_control::launch;
+
+use crate::error::Error;
 
 pub use build::{Progress, cache_folder};
 pub use onionweave_control::TorVersion as Version;
 pub use packages::missing_packages;
+pub use unfit::Unfit;
 
 /// The version that is built here, the last but one with v2 onion services.
 pub const BUILT: Version = Version::new([0, 4, 5, 9]);
@@ -60,110 +63,49 @@ pub fn binary_with(progress: impl FnMut(Progress)) -> Result<TorBinary, Error> {
 
 /// A tor binary that was found fit to run private networks with v2 onion services.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TorBinary {
-    path: PathBuf,
-    version: Version,
-}
+pub struct TorBinary(launch::TorBinary);
 
 impl TorBinary {
     /// Checks the binary at `path` by asking it for its version and its modules.
     ///
     /// # Errors
     ///
-    /// [`Error::UnfitTor`] names what it lacks.
+    /// [`Error::UnfitTor`] with the reason.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = std::path::absolute(path.into()).doing("resolve", Path::new("."))?;
+        let path = path.into();
         match inspect(&path) {
-            Ok(version) => Ok(Self { path, version }),
-            Err(reason) => Err(Error::UnfitTor { path, reason }),
+            Ok(tor) => Ok(Self(tor)),
+            Err(reason) => Err(Error::UnfitTor {
+                path,
+                reason: Box::new(reason),
+            }),
         }
     }
 
-    /// Where it is, as an absolute path.
+    /// The absolute path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// The version it says it is.
     pub fn version(&self) -> Version {
-        self.version
+        self.0.version()
     }
 }
 
-/// Why a tor binary cannot run private networks with v2 onion services.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unfit {
-    /// It did not run.
-    #[error("`tor {argument}` failed: {detail}")]
-    Silent {
-        /// The argument it was started with.
-        argument: &'static str,
-        /// What happened.
-        detail: String,
-    },
-    /// Its version was not understood.
-    #[error("its version {found:?} is not four numbers")]
-    Version {
-        /// What it said.
-        found: String,
-    },
-    /// It is too new.
-    #[error("tor {version} has no v2 onion services, which ended with 0.4.5.11")]
-    NoV2 {
-        /// What it is.
-        version: Version,
-    },
-    /// It was built without a module.
-    #[error("tor {version} was built without the {module} module (`tor --list-modules`)")]
-    Module {
-        /// What it is.
-        version: Version,
-        /// What it lacks.
-        module: &'static str,
-    },
-}
-
-/// Asks a binary what it is.
-fn inspect(path: &Path) -> Result<Version, Unfit> {
-    let answer = ask(path, "--version")?;
-    let version: Version = match answer.lines().next().and_then(|line| line.strip_prefix("Tor version ")) {
-        Some(version) => version.parse().map_err(|_| Unfit::Version {
-            found: version.to_owned(),
-        })?,
-        None => {
-            return Err(Unfit::Version {
-                found: answer.lines().next().unwrap_or_default().to_owned(),
-            });
-        }
-    };
+/// Asks a binary for its version and its modules.
+fn inspect(path: &Path) -> Result<launch::TorBinary, Unfit> {
+    let tor = launch::TorBinary::at(path)?;
+    let version = tor.version();
     if !version.has_v2_onion_services() {
         return Err(Unfit::NoV2 { version });
     }
-    let modules = ask(path, "--list-modules")?;
     for module in ["relay", "dirauth"] {
-        let present = modules.lines().any(|line| line.strip_prefix(module) == Some(": yes"));
-        if !present {
+        if !tor.has_module(module)? {
             return Err(Unfit::Module { version, module });
         }
     }
-    Ok(version)
-}
-
-/// The standard output of `tor <argument>`.
-fn ask(path: &Path, argument: &'static str) -> Result<String, Unfit> {
-    let silent = |detail| Unfit::Silent { argument, detail };
-    let output = Command::new(path)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| silent(error.to_string()))?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().next_back().unwrap_or("it said nothing");
-        return Err(silent(format!("{}; {last}", output.status)));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(tor)
 }
 
 /// The program that a variable names, else `default`.

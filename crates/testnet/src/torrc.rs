@@ -1,8 +1,10 @@
 //! Configuration files of the network's processes.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
+
+use onionweave_control::launch;
 
 /// What a process does in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,29 +65,35 @@ impl Common {
     }
 }
 
-/// The text of a configuration file.
+/// Lines that the library adds, and then those that override them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Torrc {
-    text: String,
+    lines: launch::Torrc,
     /// Of an option that is given twice Tor takes the last, so what callers add stands here.
-    last: String,
+    last: launch::Torrc,
 }
 
 impl Torrc {
-    pub(crate) fn line(mut self, line: impl Display) -> Self {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{line}");
-        self
+    pub(crate) fn line(self, line: impl Display) -> Self {
+        let lines = self.lines.line(&line.to_string());
+        Self { lines, ..self }
     }
 
     /// Adds a line that overrides others.
-    pub(crate) fn last(mut self, line: impl Display) -> Self {
-        let _ = writeln!(self.last, "{line}");
-        self
+    pub(crate) fn last(self, line: impl Display) -> Self {
+        let last = self.last.line(&line.to_string());
+        Self { last, ..self }
     }
 
     pub(crate) fn path(self, option: &str, path: &Path) -> Self {
-        self.line(format_args!("{option} {}", Self::quoted(path)))
+        let lines = self.lines.option(option, path);
+        Self { lines, ..self }
+    }
+
+    /// Adds an option whose value is a port that is a unix socket.
+    pub(crate) fn unix_port(self, option: &str, path: &Path) -> Self {
+        let lines = self.lines.unix_port(option, path);
+        Self { lines, ..self }
     }
 
     /// What a relay needs, be it an authority or not.
@@ -122,14 +130,8 @@ impl Torrc {
             .line("TestingDirAuthVoteHSDir *")
     }
 
-    /// A path as a quoted value, as Tor unescapes it (`lib/encoding/cstring.c:30`).
-    pub(crate) fn quoted(path: &Path) -> String {
-        let escaped = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
-        format!("\"{escaped}\"")
-    }
-
-    pub(crate) fn finish(self) -> String {
-        self.text + &self.last
+    pub(crate) fn finish(self) -> launch::Torrc {
+        self.lines.append(&self.last)
     }
 }
 
@@ -143,8 +145,8 @@ mod tests {
         extra.push(None, "LearnCircuitBuildTimeout 0".into());
         extra.push(Some(Role::Client), "UseEntryGuards 0".into());
         let common = Common::new(vec!["first".into()], extra);
-        let client = common.torrc(Role::Client).finish();
-        let relay = common.torrc(Role::Relay).finish();
+        let client = common.torrc(Role::Client).finish().to_string();
+        let relay = common.torrc(Role::Relay).finish().to_string();
         assert!(client.contains("\nLearnCircuitBuildTimeout 0\n") && client.contains("\nUseEntryGuards 0\n"));
         assert!(relay.contains("\nLearnCircuitBuildTimeout 0\n") && !relay.contains("UseEntryGuards"));
         assert!(relay.contains("\nDirAuthority first\n"));
@@ -153,11 +155,6 @@ mod tests {
     #[test]
     fn extra_lines_come_last() {
         let torrc = Torrc::default().last("ORPort 9").line("ORPort 1");
-        assert_eq!(torrc.finish(), "ORPort 1\nORPort 9\n");
-    }
-
-    #[test]
-    fn paths_are_quoted() {
-        assert_eq!(Torrc::quoted(Path::new("/a b/\"c\"\\")), r#""/a b/\"c\"\\""#);
+        assert_eq!(torrc.finish().to_string(), "ORPort 1\nORPort 9\n");
     }
 }
