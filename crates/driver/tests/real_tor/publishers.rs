@@ -41,7 +41,7 @@ async fn two_publishers_at_once_keep_the_service_up() {
         rounds(&first),
         rounds(&second)
     );
-    assert!(rounds(&first) + rounds(&second) < 20);
+    assert!(rounds(&first) + rounds(&second) < 12);
     first.publisher.stop().await;
     second.publisher.stop().await;
 }
@@ -321,7 +321,8 @@ async fn instances_that_cannot_serve_are_named() {
     println!("{down:#?}");
     assert!(matches!(down["locked"], Down::Refused(why) if why.contains("515")));
     assert!(matches!(down["newer"], Down::Refused(why) if why.contains("has no v2 onion services")));
-    assert!(matches!(down["rubbish"], Down::Unreachable(_)));
+    // It was reached; the next failure in a row would make it unreachable.
+    assert!(matches!(down["rubbish"], Down::Lost(why) | Down::Unreachable(why) if why.contains("PROTOCOLINFO")));
     assert!(matches!(down["silent"], Down::Unreachable(why) if why.contains("within")));
     assert!(matches!(down["closed"], Down::Unreachable(why) if why.contains("refused")));
     assert!(!down.contains_key("a"));
