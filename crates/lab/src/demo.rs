@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: a service of three instances on a private Tor network, watched while one of them dies.
+//! `cargo xtask demo`: a service of three instances on a private Tor network, watched while one of
+//! them dies.
 
 mod picture;
 mod service;
@@ -23,9 +24,10 @@ use crate::stage::{self, Held, NAMES, Plan, Reader, Slot, difference, planned, s
 
 /// The instance that is killed.
 const VICTIM: usize = 1;
-/// How many seconds the time period must go on: its last hour has directories of the next one too.
+/// Shortest time, in seconds, that the time period must go on: its last hour has directories of the
+/// next one too.
 const PERIOD_LEFT: u64 = 3600 + 900;
-/// How long the publisher may take to mend the ring, and an instance to come back; it takes one and twelve seconds.
+/// Longest time until the ring is clean of a dead instance. It takes a second.
 const MENDED_WITHIN: Duration = Duration::from_secs(15);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// A split that chance brings more rarely than this is called uneven.
@@ -33,23 +35,25 @@ const UNEVEN: f64 = 0.001;
 
 /// Watch a service of three instances on a private Tor network while one of them dies.
 ///
-/// Starts twelve relays, three instances with one key, the publisher and ten clients, all of them real tor processes on
-/// 127.0.0.1. Reads back what the six responsible directories hold, counts which instance answers real clients, kills an
-/// instance with SIGKILL, measures how long its introduction points stay on the ring, and sees it come back. Draws the ring.
+/// Starts twelve relays, three instances with one key, the publisher and ten clients, all of them
+/// real tor processes on 127.0.0.1. Reads back what the six responsible directories hold, counts
+/// which instance answers real clients, kills an instance with SIGKILL, measures how long its
+/// introduction points stay on the ring, and sees it come back. Draws the ring.
 ///
-/// Takes less than four minutes, after tor was built once (one to two minutes). Everything ends with the command, and also
-/// with ctrl-c. The environment variable ONIONWEAVE_TOR names another tor, ONIONWEAVE_KEEP keeps the network's folder.
+/// Takes less than four minutes, after tor was built once (one to two minutes). Everything ends
+/// with the command, and also with ctrl-c. The environment variable ONIONWEAVE_TOR names another
+/// tor, ONIONWEAVE_KEEP keeps the network's folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the picture goes: ring.svg.
+    /// Folder for the picture, ring.svg.
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
 
-    /// How many clients there are.
+    /// Number of clients.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=40))]
     clients: u16,
 
-    /// How often they visit the service in all, each time with a fresh identity. A client takes one every ten seconds.
+    /// Number of visits in all, each with a fresh identity. A client takes one every ten seconds.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     fetches: u64,
 }
@@ -150,7 +154,7 @@ async fn story(args: &Args) -> anyhow::Result<()> {
     figures.show(&screen, &file)
 }
 
-/// What the parts of the story work with.
+/// Everything that the parts of the story work with.
 struct Demo<'a> {
     screen: &'a Screen,
     network: &'a Network,
@@ -159,19 +163,20 @@ struct Demo<'a> {
     clients: &'a [Client],
 }
 
-/// What the directories were found to hold, and what the plan was then.
+/// Contents of the directories, and the plan of that time.
 #[derive(Default)]
 struct Found {
     plan: Plan,
     held: Vec<Held>,
 }
 
-/// What came of killing an instance.
+/// Outcome of killing an instance.
 #[derive(Default)]
 struct Killed {
     at: Option<Instant>,
     found: Found,
-    /// From the kill until the publisher had proved every directory, and until the reader saw no trace of the instance.
+    /// From the kill until the publisher had proved every directory, and until the reader saw no
+    /// trace of the instance.
     proved: Option<Duration>,
     clean: Option<Duration>,
 }
@@ -415,7 +420,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// When the victim offered introduction points again.
+    /// Returns when the victim offered introduction points again.
     async fn back_at(&self, killed: &Killed, within: Duration) -> Option<Instant> {
         let offers =
             |report: &Report| matches!(report, Report::Offers(name, points) if **name == *NAMES[VICTIM] && *points > 0);
@@ -495,7 +500,7 @@ impl Demo<'_> {
     }
 }
 
-/// What is to be said at the end.
+/// Figures for the end.
 #[derive(Default)]
 struct Figures {
     directories: usize,
@@ -568,7 +573,7 @@ impl Figures {
     }
 }
 
-/// Whether every instance has a part in a plan.
+/// Returns whether every instance has a part in a plan.
 fn is_whole(plan: &Plan) -> bool {
     NAMES.iter().all(|name| serves(plan, name))
 }

@@ -1,4 +1,5 @@
-//! Redraws the figures of the thesis that Onionweave comes from, in virtual time or on private networks of real Tor, beside the thesis's own numbers.
+//! Redraws the figures of the thesis that Onionweave comes from, in virtual time or on private
+//! networks of real Tor, beside the thesis's own numbers.
 //!
 //! ```text
 //! cargo xtask experiment all                       # every figure, simulated
@@ -6,8 +7,8 @@
 //! cargo xtask experiment race --real               # the same with real tor processes
 //! ```
 //!
-//! Each experiment writes `NAME.csv` and `NAME.svg` (with `--real`, `NAME-real.csv` and so on, and each
-//! visit in `NAME-visits1-real.csv`), and tells in one line how it compares to the thesis.
+//! Each experiment writes `NAME.csv` and `NAME.svg` (with `--real`, `NAME-real.csv` and so on, and
+//! each visit in `NAME-visits1-real.csv`), and tells in one line how it compares to the thesis.
 //!
 //! # Layout
 //!
@@ -43,12 +44,13 @@ use output::Output;
 
 /// Redraw the figures of the thesis beside its own numbers
 ///
-/// Without --real everything is simulated, in virtual time, with the thesis's own set-up: 100 directories, 300 clients,
-/// 50 000 seconds. Each experiment writes its data (CSV) and its picture (SVG), and tells in one line how it compares.
+/// Without --real everything is simulated, in virtual time, with the thesis's own set-up: 100
+/// directories, 300 clients, 50 000 seconds. Each experiment writes its data (CSV) and its picture
+/// (SVG), and tells in one line how it compares.
 #[derive(clap::Args)]
 #[command(after_help = REAL)]
 pub(crate) struct Args {
-    /// Which experiment
+    /// Name of the experiment
     name: Name,
 
     /// In virtual time; this is the default
@@ -98,23 +100,23 @@ enum Name {
     All,
 }
 
-/// How an experiment is to be run.
+/// Settings of a run.
 struct Run {
     real: bool,
     seed: u64,
     brief: bool,
     output: Output,
-    /// What an experiment on real Tor had to leave out.
+    /// Parts that an experiment on real Tor had to leave out.
     left_out: Mutex<Vec<String>>,
 }
 
 impl Run {
-    /// So many, or fewer if it is only to be tried.
+    /// Returns the full count, or the brief one if the run is only to be tried.
     fn count(&self, full: usize, brief: usize) -> usize {
         if self.brief { brief } else { full }
     }
 
-    /// What a picture says of the set-up.
+    /// Returns the note of a picture about the set-up.
     fn note(&self, simulated: &str, real: &str) -> String {
         let brief = if self.brief {
             "Only to try it, a small part of everything. "
@@ -143,12 +145,12 @@ impl Run {
         Ok(())
     }
 
-    /// What could not be had, so that the rest is shown without it.
+    /// Parts that could not be had; the rest is shown without them.
     fn left_out(&self) -> MutexGuard<'_, Vec<String>> {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One after the other; what fails does not keep the others from being done.
+    /// Runs one experiment after the other, also after one has failed.
     fn all(&self) -> anyhow::Result<()> {
         let singles = Name::value_variants().iter().filter(|&&name| name != Name::All);
         let mut failed = Vec::new();

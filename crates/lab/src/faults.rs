@@ -1,4 +1,5 @@
-//! `cargo xtask faults`: everything that can be broken on a private Tor network is broken, while new clients visit the service.
+//! `cargo xtask faults`: everything that can be broken on a private Tor network is broken, while
+//! new clients visit the service.
 
 mod census;
 mod disk;
@@ -34,14 +35,15 @@ use crate::program;
 use crate::screen::{Screen, bad, good};
 use crate::stage::{self, Reader};
 
-/// When clients visit, and when a fault happens meanwhile.
+/// Times of visits, and of the fault meanwhile.
 ///
-/// It is undone when all have got their answers that visit the service while it lasts, so that nobody is saved by that.
+/// It is undone when all have got their answers that visit the service while it lasts, so that
+/// nobody is saved by that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     /// From one visit to the next.
     every: Duration,
-    /// How long new visits begin before the fault, while it lasts, and after it was undone.
+    /// Times for which new visits begin before the fault, while it lasts, and after it was undone.
     before: Duration,
     during: Duration,
     after: Duration,
@@ -71,23 +73,26 @@ impl Window {
     };
 }
 
-/// A client needs ten seconds for a fresh identity, and some for a visit; a hung instance holds a few for two minutes.
+/// A client needs ten seconds for a fresh identity, and some for a visit; a hung instance holds a
+/// few for two minutes.
 const CLIENTS: usize = 26;
-/// How often all of them visit within the second of a fault, for each fault where that is done.
+/// Number of times that all of them visit within the second of a fault.
 const MOMENTS: usize = 3;
-/// Where that is not to be a measurement.
+/// Number of clients where nothing is to be measured.
 const FEW_CLIENTS: usize = 8;
 
 /// Break everything that can break, and see what new clients notice of it.
 ///
-/// Starts fifteen relays, three instances with one key, the publisher as a process with an uploading Tor of its own, and
-/// clients, all of them real tor processes on 127.0.0.1. For each fault, clients with fresh identities make two requests a second
-/// before it, while it lasts and after it is undone. Counts the requests that reached an instance, measures the longest time in
-/// which none did, and explains each that did not by what the client's Tor read and said. Then lets all clients come in the very second
-/// of a fault, and repeats the faults that have aims.
+/// Starts fifteen relays, three instances with one key, the publisher as a process with an
+/// uploading Tor of its own, and clients, all of them real tor processes on 127.0.0.1. For each
+/// fault, clients with fresh identities make two requests a second before it, while it lasts and
+/// after it is undone. Counts the requests that reached an instance, measures the longest time in
+/// which none did, and explains each that did not by what the client's Tor read and said. Then lets
+/// all clients come in the very second of a fault, and repeats the faults that have aims.
 ///
-/// Takes about 35 minutes. Writes docs/faults.md and its picture when all faults were done. The environment variable ONIONWEAVE_TOR
-/// names another tor, ONIONWEAVE_KEEP keeps the network's folder.
+/// Takes about 35 minutes. Writes docs/faults.md and its picture when all faults were done. The
+/// environment variable ONIONWEAVE_TOR names another tor, ONIONWEAVE_KEEP keeps the network's
+/// folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only these faults, and nothing repeated unless `--rounds` asks for them.
@@ -98,11 +103,13 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 
-    /// Where the report goes; the picture goes beside it. By default docs/faults.md, or with --only or --brief nowhere.
+    /// File for the report; the picture goes beside it. By default docs/faults.md, or with --only
+    /// or --brief nowhere.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// How often the faults that have aims are repeated; by default 9 times, or with --only or --brief not at all.
+    /// Number of repetitions of the faults that have aims; by default 9, or with --only or --brief
+    /// none.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=100))]
     rounds: Option<u16>,
 
@@ -111,7 +118,7 @@ pub(crate) struct Args {
     brief: bool,
 }
 
-/// What is to be done.
+/// Plan of a run.
 struct Plan<'a> {
     faults: &'a [Fault],
     rounds: u16,
@@ -255,7 +262,7 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What runs while faults happen.
+/// Everything that runs while faults happen.
 struct Suite<'a> {
     screen: &'a Screen,
     clock: &'a Clock,
@@ -265,7 +272,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Lets a fault happen while clients visit the service.
+    /// Makes a fault happen while clients visit the service.
     async fn episode(&mut self, fault: Fault, window: Window, reader: &mut Reader) -> anyhow::Result<Episode> {
         let wait = self.screen.wait(fault.title(), "");
         let from = self.clock.now();

@@ -23,22 +23,24 @@ use crate::screen::{Screen, bad, good};
 use crate::stage::{self, draw_key, quoted, write_secret};
 use quota::Quota;
 
-/// So many clients load at once. Each meets an instance by chance; with these few of four go without one.
+/// Number of clients that load at once. Each meets an instance by chance; with these few of four go
+/// without one.
 const CLIENTS: usize = 16;
-/// What an instance gets of one core where it is the limit: so little that clients and relays, which need many times as much, find enough.
+/// Thousandths of a core that an instance gets where that is the limit. Clients and relays need
+/// many times as much, and find enough.
 const THOUSANDTHS: u32 = 20;
-/// What an instance may carry in a second in each direction where that is the limit.
+/// Amount that an instance may carry in a second in each direction where that is the limit.
 const RATE: &str = "400 KB";
-/// How long the streams may take to stand. A client that waits longer, behind what an instance still has to deliver to others, is left out of the
-/// round, and so many must be left.
+/// How long the streams may take to stand. A client that waits longer, behind what an instance
+/// still has to deliver to others, is left out of the round, and so many must be left.
 const CONNECT: Duration = Duration::from_secs(30);
 const LEAST_CLIENTS: usize = 12;
-/// How often it is tried to get so many.
+/// Number of attempts to get enough clients.
 const TRIES: usize = 3;
-/// How long is waited before it is measured, and how long it is measured.
+/// Time before a measurement.
 const SETTLE: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(8);
-/// How long a pool may take until all are ready.
+/// Longest time until all of a pool are ready.
 const READY: Duration = Duration::from_secs(120);
 /// Until the next full hour nothing shall happen to the slots.
 const PERIOD_LEFT: u64 = 2 * 3600;
@@ -47,15 +49,17 @@ const AIM: f64 = 1.7;
 
 /// Measure what a service on a pool of one, two and more instances delivers.
 ///
-/// Sixteen clients, each with a fresh identity and a Tor of its own, load through a private network from a service whose instances the
-/// publisher runs itself; what arrives is counted. Where one Tor process is the limit: each instance held to 2 % of one core by a control group
-/// (which takes root), and each held to 400 KB/s by Tor's own BandwidthRate. And as it is, where the limit is this machine: clients and relays run
-/// on the same cores and need many times as much as the instances, so little is gained.
+/// Sixteen clients, each with a fresh identity and a Tor of its own, load through a private network
+/// from a service whose instances the publisher runs itself; what arrives is counted. Where one Tor
+/// process is the limit: each instance held to 2 % of one core by a control group (which takes
+/// root), and each held to 400 KB/s by Tor's own BandwidthRate. And as it is, where the limit is
+/// this machine: clients and relays run on the same cores and need many times as much as the
+/// instances, so little is gained.
 ///
 /// Takes about fifteen minutes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many times each is measured.
+    /// Number of measurements of each.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
     rounds: u16,
 
@@ -64,7 +68,7 @@ pub(crate) struct Args {
     most: u16,
 }
 
-/// What limits an instance.
+/// Limit of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
     Processor,
@@ -82,7 +86,7 @@ impl Limit {
     }
 }
 
-/// What a pool of some size delivered.
+/// Throughput of a pool of some size.
 struct Measured {
     limit: Limit,
     instances: u16,
@@ -207,7 +211,8 @@ impl<'a> Bench<'a> {
         Ok(all)
     }
 
-    /// A stream for each client, at the same time. An instance that carries as much as it may lets nobody in before its buffers are empty.
+    /// A stream for each client, at the same time. An instance that carries as much as it may lets
+    /// nobody in before its buffers are empty.
     async fn streams(&self) -> anyhow::Result<Vec<impl AsyncRead + Unpin + Send + use<>>> {
         let mut standing = 0;
         for _ in 0..TRIES {
@@ -235,7 +240,8 @@ impl<'a> Bench<'a> {
         bail!("only {standing} of {CLIENTS} clients got a stream, the last time of {TRIES}");
     }
 
-    /// Lets all clients load at once; returns bytes per second that arrived, and the cores that the instances used.
+    /// Loads with all clients at once; returns bytes per second that arrived, and the cores that
+    /// the instances used.
     async fn round(&self, pids: &[u32]) -> anyhow::Result<(f64, f64)> {
         let streams = self.streams().await?;
         let arrived = Arc::new(AtomicU64::new(0));
@@ -287,7 +293,8 @@ async fn source() -> anyhow::Result<std::net::SocketAddr> {
     Ok(address)
 }
 
-/// What these processes have used of the processor, in seconds of one core (`utime` and `stime`, proc(5), in hundredths).
+/// Returns the processor time of these processes, in seconds of one core (`utime` and `stime`,
+/// proc(5), in hundredths).
 fn cpu_seconds(pids: &[u32]) -> anyhow::Result<f64> {
     let mut ticks = 0_u64;
     for pid in pids {

@@ -1,4 +1,5 @@
-//! What the watcher sees: lines with the time since the start, tables, and a spinner for what is being waited for.
+//! Output of a command: lines with the time since the start, tables, and a spinner while something
+//! is waited for.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ impl Screen {
         self.start.elapsed()
     }
 
-    /// Whether bars are seen.
+    /// Returns whether bars are seen.
     pub(crate) fn is_interactive(&self) -> bool {
         !self.bars.is_hidden()
     }
@@ -120,7 +121,7 @@ impl Screen {
 pub(crate) struct Wait {
     screen: Screen,
     bar: ProgressBar,
-    /// What a terminal without spinners was last told.
+    /// Last line of a terminal without spinners.
     shown: Mutex<String>,
 }
 

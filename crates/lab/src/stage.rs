@@ -1,4 +1,5 @@
-//! Where the commands play: a private network, a service's key, the slots that its descriptors belong into, and a Tor that reads them.
+//! Setting of the commands: a private network, a service's key, the slots of its descriptors, and a
+//! Tor that reads them.
 
 mod reading;
 
@@ -46,26 +47,29 @@ pub(crate) fn play(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::R
 /// The instances' names.
 pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// So many clients build circuits at once: each is a process, and a small machine has two cores.
+/// Number of clients that build circuits at once: each is a process, and a small machine has two
+/// cores.
 pub(crate) const AT_ONCE: usize = 3;
 /// Keys that are drawn at most. About every second fits.
 const DRAWS: usize = 100;
 
-/// One of the six places that shall hold a descriptor.
+/// One of the six places that hold a descriptor.
 pub(crate) struct Slot {
     pub(crate) id: SlotId,
     pub(crate) descriptor_id: DescriptorId,
     /// 1 for the first directory after the descriptor ID, and so on.
     pub(crate) rank: usize,
-    /// Which relay of the network it is.
+    /// Index of the relay in the network.
     pub(crate) relay: usize,
-    /// The how manieth relay on the ring that is, counted from 1.
+    /// Position on the ring, from 1.
     pub(crate) place: usize,
 }
 
-/// Draws a key whose six directories are six relays, and whose time period goes on for more than so many seconds.
+/// Draws a key whose six directories are six relays, and whose time period goes on for more than so
+/// many seconds.
 ///
-/// On the public network, with thousands of directories, that holds for nearly every key at nearly every time.
+/// On the public network, with thousands of directories, that holds for nearly every key at nearly
+/// every time.
 pub(crate) fn draw_key(network: &Network, period_left: u64) -> anyhow::Result<(ServiceKey, ServiceId, TimePeriod)> {
     for draw in 1.. {
         let key = ServiceKey::generate()?;
@@ -108,7 +112,7 @@ pub(crate) fn slots(network: &Network, service: &ServiceId, period: TimePeriod) 
     slots
 }
 
-/// What the plan gives each slot: how many introduction points of which instance.
+/// Number of introduction points of each instance that the plan gives each slot.
 pub(crate) type Plan = BTreeMap<SlotId, BTreeMap<InstanceName, u32>>;
 
 /// Finds or builds tor, and starts the network.

@@ -75,7 +75,7 @@ impl Font {
         ems * self.size * if self.bold { 1.07 } else { 1.0 }
     }
 
-    /// How high a line is.
+    /// Height of a line.
     pub(crate) fn height(self) -> f64 {
         self.size * 1.25
     }

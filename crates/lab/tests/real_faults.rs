@@ -1,4 +1,5 @@
-//! `cargo xtask faults` in brief: whether a fault happens, is mended and gets into the report. What it measures is not judged here.
+//! `cargo xtask faults` in brief: whether a fault happens, is mended and gets into the report. What
+//! it measures is not judged here.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::fs;

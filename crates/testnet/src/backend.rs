@@ -1,4 +1,4 @@
-//! What stands behind an onion service: a web server that says its name.
+//! Web server behind an onion service, which answers with its name.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::error::{Error, IoContext};
 
-/// How long a client may take to ask.
+/// Longest time that a client may take to ask.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-/// How long a request may be, in bytes.
+/// Longest request, in bytes.
 const REQUEST_BYTES: usize = 8 * 1024;
 
 /// A web server on 127.0.0.1 that answers every request with its name and counts them.
@@ -74,12 +74,12 @@ impl Backend {
         &self.name
     }
 
-    /// Where it listens.
+    /// Address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many requests it has answered.
+    /// Number of requests that it has answered.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }

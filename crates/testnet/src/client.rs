@@ -18,11 +18,13 @@ use crate::process::{BOOTSTRAP_LIMIT, Tor};
 use crate::relay::process_methods;
 use crate::torrc::{Role, Torrc};
 
-/// How long a fetch may take. Tor gives up after 120 s (`SocksTimeout`), so its own answer comes first.
+/// Longest time that a fetch may take. Tor gives up after 120 s (`SocksTimeout`), so its own answer
+/// comes first.
 const FETCH_LIMIT: Duration = Duration::from_secs(150);
-/// How long an answer may be, in bytes.
+/// Longest answer, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024;
-/// How long Tor may put off a new identity: ten seconds (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`), and some for a busy machine.
+/// Longest time that Tor may put off a new identity: ten seconds (`MAX_SIGNEWNYM_RATE`,
+/// `core/mainloop/mainloop.c:1320`), and some for a busy machine.
 const NEW_IDENTITY_LIMIT: Duration = Duration::from_secs(20);
 
 /// Describes a client to start; made by [`Network::client`].
@@ -94,7 +96,8 @@ impl Client {
 
     /// Asks the web server behind an onion service for `/`, and returns the body of its answer.
     ///
-    /// Every fetch is isolated from all others, so none shares a circuit. But the client keeps the service's descriptor until
+    /// Every fetch is isolated from all others, so none shares a circuit. But the client keeps the
+    /// service's descriptor until
     /// [`new_identity`](Self::new_identity).
     ///
     /// # Errors
@@ -127,8 +130,8 @@ impl Client {
         }
     }
 
-    /// Connects to a port of an onion service, isolated from all other streams as with [`fetch`](Self::fetch). Takes what Tor takes,
-    /// at most two minutes.
+    /// Connects to a port of an onion service, isolated from all other streams as with
+    /// [`fetch`](Self::fetch). Takes what Tor takes, at most two minutes.
     ///
     /// # Errors
     ///
@@ -157,9 +160,11 @@ impl Client {
             })
     }
 
-    /// Makes the client forget what it knows of onion services, and use new circuits (`SIGNAL NEWNYM`).
+    /// Makes the client forget what it knows of onion services, and use new circuits (`SIGNAL
+    /// NEWNYM`).
     ///
-    /// Returns when Tor has done so. It does so at most once in ten seconds, and otherwise lets us wait.
+    /// Returns when Tor has done so. It does so at most once in ten seconds, and otherwise lets us
+    /// wait.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What can go wrong, with the log that tells why.
+//! Errors of private networks, with the log that tells why.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use onionweave_control::launch::{LaunchError, LogExcerpt};
 
 use crate::tor::Unfit;
 
-/// What can go wrong with a private network.
+/// An error of a private network.
 ///
 /// Whatever concerns one tor process names its log file and quotes that log's last warnings.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum Error {
     UnfitTor {
         /// The binary.
         path: PathBuf,
-        /// What it lacks.
+        /// Reason.
         reason: Box<Unfit>,
     },
     /// Cargo did not yield the folder that holds Tor's source.
@@ -40,7 +40,7 @@ pub enum Error {
     TorBuild {
         /// The command that failed.
         command: String,
-        /// How it ended.
+        /// Status with which it ended.
         status: ExitStatus,
         /// The whole log.
         log: PathBuf,
@@ -53,7 +53,7 @@ pub enum Error {
     /// The operating system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The attempt, as a verb.
         action: &'static str,
         /// On what.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum Error {
         authorities: usize,
         /// The relays asked for.
         relays: usize,
-        /// Why not.
+        /// Reason.
         reason: &'static str,
     },
     /// The temporary folder's path is too long for a unix socket.
@@ -92,15 +92,15 @@ pub enum Error {
     /// No free ports were left.
     #[error("no {wanted} free ports on 127.0.0.1 between {} and {}", range.start, range.end)]
     NoPorts {
-        /// How many were wanted.
+        /// Number of ports that were wanted.
         wanted: usize,
-        /// Where they were looked for.
+        /// Range in which they were looked for.
         range: std::ops::Range<u16>,
     },
     /// The text is no private key of a v2 onion service.
     #[error("not a v2 onion service's private key: {reason}")]
     Key {
-        /// What is wrong with it.
+        /// Reason.
         reason: String,
     },
     /// A tor process could not be started.
@@ -116,9 +116,9 @@ pub enum Error {
     Exited {
         /// The process's name in the network.
         name: String,
-        /// How it ended.
+        /// Status with which it ended.
         status: ExitStatus,
-        /// What it logged.
+        /// End of its log.
         log: LogExcerpt,
     },
     /// The tor process is not running.
@@ -126,7 +126,7 @@ pub enum Error {
     NotRunning {
         /// The process's name in the network.
         name: String,
-        /// What it logged.
+        /// End of its log.
         log: LogExcerpt,
     },
     /// A tor process did not get somewhere in time.
@@ -134,13 +134,13 @@ pub enum Error {
     TimedOut {
         /// The process's name in the network.
         name: String,
-        /// What was waited for.
+        /// The goal.
         goal: &'static str,
-        /// How long.
+        /// Time that was allowed.
         after: Duration,
-        /// Where it stood.
+        /// State that it had reached.
         state: String,
-        /// What it logged.
+        /// End of its log.
         log: LogExcerpt,
     },
     /// The control connection to a tor process failed.
@@ -148,9 +148,9 @@ pub enum Error {
     Control {
         /// The process's name in the network.
         name: String,
-        /// What failed.
+        /// The failure.
         source: onionweave_control::Error,
-        /// What it logged.
+        /// End of its log.
         log: LogExcerpt,
     },
     /// A signal could not be sent.
@@ -166,9 +166,9 @@ pub enum Error {
     Connect {
         /// The client's name in the network.
         client: String,
-        /// Where it wanted to go.
+        /// Address of the service, with its port.
         address: String,
-        /// How long Tor tried.
+        /// Time that Tor tried.
         after: Duration,
         /// The reply of Tor's SOCKS port.
         source: tokio_socks::Error,
@@ -178,11 +178,11 @@ pub enum Error {
     Answer {
         /// The client's name in the network.
         client: String,
-        /// Where it was connected.
+        /// Address of the service, with its port.
         address: String,
-        /// How long it all took.
+        /// Time since the client began.
         after: Duration,
-        /// What went wrong.
+        /// Reason.
         reason: String,
     },
 }

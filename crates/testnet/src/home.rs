@@ -22,17 +22,20 @@ use crate::tor::TorBinary;
 /// The environment variable that keeps the folders of networks, with all logs, after they end.
 pub(crate) const KEEP: &str = "ONIONWEAVE_KEEP";
 
-/// Name of the file in a network's folder that keeps the folder. The guard, which may outlive this program, looks for it too.
+/// Name of the file in a network's folder that keeps the folder. The guard, which may outlive this
+/// program, looks for it too.
 const KEPT: &str = ".keep";
 
-/// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end (`sun_path`, unix(7)).
+/// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end
+/// (`sun_path`, unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
 
-/// How long the kernel may take to end a process that was killed.
+/// Longest time that the kernel may take to end a process that was killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for the end of its standard input, which comes when the process that holds the other end dies, however it dies.
-/// Then it kills every tor of the network: stopped ones too, and ones that somebody else started.
+/// Waits for the end of its standard input, which comes when the process that holds the other end
+/// dies, however it dies. Then it kills every tor of the network: stopped ones too, and ones that
+/// somebody else started.
 const GUARD: &str = r#"
 IFS= read -r folder
 IFS= read -r tor
@@ -98,7 +101,8 @@ impl Home {
         }
     }
 
-    /// Makes the folder of one process, which nobody else may look into: Tor demands it (`core/mainloop/connection.c:1308`).
+    /// Makes the folder of one process, which nobody else may look into: Tor demands it
+    /// (`core/mainloop/connection.c:1308`).
     pub(crate) fn process_folder(&self, name: &str) -> Result<PathBuf, Error> {
         let name_error = || Error::Name { name: name.to_owned() };
         // A relay's nickname is one to nineteen of these (`feature/nodelist/nickname.c:19`).
@@ -175,7 +179,8 @@ pub(crate) fn tors_below(tor: &TorBinary, folder: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// Kills the processes that run this tor with a configuration below `folder`, and waits until they are gone.
+/// Kills the processes that run this tor with a configuration below `folder`, and waits until they
+/// are gone.
 pub(crate) fn end_tors_below(tor: &TorBinary, folder: &Path) -> io::Result<()> {
     let deadline = Instant::now() + END_LIMIT;
     loop {

@@ -18,7 +18,8 @@ use crate::torrc::{Role, Torrc};
 /// The port of every onion service here.
 pub const SERVICE_PORT: u16 = 80;
 
-/// How long an instance may take until it has a descriptor. It takes eight seconds, of which Tor waits five.
+/// Longest time until an instance has a descriptor. It takes eight seconds, of which Tor waits
+/// five.
 const DESCRIPTOR_LIMIT: Duration = Duration::from_secs(60);
 
 /// Describes an instance to start; made by [`Network::instance`].
@@ -55,26 +56,29 @@ impl<'a> InstanceBuilder<'a> {
         self
     }
 
-    /// Whether it keeps its descriptors to itself (`PublishHidServDescriptors 0`). By default it is loud.
+    /// Keeps its descriptors to itself (`PublishHidServDescriptors 0`), or not. By default it is
+    /// loud.
     pub fn quiet(mut self, quiet: bool) -> Self {
         self.quiet = quiet;
         self
     }
 
-    /// Lets it lead to this backend. Without one it gets a backend of its own with the instance's name.
+    /// Leads it to this backend. Without one it gets a backend of its own with the instance's name.
     pub fn backend(mut self, backend: &Backend) -> Self {
         self.backend = Some(backend.address());
         self
     }
 
-    /// Gives it the keys of authorized clients, Tor's file `client_keys`. Which kind of authorization it is and for whom, is for a
-    /// line of [`torrc`](Self::torrc) to say: `HiddenServiceAuthorizeClient`.
+    /// Gives it the keys of authorized clients, Tor's file `client_keys`. Which kind of
+    /// authorization it is and for whom, is for a line of [`torrc`](Self::torrc) to say:
+    /// `HiddenServiceAuthorizeClient`.
     pub fn client_keys(mut self, text: impl Into<String>) -> Self {
         self.client_keys = Some(text.into());
         self
     }
 
-    /// Sets an environment variable of its process, such as `LD_PRELOAD`. [`restart_command`](Instance::restart_command) knows nothing of it.
+    /// Sets an environment variable of its process, such as `LD_PRELOAD`.
+    /// [`restart_command`](Instance::restart_command) knows nothing of it.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
@@ -86,7 +90,8 @@ impl<'a> InstanceBuilder<'a> {
         self
     }
 
-    /// Starts it and waits until it answers on its control port. Its descriptor comes later: [`Instance::wait_for_descriptor`].
+    /// Starts it and waits until it answers on its control port. Its descriptor comes later:
+    /// [`Instance::wait_for_descriptor`].
     ///
     /// # Errors
     ///
@@ -155,7 +160,8 @@ impl Instance {
         self.own_backend.as_ref()
     }
 
-    /// The file `hostname` that Tor wrote: the address, or with client authorization each client's address and cookie.
+    /// The file `hostname` that Tor wrote: the address, or with client authorization each client's
+    /// address and cookie.
     ///
     /// # Errors
     ///
@@ -164,7 +170,8 @@ impl Instance {
         self.tor.read("service/hostname")
     }
 
-    /// Waits until it has introduction points and thus a descriptor, and returns that: the one of replica 1.
+    /// Waits until it has introduction points and thus a descriptor, and returns that: the one of
+    /// replica 1.
     ///
     /// Quiet or loud makes no difference. After a start it takes about eight seconds.
     ///
@@ -175,7 +182,8 @@ impl Instance {
         self.wait_for_descriptor_of(self.key.service_id()).await
     }
 
-    /// The same for the address of one client, under which Tor keeps its descriptor with stealth authorization.
+    /// The same for the address of one client, under which Tor keeps its descriptor with stealth
+    /// authorization.
     ///
     /// # Errors
     ///
@@ -186,7 +194,8 @@ impl Instance {
             .wait_for("a descriptor", DESCRIPTOR_LIMIT, async || {
                 match self.tor.get_info(&key).await {
                     Ok(descriptor) => Ok(Ok(descriptor)),
-                    // There is none yet (`feature/control/control_getinfo.c:583`), or somebody is just restarting the process.
+                    // There is none yet (`feature/control/control_getinfo.c:583`), or somebody is
+                    // just restarting the process.
                     Err(Error::Control { source, .. }) => Ok(Err(source.to_string())),
                     Err(error) => Err(error),
                 }
@@ -194,8 +203,9 @@ impl Instance {
             .await
     }
 
-    /// The command that starts this instance again, as an operator would have it: it ends what is left of the old process,
-    /// starts a new one in the background, and returns once that has read its configuration.
+    /// The command that starts this instance again, as an operator would have it: it ends what is
+    /// left of the old process, starts a new one in the background, and returns once that has read
+    /// its configuration.
     ///
     /// A process started so is still one of the network, and ends with it.
     pub fn restart_command(&self) -> Vec<String> {

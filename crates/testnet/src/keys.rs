@@ -1,7 +1,7 @@
 //! Keys made before any tor starts: of services, relays and authorities.
 //!
-//! Tor makes its own keys where it finds none. Making these here means that every fingerprint is known before the first
-//! process runs, so that all of them can start at once.
+//! Tor makes its own keys where it finds none. Making these here means that every fingerprint is
+//! known before the first process runs, so that all of them can start at once.
 
 use std::fmt;
 
@@ -14,12 +14,14 @@ use sha1::{Digest, Sha1};
 
 use crate::error::Error;
 
-/// Bits of a v2 service's key and of a relay's identity key. Tor takes no others (PK_BYTES, `lib/crypt_ops/crypto_rsa.h:24`).
+/// Bits of a v2 service's key and of a relay's identity key. Tor takes no others (PK_BYTES,
+/// `lib/crypt_ops/crypto_rsa.h:24`).
 const BITS: usize = 1024;
 
 /// The private key of a v2 onion service, as Tor keeps it in the file `private_key`.
 ///
-/// Instances that are given the same key are instances of the same service. `Debug` shows the service alone.
+/// Instances that are given the same key are instances of the same service. `Debug` shows the
+/// service alone.
 ///
 /// ```
 /// use onionweave_testnet::ServiceKey;
@@ -45,7 +47,8 @@ impl ServiceKey {
         Self::new(&generate(BITS)?)
     }
 
-    /// Reads a key in PKCS#1 PEM form (`-----BEGIN RSA PRIVATE KEY-----`), which is how Tor writes it.
+    /// Reads a key in PKCS#1 PEM form (`-----BEGIN RSA PRIVATE KEY-----`), which is how Tor writes
+    /// it.
     ///
     /// # Errors
     ///
@@ -110,7 +113,7 @@ impl RelayKey {
     }
 }
 
-/// What makes a relay a directory authority: the key it signs votes with, and a certificate for it.
+/// Key with which a directory authority signs votes, and a certificate for it.
 pub(crate) struct AuthorityKey {
     /// For the file `keys/authority_signing_key`.
     pub(crate) signing_pem: String,
@@ -121,9 +124,11 @@ pub(crate) struct AuthorityKey {
 }
 
 impl AuthorityKey {
-    /// Makes keys, and a certificate as `tor-gencert` does (dir-spec, section 3.1; `tools/tor-gencert.c:446`).
+    /// Makes keys, and a certificate as `tor-gencert` does (dir-spec, section 3.1;
+    /// `tools/tor-gencert.c:446`).
     ///
-    /// Tor sets no least size of these keys (`feature/dirparse/authcert_parse.c:34`), and they guard nothing here, so they are small.
+    /// Tor sets no least size of these keys (`feature/dirparse/authcert_parse.c:34`), and they
+    /// guard nothing here, so they are small.
     pub(crate) fn generate(validity: &Validity) -> Result<Self, Error> {
         let identity = generate(BITS)?;
         let signing = generate(BITS)?;
@@ -172,7 +177,8 @@ fn public_pem(key: &RsaPrivateKey) -> Result<String, Error> {
     key.to_public_key().to_pkcs1_pem(LineEnding::LF).map_err(key_error)
 }
 
-/// SHA-1 of the public key in PKCS#1 DER form, from which Tor makes fingerprints and v2 service IDs.
+/// SHA-1 of the public key in PKCS#1 DER form, from which Tor makes fingerprints and v2 service
+/// IDs.
 fn public_digest(key: &RsaPrivateKey) -> Result<[u8; 20], Error> {
     let der = key.to_public_key().to_pkcs1_der().map_err(key_error)?;
     Ok(Sha1::digest(der.as_bytes()).into())

@@ -4,7 +4,8 @@
 //!
 //! - [`tor`](mod@tor): finding, checking and building the tor binary.
 //! - [`packages`]: installing Debian packages.
-//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit them; [`Probe`]: one who only reads what directories hold; [`Backend`]: what they find there.
+//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit
+//!   them; [`Probe`]: one who only reads what directories hold; [`Backend`]: what they find there.
 //!
 //! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
 

@@ -1,4 +1,5 @@
-//! Starts a private Tor network and holds it until its standard input ends: for looking at one by hand, and for the tests.
+//! Starts a private Tor network and holds it until its standard input ends: for looking at one by
+//! hand, and for the tests.
 #![allow(clippy::print_stdout, reason = "this is a program")]
 
 use std::process::ExitCode;

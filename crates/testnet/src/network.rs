@@ -20,15 +20,16 @@ use crate::relay::Relay;
 use crate::tor::{self, TorBinary};
 use crate::torrc::{Common, ExtraLines, Role, Torrc};
 
-/// The least voting interval that Tor takes (`MIN_VOTE_INTERVAL_TESTING`, `feature/dirauth/dirvote.h:46`).
+/// The least voting interval that Tor takes (`MIN_VOTE_INTERVAL_TESTING`,
+/// `feature/dirauth/dirvote.h:46`).
 const VOTING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the authorities may take until their consensus names every relay.
+/// Longest time until the authorities' consensus names every relay.
 const CONSENSUS_LIMIT: Duration = Duration::from_secs(90);
-/// How long before now, and after, an authority's certificate is valid.
+/// Time before now, and after, for which an authority's certificate is valid.
 const CERTIFICATE_BEFORE: Duration = Duration::from_secs(24 * 3600);
 const CERTIFICATE_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How far the start of a network is.
+/// Progress of a network's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -36,7 +37,7 @@ pub enum Progress {
     Tor(tor::Progress),
     /// All relays run.
     Started {
-        /// How many, authorities among them.
+        /// Number of relays, authorities among them.
         relays: usize,
     },
     /// The authorities agree on so many relays.
@@ -46,7 +47,7 @@ pub enum Progress {
         /// Relays that run.
         relays: usize,
     },
-    /// So many relays have built a circuit.
+    /// Relays have built their first circuits.
     Circuits {
         /// Relays with a circuit.
         ready: usize,
@@ -98,13 +99,15 @@ impl NetworkBuilder {
         self
     }
 
-    /// How often the authorities vote: whole seconds, at least 10, dividing a day. Default: 10 s.
+    /// Time from one vote of the authorities to the next: whole seconds, at least 10, dividing a
+    /// day. Default: 10 s.
     pub fn voting_interval(mut self, interval: Duration) -> Self {
         self.voting_interval = interval;
         self
     }
 
-    /// Adds a line at the end of the configuration of every process. Of an option that is given twice, Tor takes the last.
+    /// Adds a line at the end of the configuration of every process. Of an option that is given
+    /// twice, Tor takes the last.
     ///
     /// ```
     /// use onionweave_testnet::{Network, Role};
@@ -135,12 +138,13 @@ impl NetworkBuilder {
         self
     }
 
-    /// Starts the network, and returns when onion services can be started on it: its consensus names every relay,
-    /// and every relay has built a circuit.
+    /// Starts the network, and returns when onion services can be started on it: its consensus
+    /// names every relay, and every relay has built a circuit.
     ///
     /// # Errors
     ///
-    /// Those of [`tor::binary`]; [`Error::Size`], [`Error::NoPorts`]; or whatever keeps a process from starting or the authorities from agreeing.
+    /// Those of [`tor::binary`]; [`Error::Size`], [`Error::NoPorts`]; or whatever keeps a process
+    /// from starting or the authorities from agreeing.
     pub async fn start(self) -> Result<Network, Error> {
         let count = self.check_size()?;
         let tor = self.tor_binary().await?;
@@ -173,7 +177,8 @@ impl NetworkBuilder {
         if self.authorities == 0 {
             return Err(error("without an authority there is no consensus"));
         }
-        // A client and a service build circuits of three to four relays that end at a relay of the other's choice.
+        // A client and a service build circuits of three to four relays that end at a relay of the
+        // other's choice.
         if self.authorities.saturating_add(self.relays) < 5 {
             return Err(error("circuits to a rendezvous need at least five relays"));
         }
@@ -206,8 +211,9 @@ impl fmt::Debug for NetworkBuilder {
 
 /// A private Tor network on 127.0.0.1.
 ///
-/// Its processes end when it is dropped; those of its instances and clients end when they are dropped themselves.
-/// Should this process die without dropping anything, all of them end within a second.
+/// Its processes end when it is dropped; those of its instances and clients end when they are
+/// dropped themselves. Should this process die without dropping anything, all of them end within a
+/// second.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -265,23 +271,26 @@ impl Network {
             .find(|relay| relay.fingerprint() == *fingerprint)
     }
 
-    /// Describes an instance of an onion service. Its name is one to nineteen ASCII letters and digits, and no other process has or had it.
+    /// Describes an instance of an onion service. Its name is one to nineteen ASCII letters and
+    /// digits, and no other process has or had it.
     pub fn instance(&self, name: impl Into<String>) -> InstanceBuilder<'_> {
         InstanceBuilder::new(self, name.into())
     }
 
-    /// Describes a client. Its name is one to nineteen ASCII letters and digits, and no other process has or had it.
+    /// Describes a client. Its name is one to nineteen ASCII letters and digits, and no other
+    /// process has or had it.
     ///
-    /// A client that never fetches anything is what audits directories with `HSFETCH`: one that connects to a service remembers which
-    /// introduction points failed, and then takes good descriptors for bad ones.
+    /// A client that never fetches anything is what audits directories with `HSFETCH`: one that
+    /// connects to a service remembers which introduction points failed, and then takes good
+    /// descriptors for bad ones.
     pub fn client(&self, name: impl Into<String>) -> ClientBuilder<'_> {
         ClientBuilder::new(self, name.into())
     }
 
     /// The temporary folder of the network, with a folder for each process.
     ///
-    /// It is removed with the last part of the network, unless starting or waiting for something failed, the thread panicked, or the
-    /// environment variable `ONIONWEAVE_KEEP` is set.
+    /// It is removed with the last part of the network, unless starting or waiting for something
+    /// failed, the thread panicked, or the environment variable `ONIONWEAVE_KEEP` is set.
     pub fn folder(&self) -> &Path {
         self.home.path()
     }
@@ -296,7 +305,8 @@ impl Network {
         self.home.tor()
     }
 
-    /// The lines of a configuration with which a process of this role that is started elsewhere becomes part of the network.
+    /// The lines of a configuration with which a process of this role that is started elsewhere
+    /// becomes part of the network.
     pub fn torrc_lines(&self, role: Role) -> Vec<String> {
         self.torrc(role)
             .finish()
@@ -347,7 +357,7 @@ impl Network {
     }
 }
 
-/// What a relay is to be.
+/// Plan of a relay.
 struct Plan {
     name: String,
     key: RelayKey,
@@ -435,7 +445,8 @@ fn launch(home: &Arc<Home>, plans: Vec<Plan>, common: Common, voting_interval: D
     })
 }
 
-/// Counts the relays in the answer to `GETINFO ns/all` that run and are directories of onion services.
+/// Counts the relays in the answer to `GETINFO ns/all` that run and are directories of onion
+/// services.
 fn listed(entries: &str) -> usize {
     let has = |line: &str, wanted: &str| line.split(' ').any(|flag| flag == wanted);
     entries

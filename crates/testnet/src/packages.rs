@@ -17,8 +17,8 @@ pub struct Missing {
 
 /// Installs those of the Debian `packages` that dpkg does not have in working order.
 ///
-/// This takes `apt-get` and either root or a `sudo` that asks for no password. The name of each installed package
-/// goes to standard error.
+/// This takes `apt-get` and either root or a `sudo` that asks for no password. The name of each
+/// installed package goes to standard error.
 ///
 /// # Errors
 ///
@@ -46,7 +46,8 @@ pub fn update() -> bool {
     Apt::find().is_some_and(|apt| apt.run(&["update"]).is_ok())
 }
 
-/// Returns whether dpkg has a package in working order. Where there is no dpkg, nothing counts as installed.
+/// Returns whether dpkg has a package in working order. Where there is no dpkg, nothing counts as
+/// installed.
 fn is_installed(package: &str) -> bool {
     let status = Command::new("dpkg-query")
         .args(["--show", "--showformat=${db:Status-Abbrev}", package])

@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{Client, Error, Network};
 
-/// One descriptor at one directory: its descriptor ID, and the directory's fingerprint.
+/// Descriptor at a directory: its descriptor ID, and the directory's fingerprint.
 pub type Place = (String, [u8; 20]);
 
-/// What a directory holds under a descriptor ID.
+/// Content of a directory under a descriptor ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holding {
@@ -19,9 +19,11 @@ pub enum Holding {
     Text(Vec<u8>),
     /// Nothing.
     Nothing,
-    /// Something that Tor would not use as a client, or the fetch failed otherwise; with Tor's reason.
+    /// Something that Tor would not use as a client, or the fetch failed otherwise; with Tor's
+    /// reason.
     Unusable(String),
-    /// The directory did not answer in time, or the consensus that the reading Tor has does not name it.
+    /// The directory did not answer in time, or the consensus that the reading Tor has does not
+    /// name it.
     NoAnswer,
 }
 
@@ -37,8 +39,8 @@ impl Holding {
 
 /// A Tor that only reads descriptors, each from the directory that is named.
 ///
-/// It never connects to a service. A client that failed to reach an introduction point would call a descriptor unusable which
-/// is not (`feature/rend/rendcache.c:985-995`).
+/// It never connects to a service. A client that failed to reach an introduction point would call a
+/// descriptor unusable which is not (`feature/rend/rendcache.c:985-995`).
 #[derive(Debug)]
 pub struct Probe {
     client: Client,
@@ -92,8 +94,8 @@ impl Probe {
             };
             match asked {
                 Ok(()) => {}
-                // A Tor that has just started may have an old consensus, of a time when that relay was down
-                // (`feature/control/control_cmd.c:1485`).
+                // A Tor that has just started may have an old consensus, of a time when that relay
+                // was down (`feature/control/control_cmd.c:1485`).
                 Err(onionweave_control::Error::Rejected { code: 552, .. }) => open -= 1,
                 Err(source) => return Err(self.client.control_error(source)),
             }

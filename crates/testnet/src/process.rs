@@ -1,4 +1,4 @@
-//! One tor process: started, signalled, asked, ended.
+//! A tor process: started, signalled, asked, ended.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -17,14 +17,16 @@ use crate::error::{Error, IoContext};
 use crate::home::{self, Home, create_private, end_tors_below, tors_below};
 use crate::torrc::Torrc;
 
-/// How long a tor may take to open its control socket. It takes a quarter of a second; a busy machine takes longer.
+/// Longest time that a tor may take to open its control socket. It takes a quarter of a second; a
+/// busy machine takes longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long a tor may take to build its first circuit once the network stands.
+/// Longest time that a tor may take to build its first circuit once the network stands.
 pub(crate) const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(60);
-/// How often something is looked at again that is waited for.
+/// Time between two looks at something that is waited for.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Ends the tor of this folder, if it still runs, and starts it again on its own. Arguments: tor, folder.
+/// Ends the tor of this folder, if it still runs, and starts it again on its own. Arguments: tor,
+/// folder.
 const RESTART: &str = r#"#!/bin/sh
 tor=$1
 torrc=$2/torrc
@@ -36,7 +38,7 @@ fi 2>/dev/null
 exec "$tor" -f "$torrc" RunAsDaemon 1 >>"$2/output" 2>&1
 "#;
 
-/// One tor process of a network, with a folder of its own.
+/// A tor process of a network, with a folder of its own.
 ///
 /// Dropping it ends the process.
 #[derive(Debug)]
@@ -61,7 +63,8 @@ impl Tor {
     /// Makes the folder; nothing runs yet.
     pub(crate) fn prepare(home: &Arc<Home>, name: &str) -> Result<Self, Error> {
         let folder = home.process_folder(name)?;
-        // The guard ends the process when this program dies; for Tor itself that is the last resort.
+        // The guard ends the process when this program dies; for Tor itself that is the last
+        // resort.
         let launch = Launch::new(home.tor().path(), &folder).ownership(Ownership::Process);
         Ok(Self {
             name: name.to_owned(),
@@ -228,7 +231,8 @@ impl Tor {
             .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
     }
 
-    /// Ends the process with SIGKILL, and waits until it is gone. Does nothing if it is not running.
+    /// Ends the process with SIGKILL, and waits until it is gone. Does nothing if it is not
+    /// running.
     pub(crate) fn kill(&self) -> Result<(), Error> {
         let ended = end_tors_below(self.home.tor(), &self.folder);
         // What was ended is waited for in the background.
@@ -251,7 +255,8 @@ impl Tor {
             .map_err(|source| self.signal_error(source))
     }
 
-    /// Ends the process if it runs, starts it again, and waits until it answers on its control socket.
+    /// Ends the process if it runs, starts it again, and waits until it answers on its control
+    /// socket.
     pub(crate) async fn restart(&self) -> Result<(), Error> {
         self.kill()?;
         self.spawn()?;

@@ -10,10 +10,11 @@ use rustix::process::Signal;
 use crate::error::Error;
 use crate::process::Tor;
 
-/// A relay, or a directory authority, which is a relay too. All of them are directories of onion services.
+/// A relay, or a directory authority, which is a relay too. All of them are directories of onion
+/// services.
 ///
-/// The consensus goes on naming a relay that was killed or stopped; authorities drop it after 45 minutes at the earliest
-/// (`REACHABLE_TIMEOUT`, `feature/dirauth/voteflags.c:472`).
+/// The consensus goes on naming a relay that was killed or stopped; authorities drop it after 45
+/// minutes at the earliest (`REACHABLE_TIMEOUT`, `feature/dirauth/voteflags.c:472`).
 #[derive(Debug)]
 pub struct Relay {
     tor: Tor,
@@ -52,11 +53,11 @@ impl fmt::Display for Relay {
     }
 }
 
-/// What relays, instances and clients have in common: they are a tor process each.
+/// Methods that relays, instances and clients have in common: each is a tor process.
 macro_rules! process_methods {
     ($type:ty) => {
         impl $type {
-            /// Where its control port is: a unix socket, with cookie authentication.
+            /// Its control port: a unix socket, with cookie authentication.
             pub fn control(&self) -> Endpoint {
                 self.tor.endpoint()
             }
@@ -80,7 +81,8 @@ macro_rules! process_methods {
                 self.tor.pid()
             }
 
-            /// Ends it with SIGKILL and waits until it is gone. That works on a stopped process too, and does nothing when none runs.
+            /// Ends it with SIGKILL and waits until it is gone. That works on a stopped process
+            /// too, and does nothing when none runs.
             ///
             /// # Errors
             ///
@@ -107,7 +109,8 @@ macro_rules! process_methods {
                 self.tor.signal(Signal::CONT)
             }
 
-            /// Starts it again, after ending it if it runs, and waits until it answers on its control port.
+            /// Starts it again, after ending it if it runs, and waits until it answers on its
+            /// control port.
             ///
             /// # Errors
             ///

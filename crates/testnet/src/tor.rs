@@ -1,9 +1,10 @@
 //! The tor binary: found, checked, or built.
 //!
-//! v2 onion services need an old Tor. Tor 0.4.5.9 is built from the folder `tor-src` of the Rust package `libtor-sys` 45.9.0,
-//! which Cargo fetches like any dependency (`Cargo.lock` pins its checksum) and never compiles. The binary is kept in the user's
-//! cache folder, `$XDG_CACHE_HOME` or `~/.cache`, as `onionweave/tor-0.4.5.9-<hash of how it was built>/tor`, so that a machine builds it
-//! once. A build takes one to two minutes on two cores.
+//! v2 onion services need an old Tor. Tor 0.4.5.9 is built from the folder `tor-src` of the Rust
+//! package `libtor-sys` 45.9.0, which Cargo fetches like any dependency (`Cargo.lock` pins its
+//! checksum) and never compiles. The binary is kept in the user's cache folder, `$XDG_CACHE_HOME`
+//! or `~/.cache`, as `onionweave/tor-0.4.5.9-<hash of how it was built>/tor`, so that a machine
+//! builds it once. A build takes one to two minutes on two cores.
 //!
 //! The environment variable `ONIONWEAVE_TOR` names another binary to use instead.
 
@@ -29,7 +30,8 @@ pub const BUILT: Version = Version::new([0, 4, 5, 9]);
 /// The environment variable that names the tor binary to use instead of building one.
 pub const VARIABLE: &str = "ONIONWEAVE_TOR";
 
-/// The tor to run: the one that `ONIONWEAVE_TOR` names, else the one in the cache, else one that is built now.
+/// The tor to run: the one that `ONIONWEAVE_TOR` names, else the one in the cache, else one that is
+/// built now.
 ///
 /// Blocks, for minutes when tor has to be built; [`binary_with`] tells how far it is.
 ///

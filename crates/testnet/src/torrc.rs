@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onionweave_control::launch;
 
-/// What a process does in the network.
+/// Role of a process in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
@@ -37,7 +37,7 @@ impl ExtraLines {
     }
 }
 
-/// What every configuration file of a network begins with.
+/// Beginning of every configuration file of a network.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     authorities: Vec<String>,
@@ -53,7 +53,8 @@ impl Common {
     /// A configuration for a role; what is specific to the process follows.
     pub(crate) fn torrc(&self, role: Role) -> Torrc {
         let mut torrc = Torrc::default()
-            // Private addresses, short download delays, flags without waiting (`app/config/testnet.inc`).
+            // Private addresses, short download delays, flags without waiting
+            // (`app/config/testnet.inc`).
             .line("TestingTorNetwork 1")
             .line("SafeLogging 0")
             .line("NumCPUs 1")
@@ -96,7 +97,7 @@ impl Torrc {
         Self { lines, ..self }
     }
 
-    /// What a relay needs, be it an authority or not.
+    /// Adds the lines of every relay, authorities among them.
     pub(crate) fn relay(self, name: &str, or_port: u16) -> Self {
         self.line(format_args!("Nickname {name}"))
             .line(format_args!("ORPort 127.0.0.1:{or_port}"))
@@ -109,7 +110,7 @@ impl Torrc {
             .line("ShutdownWaitLength 0")
     }
 
-    /// What an authority needs besides.
+    /// Adds the further lines of an authority.
     pub(crate) fn authority(self, dir_port: u16, voting_interval: Duration) -> Self {
         self.line(format_args!("DirPort 127.0.0.1:{dir_port}"))
             .line("AuthoritativeDirectory 1")

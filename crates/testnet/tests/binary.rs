@@ -1,17 +1,20 @@
-//! Binaries that are named by `ONIONWEAVE_TOR` and cannot serve: each is refused with the reason, before anything is started.
+//! Binaries that are named by `ONIONWEAVE_TOR` and cannot serve: each is refused with the reason,
+//! before anything is started.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::path::Path;
 use std::process::Command;
 
-/// Returns the words of the program to a tor that answers `--version` and `--list-modules` like this.
+/// Returns the words of the program to a tor that answers `--version` and `--list-modules` like
+/// this.
 fn refusal(version: &str, modules: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let tor = folder.path().join("tor");
     let script = format!(
         "#!/bin/sh\ncase $1 in\n--version) printf '{version}' ;;\n--list-modules) printf '{modules}' ;;\nesac\n"
     );
-    // Written by another process: a file that a fork of this one still holds open for writing cannot be executed.
+    // Written by another process: a file that a fork of this one still holds open for writing
+    // cannot be executed.
     let write = r#"printf %s "$2" >"$1" && chmod 700 "$1""#;
     let status = Command::new("/bin/sh")
         .args(["-c", write, "sh"])

@@ -30,8 +30,9 @@ fn wait_until(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) -> D
     start.elapsed()
 }
 
-/// Reaches an instance that has just built its descriptor after a restart. Its uploads take a moment, and until they are there a
-/// directory hands out the points of the process that died, at which a client may wait in vain.
+/// Reaches an instance that has just built its descriptor after a restart. Its uploads take a
+/// moment, and until they are there a directory hands out the points of the process that died, at
+/// which a client may wait in vain.
 async fn reach_again(client: &Client, onion: &str) -> String {
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -80,7 +81,8 @@ async fn an_instance_is_reached_killed_stopped_and_restarted() {
     println!("restarted, descriptor {:.2?}", restart.elapsed());
     assert_eq!(reach_again(&client, &a.onion()).await, "behind a");
 
-    // Stopped, continued, and stopped again: the operator's command ends what hangs and starts another.
+    // Stopped, continued, and stopped again: the operator's command ends what hangs and starts
+    // another.
     let second = a.pid().unwrap();
     assert_ne!(first, second);
     a.stop().unwrap();
@@ -132,8 +134,9 @@ async fn two_networks_live_side_by_side() {
         assert!(one.directory(&relay.fingerprint()).is_some() && two.directory(&relay.fingerprint()).is_none());
     }
 
-    // A loud service is found on its own network and unknown on the other; a quiet one is found nowhere. In a testing network
-    // clients go on asking until they give up (`SocksTimeout`, two minutes by default).
+    // A loud service is found on its own network and unknown on the other; a quiet one is found
+    // nowhere. In a testing network clients go on asking until they give up (`SocksTimeout`, two
+    // minutes by default).
     let impatient = "SocksTimeout 10 seconds";
     let (loud, quiet) = tokio::join!(one.instance("loud").start(), one.instance("quiet").quiet(true).start());
     let (loud, quiet) = (loud.unwrap(), quiet.unwrap());

@@ -1,8 +1,9 @@
 //! The hash ring as a picture: what was measured in, SVG out.
 //!
-//! One ring for each state of the service, side by side. A relay stands where its fingerprint lies between 00… (top) and FF…,
-//! clockwise. Of the relays that are responsible for a descriptor ID, a mark says which instance's introduction points they hand
-//! out. Everything here is a pure function of its arguments.
+//! One ring for each state of the service, side by side. A relay stands where its fingerprint lies
+//! between 00… (top) and FF…, clockwise. Of the relays that are responsible for a descriptor ID, a
+//! mark says which instance's introduction points they hand out. Everything here is a pure function
+//! of its arguments.
 
 mod label;
 
@@ -11,9 +12,10 @@ use std::f64::consts::TAU;
 use crate::svg::{Font, INK, MARK, Svg, at};
 use label::{Area, GREY, Label, Line, Mark, PALE, RADIUS, settle, style};
 
-/// The picture's width, in units that the PNG has two pixels for. Its height depends on where labels stand.
+/// The picture's width, in units that the PNG has two pixels for. Its height depends on where
+/// labels stand.
 const WIDTH: f64 = 1600.0;
-/// Where the rings with their labels begin, and how far below them the shares do.
+/// Top of the rings with their labels, and the distance of the shares below them.
 const RINGS_TOP: f64 = 212.0;
 const SHARES_BELOW: f64 = 70.0;
 /// From one instance's share to the next, and from the last one to the picture's end.
@@ -35,13 +37,13 @@ pub(crate) struct Picture {
     pub(crate) states: Vec<State>,
 }
 
-/// One relay.
+/// A relay.
 pub(crate) struct Relay {
     pub(crate) nickname: String,
     pub(crate) fingerprint: [u8; 20],
 }
 
-/// One descriptor ID and the relays that are responsible for it, in the order of the ring.
+/// A descriptor ID and the relays that are responsible for it, in the order of the ring.
 pub(crate) struct Replica {
     pub(crate) descriptor_id: [u8; 20],
     /// The ID as Tor writes it.
@@ -49,20 +51,21 @@ pub(crate) struct Replica {
     pub(crate) directories: Vec<usize>,
 }
 
-/// What was found at one time.
+/// State of the ring at one time.
 pub(crate) struct State {
     pub(crate) heading: String,
     pub(crate) note: String,
-    /// What is written into the ring: a large word and lines below it.
+    /// Text inside the ring: a large word and lines below it.
     pub(crate) verdict: String,
     pub(crate) verdict_notes: Vec<String>,
-    /// For each replica and each of its directories: the instances whose introduction points it hands out.
+    /// For each replica and each of its directories: the instances whose introduction points it
+    /// hands out.
     pub(crate) holds: Vec<Vec<Vec<usize>>>,
-    /// One for each instance.
+    /// Share of each instance.
     pub(crate) shares: Vec<Share>,
 }
 
-/// What one instance gets of the clients.
+/// Share of an instance in the clients.
 pub(crate) struct Share {
     /// By the plan, from 0 to 1.
     pub(crate) plan: f64,
@@ -208,14 +211,15 @@ impl Picture {
         labels
     }
 
-    /// What the plan promises each instance, and what it got.
+    /// Draws the share that the plan promises each instance, and the share it got.
     fn draw_shares(&self, svg: &mut Svg, (x, top): (f64, f64), state: &State) {
-        /// From the ring's centre to the marks, the names, the bars and the right ends of three columns of numbers.
+        /// From the ring's centre to the marks, the names, the bars and the right ends of three
+        /// columns of numbers.
         const MARKS: f64 = -306.0;
         const NAMES: f64 = -284.0;
         const BARS: f64 = -186.0;
         const COLUMNS: [f64; 3] = [146.0, 232.0, 318.0];
-        /// How long the longest bar is.
+        /// Length of the longest bar.
         const LONGEST: f64 = 236.0;
         let per_share = LONGEST / self.largest_share();
         let total = state.visits();
@@ -259,7 +263,7 @@ impl Picture {
         shares.fold(0.01, f64::max)
     }
 
-    /// What the signs mean.
+    /// Draws the key to the signs.
     fn draw_key(&self, svg: &mut Svg, y: f64) {
         const LEFT: f64 = 60.0;
         svg.line((LEFT, y - 34.0), (WIDTH - LEFT, y - 34.0), PALE, 1.0);
@@ -318,7 +322,7 @@ fn held(state: &State, replica: usize, directory: usize) -> &[usize] {
     slots.get(directory).map_or(&[], Vec::as_slice)
 }
 
-/// Where on the ring a digest lies, from 0 to 1.
+/// Returns the place of a digest on the ring, from 0 to 1.
 fn turn(digest: &[u8; 20]) -> f64 {
     let [a, b, c, d, ..] = *digest;
     f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)

@@ -93,7 +93,8 @@ impl Publishing {
         self.started
     }
 
-    /// The first report from `since` on that is the one meant, if it comes `within` a time from now.
+    /// The first report from `since` on that is the one meant, if it comes `within` a time from
+    /// now.
     pub(crate) async fn said(&self, since: Instant, within: Duration, meant: impl Fn(&Report) -> bool) -> Option<Said> {
         let mut said = self.said.clone();
         let find = |said: &[Said]| {

@@ -14,15 +14,15 @@ use crate::stage::{AT_ONCE, NAMES};
 /// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`).
 pub(crate) const IDENTITY_EVERY: Duration = Duration::from_secs(10);
 
-/// One visit.
+/// A visit.
 pub(crate) struct Visit {
-    /// When it ended.
+    /// Time at which it ended.
     pub(crate) at: Instant,
-    /// Which instance answered, or why none did.
+    /// The instance that answered, or the reason why none did.
     pub(crate) answer: Result<usize, String>,
 }
 
-/// How many visits each instance answered, and how many nobody did.
+/// Number of visits that each instance answered, and those that nobody did.
 #[derive(Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) answered: [u64; NAMES.len()],
@@ -46,7 +46,8 @@ impl Tally {
         self.answered.iter().sum()
     }
 
-    /// How probable a split as uneven as this one, or more so, is if clients follow the `shares`: Pearson's chi-square test.
+    /// Returns the chance of a split at least as uneven as this one if clients follow the `shares`:
+    /// Pearson's chi-square test.
     pub(crate) fn chi_square(&self, shares: &[f64]) -> Option<(f64, f64)> {
         let total = self.total() as f64;
         let cells: Vec<_> = self
@@ -64,9 +65,10 @@ impl Tally {
     }
 }
 
-/// Lets the clients make `count` visits in all, each with a fresh identity; `seen` is told of every one.
+/// Makes `count` visits in all, each with a fresh identity; `seen` is told of every one.
 ///
-/// A client may take a new identity every ten seconds, so the clients begin evenly spread over ten seconds.
+/// A client may take a new identity every ten seconds, so the clients begin evenly spread over ten
+/// seconds.
 pub(crate) async fn visit(clients: &[Client], onion: &str, count: u64, seen: impl Fn(&Tally)) -> Tally {
     let left = Cell::new(count);
     let tally = RefCell::new(Tally::default());
@@ -87,7 +89,7 @@ pub(crate) async fn visit(clients: &[Client], onion: &str, count: u64, seen: imp
     tally.into_inner()
 }
 
-/// Lets every client make one visit with a fresh identity, a few at a time.
+/// Makes one visit by every client with a fresh identity, a few at a time.
 pub(crate) async fn visit_each(clients: &[Client], onion: &str) -> Vec<Visit> {
     let visits = clients.iter().map(|client| visit_once(client, onion));
     stream::iter(visits).buffer_unordered(2 * AT_ONCE).collect().await

@@ -1,4 +1,5 @@
-//! Figure 4.2: how long it takes until all clients have a fixed number of bytes, with more and more instances of limited bandwidth.
+//! Figure 4.2: how long it takes until all clients have a fixed number of bytes, with more and more
+//! instances of limited bandwidth.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use crate::experiment::series::{self, Spread};
 use crate::experiment::{Run, real, thesis};
 
 const INSTANCES: [usize; 4] = [1, 2, 3, 6];
-/// As in the thesis, and with a publisher.
+/// Policies: that of the thesis, and one with a publisher.
 const POLICIES: [PolicyName; 2] = [PolicyName::Race, PolicyName::Mixed];
 /// Nobody takes longer, unless something is broken.
 const LONGEST: Duration = Duration::from_secs(20_000);
 
-/// What each client fetches, and what instances can send.
+/// Size of each transfer, and the rate at which instances can send.
 struct Load {
     clients: u32,
     downloads: u32,
@@ -31,7 +32,7 @@ impl Load {
         bytes: thesis::DOWNLOAD,
         cap: thesis::CAP,
     };
-    /// What a dozen clients can do in minutes.
+    /// Sizes that a dozen clients can do in minutes.
     const REAL: Self = Self {
         clients: 12,
         downloads: 5,
@@ -43,13 +44,14 @@ impl Load {
         self.clients * self.downloads
     }
 
-    /// How many seconds it takes if all instances send as fast as they can all the time.
+    /// Returns the seconds that it takes if all instances send as fast as they can all the time.
     fn ideal(&self, instances: usize) -> f64 {
         f64::from(self.count()) * self.bytes as f64 / self.cap as f64 / instances as f64
     }
 }
 
-/// One run: when each download was complete, in seconds after the first client came, and how many were given up.
+/// A run: the times at which downloads were complete, in seconds after the first client came, and
+/// the number of those given up.
 #[derive(Clone, Debug, Default)]
 struct Downloads {
     done: Vec<f64>,
@@ -57,7 +59,7 @@ struct Downloads {
 }
 
 impl Downloads {
-    /// When the last was complete.
+    /// Returns when the last was complete.
     fn last(&self) -> f64 {
         self.done.iter().copied().fold(0.0, f64::max)
     }
@@ -148,9 +150,10 @@ fn collect(results: impl Iterator<Item = ((PolicyName, usize), Downloads)>) -> V
     measured
 }
 
-/// The instances' bandwidth is limited by Tor itself, as in the thesis: `BandwidthRate`. (`CountPrivateBandwidth` comes with `TestingTorNetwork`; without it
-/// Tor counts nothing on loopback, `core/mainloop/connection.c:3353`.) All cases run at the same time, each with a service of its own: caps are low enough
-/// that two cores are not what limits them.
+/// The instances' bandwidth is limited by Tor itself, as in the thesis: `BandwidthRate`.
+/// (`CountPrivateBandwidth` comes with `TestingTorNetwork`; without it Tor counts nothing on
+/// loopback, `core/mainloop/connection.c:3353`.) All cases run at the same time, each with a
+/// service of its own: caps are low enough that two cores are not what limits them.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let load = Load::REAL;
     let runs = run.count(2, 1);
@@ -321,7 +324,7 @@ fn picture(run: &Run, load: &Load, measured: &[Measured]) -> Picture {
     }
 }
 
-/// How many downloads were complete by which time, in percent.
+/// Returns the share of downloads that were complete by each time, in percent.
 fn progress(run: &Downloads, load: &Load) -> Vec<(f64, f64)> {
     let each = 100.0 / f64::from(load.count());
     let steps = run.done.iter().enumerate();

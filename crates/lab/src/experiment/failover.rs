@@ -18,7 +18,8 @@ use crate::experiment::{Run, real, thesis};
 struct Graph {
     name: &'static str,
     instances: usize,
-    /// One instance starts after the others, so that it is in all directories; it is the one that dies.
+    /// Scenario in which an instance starts after the others, so that it is in all directories, and
+    /// then dies.
     late: bool,
     policy: PolicyName,
     /// The time of the death is drawn from an hour.
@@ -35,22 +36,22 @@ static GRAPHS: [Graph; 5] = [
         ..Graph::new("B at any time", 3, true, PolicyName::Race)
     },
 ];
-/// So many of them are drawn along time.
+/// Number of them that are drawn along time.
 const DRAWN: usize = 4;
 
-/// How much later the late one starts: "right after".
+/// Delay of the late one: "right after".
 const LATER: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(100);
-/// What is drawn of the time around the death.
+/// Times around the death that are drawn.
 const AROUND: (f64, f64) = (1_000.0, 4_000.0);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What came of a graph.
+/// Outcome of a graph.
 struct Measured {
     graph: &'static Graph,
     /// The first run.
     trace: Trace,
-    /// When the instance died in it, in seconds.
+    /// Time at which the instance died in it, in seconds.
     death: f64,
     length: f64,
     /// For each run, when the instance died, in seconds.
@@ -93,7 +94,8 @@ impl Graph {
         format!("{}: {} instances, {how}{policy}", self.name, self.instances)
     }
 
-    /// The instance at this place dies, unless another has more: one without traffic would not be missed.
+    /// The instance at this place dies, unless another has more: one without traffic would not be
+    /// missed.
     fn scenario(&self, seed: u64) -> Scenario {
         let plans = thesis::instances(self.instances).enumerate().map(|(i, plan)| {
             if self.late && i == 0 {
@@ -168,26 +170,30 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// The place of the instance that had most: "the first one will receive the majority of the traffic" (page 26).
+/// The place of the instance that had most: "the first one will receive the majority of the
+/// traffic" (page 26).
 fn busiest(served: &[u64]) -> usize {
     let most = served.iter().enumerate().max_by_key(|(_, served)| **served);
     most.map_or(0, |(place, _)| place)
 }
 
-/// How long nobody was served after the death.
+/// Returns the time for which nobody was served after the death.
 fn outage(record: &Record, death: Duration) -> Duration {
     let outages = record.outages().into_iter().filter(|outage| outage.end > death);
     outages.map(|outage| outage.end - outage.start.max(death)).sum()
 }
 
-/// On real Tor an hour between two publications becomes two minutes, and everything else is as many times shorter.
+/// On real Tor an hour between two publications becomes two minutes, and everything else is as many
+/// times shorter.
 const FASTER: f64 = 30.0;
 const REAL_PERIOD: f64 = 120.0;
-/// How long after the others published the instance dies, in the thesis's seconds: so it is with its start, its death and an hour between two publications.
+/// Time from the others' publication to the instance's death, in the thesis's seconds. It follows
+/// from its start, its death and an hour between two publications.
 const DEATH_IN_PERIOD: f64 = 1_067.0;
 /// No instance dies before.
 const REAL_BEFORE: f64 = 40.0;
-/// Clients wait for a connection as many times shorter than two minutes as makes them come often enough to see the gap.
+/// Clients wait for a connection as many times shorter than two minutes as makes them come often
+/// enough to see the gap.
 const REAL_PATIENCE: &str = "SocksTimeout 10 seconds";
 const REAL_EVERY: Duration = Duration::from_secs(15);
 

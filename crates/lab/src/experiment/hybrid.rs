@@ -1,4 +1,5 @@
-//! Chapter 6.1: six different master descriptors of ten points each, so up to sixty instances. The thesis proposes it and did not measure it.
+//! Chapter 6.1: six different master descriptors of ten points each, so up to sixty instances. The
+//! thesis proposes it and did not measure it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +12,8 @@ use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
 use crate::experiment::trace::percent;
 use crate::experiment::{Run, real, series, thesis};
 
-/// How many instances, and under which policy: a regular service, the thesis's limit, and what chapter 6.1 adds.
+/// Cases, each with a number of instances and a policy: a regular service, the thesis's limit, and
+/// the larger ones of chapter 6.1.
 const CASES: [(usize, PolicyName); 7] = [
     (1, PolicyName::Mixed),
     (6, PolicyName::Mixed),
@@ -27,24 +29,26 @@ const CLIENTS: u32 = 6_000;
 /// For shares, what is drawn must be drawn often.
 const VISITORS: u32 = 300_000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// One instance in ten dies.
+/// Share of instances that die: one in ten.
 const DYING: usize = 10;
 
-/// What came of so many instances.
+/// Outcome for a number of instances.
 struct Measured {
     instances: usize,
     policy: PolicyName,
     /// Each instance's part of the visits, in percent.
     shares: Vec<f64>,
-    /// What of a point's load the plan gives the busiest point, in percent of all clients; and how many points carry the service.
+    /// Load that the plan gives the busiest introduction point, in percent of all clients, and the
+    /// number of points that carry the service.
     busiest_point: f64,
     points: usize,
-    /// What all clients together got, in megabytes in a second.
+    /// Rate of all clients together, in megabytes per second.
     throughput: f64,
-    /// How long a client waited for its 50 KiB, in seconds: half, and nearly all of them.
+    /// Time that a client waited for its 50 KiB, in seconds: the median and a high quantile.
     median: f64,
     slowest: f64,
-    /// When a tenth of the instances died: visits in vain, of how many, and the longest time until a visit was served.
+    /// Visits in vain after a tenth of the instances died, all visits, and the longest time until a
+    /// visit was served.
     missed: u64,
     visits: u64,
     longest: f64,
@@ -89,7 +93,8 @@ fn scenario(run: &Run, policy: PolicyName, plans: impl IntoIterator<Item = Insta
         .policy(policy)
 }
 
-/// Many clients that each come once within one round, so that shares are the plan's and not the draw's.
+/// Many clients that each come once within one round, so that shares are the plan's and not the
+/// draw's.
 fn shares(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<Record> {
     let visitors = Crowd::new(run.count(VISITORS as usize, 3_000) as u32)
         .fresh()
@@ -127,7 +132,7 @@ fn transfers(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<
     Ok((throughput, [at(0.5), at(0.99)].map(Option::unwrap_or_default)))
 }
 
-/// One instance in ten dies at the same moment, while new clients come all the time.
+/// Lets one instance in ten die at the same moment, while new clients come all the time.
 fn deaths(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<Record> {
     let visitors = Crowd::new(run.count(VISITORS as usize / 5, 3_000) as u32)
         .fresh()
@@ -140,7 +145,8 @@ fn deaths(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<Rec
     Ok(scenario.run(40 * MINUTE)?)
 }
 
-/// How many introduction points carry the service, and what the busiest of them carries, in percent of all clients: computed from the plan.
+/// Returns the number of introduction points that carry the service, and the load of the busiest in
+/// percent of all clients, by the plan.
 fn loads(instances: usize, policy: PolicyName) -> anyhow::Result<(usize, f64)> {
     const POINTS: usize = 3;
     let all: Vec<_> = (0..instances)
@@ -154,8 +160,9 @@ fn loads(instances: usize, policy: PolicyName) -> anyhow::Result<(usize, f64)> {
     Ok((loads.len(), 100.0 * busiest))
 }
 
-/// Without caps: two cores would be the limit, not the instances. All cases run at the same time, each with a service of its own; they start one after the
-/// other, so that those that wait have the machine for themselves.
+/// Without caps: two cores would be the limit, not the instances. All cases run at the same time,
+/// each with a service of its own; they start one after the other, so that those that wait have the
+/// machine for themselves.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let clients = run.count(20, 4);
     let cases = CASES;
@@ -206,7 +213,8 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     measured.collect()
 }
 
-/// How many die of so many. The only instance may not: nothing could be said of that.
+/// Returns the number of instances that die. The only instance may not: nothing could be said of
+/// that.
 fn dying(instances: usize) -> usize {
     instances.div_ceil(DYING).min(instances - 1)
 }

@@ -16,12 +16,12 @@ const INSTANCES: [usize; 5] = [2, 3, 4, 5, 6];
 /// Instances have their introduction points before the first client comes.
 const FIRST: Duration = Duration::from_secs(120);
 
-/// What came of so many instances.
+/// Outcome for a number of instances.
 struct Measured {
     instances: usize,
     /// For each run, how many requests each instance answered.
     answered: Vec<Vec<u64>>,
-    /// How many requests of all runs nobody answered.
+    /// Number of requests of all runs that nobody answered.
     failed: u64,
 }
 
@@ -66,8 +66,9 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// Tor lets a client become somebody new every ten seconds, so that the three minutes between two requests become ten seconds, more clients share
-/// the work, and each visits the services of all numbers of instances with the same identity. The remainder with 4 and 5 instances rotates each
+/// Tor lets a client become somebody new every ten seconds, so that the three minutes between two
+/// requests become ten seconds, more clients share the work, and each visits the services of all
+/// numbers of instances with the same identity. The remainder with 4 and 5 instances rotates each
 /// hour; within minutes it stays where it is, as in the thesis.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let clients = run.count(25, 4);
@@ -113,7 +114,8 @@ impl Measured {
         )
     }
 
-    /// How far from an even split a run is, in percentage points: the median of all runs.
+    /// Returns the distance of a run from an even split, in percentage points: the median of all
+    /// runs.
     fn error(&self) -> f64 {
         let errors = self
             .answered
@@ -122,7 +124,8 @@ impl Measured {
         Spread::of(errors).median
     }
 
-    /// How likely counts at least as uneven as the first run's are, if all instances have the same share: Pearson's chi-square test.
+    /// Returns the chance of counts at least as uneven as the first run's if all instances have the
+    /// same share: Pearson's chi-square test.
     fn p(&self) -> f64 {
         let counts = self.answered.first().map(Vec::as_slice).unwrap_or_default();
         let expected = counts.iter().sum::<u64>() as f64 / counts.len().max(1) as f64;

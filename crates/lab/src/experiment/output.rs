@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::experiment::plot::Picture;
 
-/// Where data and pictures go.
+/// Folder for data and pictures.
 pub(crate) struct Output {
     folder: PathBuf,
     real: bool,
@@ -38,7 +38,8 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what pictures are made of, as soon as it is there; that it cannot be written is only told.
+    /// Writes what pictures are made of, as soon as it is there; that it cannot be written is only
+    /// told.
     pub(crate) fn keep(&self, name: &str, kind: &str, text: &str) {
         if let Err(error) = self.write(name, kind, text.as_bytes()) {
             eprintln!("{error:#}");

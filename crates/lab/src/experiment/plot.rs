@@ -17,7 +17,8 @@ const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(27, 31, 36);
 const GREY: RGBColor = RGBColor(107, 114, 128);
 
-/// The colours of instances, which can also be told apart with most kinds of colour blindness (after Okabe and Ito).
+/// The colours of instances, which can also be told apart with most kinds of colour blindness
+/// (after Okabe and Ito).
 const INSTANCES: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -26,9 +27,9 @@ const INSTANCES: [RGBColor; 6] = [
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
 ];
-/// What the thesis found or planned.
+/// Colour of the thesis's findings and plans.
 pub(crate) const THESIS: RGBColor = RGBColor(27, 31, 36);
-/// What would be even, or ideal.
+/// Colour of an even split, or of an ideal.
 pub(crate) const IDEAL: RGBColor = RGBColor(107, 114, 128);
 /// Something bad.
 pub(crate) const BAD: RGBColor = RGBColor(247, 205, 198);
@@ -53,7 +54,7 @@ pub(crate) struct Picture {
     pub(crate) panels: Vec<Panel>,
 }
 
-/// What the key explains.
+/// Entries of the key.
 #[derive(Clone, Copy)]
 pub(crate) enum Sign {
     Line(RGBColor),
@@ -146,7 +147,7 @@ impl Axis {
         }
     }
 
-    /// How many labels there may be at most.
+    /// Largest number of labels.
     fn label_count(&self, usual: usize) -> usize {
         match &self.labels {
             Labels::Numbers => usual,
@@ -155,7 +156,7 @@ impl Axis {
         }
     }
 
-    /// Where a value is drawn.
+    /// Returns the place at which a value is drawn.
     fn at(&self, value: f64) -> f64 {
         match self.labels {
             Labels::Powers => value.max(f64::MIN_POSITIVE).log10().max(self.range.start),

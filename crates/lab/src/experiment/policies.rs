@@ -17,7 +17,8 @@ use crate::experiment::{Run, real, thesis};
 
 const INSTANCES: usize = 6;
 const MINUTE: Duration = Duration::from_secs(60);
-/// An instance dies and returns after ten minutes, then the next, so that each is away as long as any other.
+/// An instance dies and returns after ten minutes, then the next, so that each is away as long as
+/// any other.
 const FIRST_DEATH: Duration = Duration::from_secs(30 * 60);
 const BETWEEN_DEATHS: Duration = Duration::from_secs(25 * 60);
 const AWAY: Duration = Duration::from_secs(10 * 60);
@@ -25,10 +26,11 @@ const AWAY: Duration = Duration::from_secs(10 * 60);
 const HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
 const HANGS_FOR: Duration = Duration::from_secs(5 * 60);
 const LENGTH: Duration = Duration::from_secs(4 * 3600);
-/// On real Tor an hour is two minutes, and clients wait for a connection as much shorter as makes them come often enough to see gaps.
+/// On real Tor an hour is two minutes, and clients wait for a connection as much shorter as makes
+/// them come often enough to see gaps.
 const REAL_PATIENCE: &str = "SocksTimeout 10 seconds";
 
-/// What came of one run with a policy.
+/// Outcome of a run with a policy.
 #[derive(Clone, Debug, Default)]
 struct Outcome {
     /// Each instance's part of the visits, in percent.
@@ -48,7 +50,7 @@ struct Measured {
     runs: Vec<Outcome>,
 }
 
-/// What is compared: what it is called, and how it is got of a run.
+/// Measures that are compared: the name of each, and the function that takes it from a run.
 type Measure = (&'static str, &'static str, fn(&Outcome) -> f64);
 
 const MEASURES: [Measure; 6] = [
@@ -139,8 +141,9 @@ fn outcome(record: &Record) -> Outcome {
     }
 }
 
-/// Each of six instances dies once and returns, one after the other, while clients with fresh identities come. All policies run at the same time, each with
-/// a service of its own, and what dies of one dies of all.
+/// Each of six instances dies once and returns, one after the other, while clients with fresh
+/// identities come. All policies run at the same time, each with a service of its own, and what
+/// dies of one dies of all.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let (each, away) = if run.brief { (16, 8) } else { (40, 20) };
     let (each, away) = (Duration::from_secs(each), Duration::from_secs(away));

@@ -1,4 +1,5 @@
-//! How far a long run has come, on the standard error output: bars on a terminal, and elsewhere a line for each quarter of what takes long.
+//! Progress of a long run, on standard error: bars on a terminal, and elsewhere a line for each
+//! quarter of a long part.
 
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Whoever does not look at a terminal waits so long without a word.
+/// Longest time without a word where there is no terminal.
 const SILENT: Duration = Duration::from_secs(15);
 
 /// A bar, which goes when it is dropped.

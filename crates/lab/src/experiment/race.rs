@@ -14,7 +14,7 @@ use crate::experiment::{Run, real};
 struct Graph {
     name: &'static str,
     instances: usize,
-    /// How many times longer it is than the others.
+    /// Factor by which it is longer than the others.
     longer: u32,
     finding: Option<&'static Finding>,
 }
@@ -28,10 +28,10 @@ static GRAPHS: [Graph; 4] = [
 
 /// From this part of the bytes on, in percent, an instance is said to get traffic.
 const TRAFFIC: f64 = 1.0;
-/// How finely bytes are recorded, where it is not longer.
+/// Interval of the record of bytes, where the run is not longer.
 const STEP: Duration = Duration::from_secs(100);
 
-/// What came of one graph.
+/// Outcome of a graph.
 struct Measured {
     graph: &'static Graph,
     /// The first run.
@@ -89,15 +89,16 @@ fn simulate(run: &Run) -> anyhow::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// How long clients visit on real Tor, and how often each becomes somebody new.
+/// Time that clients visit on real Tor, and the time from one identity to the next.
 const REAL_LENGTH: Duration = Duration::from_secs(240);
 const REAL_EVERY: Duration = Duration::from_secs(30);
-/// How often instances publish there in graph D.
+/// Time between two publications of an instance there in graph D.
 const REAL_PERIOD: u64 = 30;
 
-/// On real Tor each run is a service of its own, and clients come with fresh identities: with a dozen of them there is no other way to enough requests.
-/// What the long run needs, points that are given up after 18 hours, is not to be had there; instead, the instances publish again and again, and new
-/// clients meet new lots.
+/// On real Tor each run is a service of its own, and clients come with fresh identities: with a
+/// dozen of them there is no other way to enough requests. What the long run needs, points that are
+/// given up after 18 hours, is not to be had there; instead, the instances publish again and again,
+/// and new clients meet new lots.
 fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let length = if run.brief { REAL_LENGTH / 6 } else { REAL_LENGTH };
     let runs = run.count(4, 1);
@@ -146,13 +147,13 @@ impl Measured {
         Spread::of(self.shares.iter().filter_map(|shares| shares.get(rank).copied()))
     }
 
-    /// How many instances got traffic, in each run.
+    /// Returns the number of instances that got traffic, in each run.
     fn with_traffic(&self) -> impl Iterator<Item = usize> {
         let shares = self.shares.iter();
         shares.map(|shares| shares.iter().filter(|&&share| share >= TRAFFIC).count())
     }
 
-    /// How many get traffic, and how often that is so, as words.
+    /// Returns in words the numbers of instances that got traffic, and the frequency of each.
     fn counts_with_traffic(&self) -> String {
         let (least, most) = self.with_traffic().fold((usize::MAX, 0), |(least, most), count| {
             (least.min(count), most.max(count))
@@ -175,7 +176,8 @@ impl Measured {
     }
 }
 
-/// What each instance has on average, in percent and the largest first, if each of six directories draws one of them, each as likely as any other.
+/// Returns the mean shares of instances, in percent and the largest first, if each of six
+/// directories draws one instance at random.
 fn fair_lots(instances: usize) -> Vec<f64> {
     const SLOTS: u32 = 6;
     let outcomes = instances.pow(SLOTS);

@@ -79,7 +79,7 @@ pub(crate) fn span(count: usize) -> String {
     }
 }
 
-/// So many runs.
+/// Runs a number of simulations.
 pub(crate) fn runs(count: usize) -> String {
     match count {
         1 => "1 run".to_owned(),

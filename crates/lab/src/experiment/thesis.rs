@@ -1,7 +1,9 @@
-//! Ceysun Sucu, *Tor: Hidden Service Scaling*, University College London, 2015: the set-up, and what was found.
+//! Ceysun Sucu, *Tor: Hidden Service Scaling*, University College London, 2015: the set-up, and
+//! what was found.
 //!
-//! The numbers are those of the text; of the figures only the captions are known here. Where the thesis is silent, the set-up is that of the
-//! Shadow configuration that its author published (instances start at 900 s, clients at 1 200 s and up to a minute later).
+//! The numbers are those of the text; of the figures only the captions are known here. Where the
+//! thesis is silent, the set-up is that of the Shadow configuration that its author published
+//! (instances start at 900 s, clients at 1 200 s and up to a minute later).
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -14,31 +16,33 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const DIRECTORIES: usize = 100;
 /// Clients (page 24).
 pub(crate) const CLIENTS: u32 = 300;
-/// How long an experiment is: "50,000 ticks" of one second (page 24).
+/// Length of an experiment: "50,000 ticks" of one second (page 24).
 pub(crate) const TICKS: Duration = Duration::from_secs(50_000);
-/// How much longer the experiment of figure 4.1 D is (page 26).
+/// Factor by which the experiment of figure 4.1 D is longer (page 26).
 pub(crate) const LONGER: u32 = 8;
-/// When an instance is shut down (page 24).
+/// Time at which an instance is shut down (page 24).
 pub(crate) const DEATH: Duration = Duration::from_secs(20_000);
 /// Over how much time the bytes written are averaged: "every thousand ticks" (page 25).
 pub(crate) const AVERAGED: Duration = Duration::from_secs(1_000);
 
-/// When instances start (the author's configuration).
+/// Time at which instances start (the author's configuration).
 pub(crate) const INSTANCES_START: Duration = Duration::from_secs(900);
-/// When clients start (the author's configuration).
+/// Times at which clients start (the author's configuration).
 pub(crate) const CLIENTS_START: RangeInclusive<Duration> = Duration::from_secs(1_201)..=Duration::from_secs(1_260);
-/// How long a client waits between two transfers (the author's configuration).
+/// Time that a client waits between two transfers (the author's configuration).
 pub(crate) const PAUSE: RangeInclusive<Duration> = SECOND..=Duration::from_secs(60);
-/// What a client fetches each time (the author's configuration).
+/// Number of bytes of a transfer (the author's configuration).
 pub(crate) const TRANSFER: u64 = 50 * 1024;
-/// What an instance can send in a second (the author's configuration).
+/// Number of bytes that an instance can send in a second (the author's configuration).
 pub(crate) const CAP: u64 = 1_024_000;
-/// The transfers of the experiment with a fixed number of bytes, for each client (the author's configuration).
+/// The transfers of the experiment with a fixed number of bytes, for each client (the author's
+/// configuration).
 pub(crate) const DOWNLOADS: u32 = 10;
 /// The bytes of each of them (the author's configuration).
 pub(crate) const DOWNLOAD: u64 = 1024 * 1024;
 
-/// The clients, requests and waiting of figure 5.3: ten clients, five hours, one request every three minutes (page 34).
+/// The clients, requests and waiting of figure 5.3: ten clients, five hours, one request every
+/// three minutes (page 34).
 pub(crate) const MIXED_CLIENTS: u32 = 10;
 pub(crate) const MIXED_REQUESTS: u32 = 100;
 pub(crate) const MIXED_PAUSE: Duration = Duration::from_secs(180);
@@ -46,11 +50,13 @@ pub(crate) const MIXED_PAUSE: Duration = Duration::from_secs(180);
 /// Something that the thesis states.
 pub(crate) struct Finding {
     pub(crate) page: u32,
-    /// Each instance's part of the traffic, in percent, the largest first; empty where the thesis gives no numbers.
+    /// Each instance's part of the traffic, in percent, the largest first; empty where the thesis
+    /// gives no numbers.
     pub(crate) shares: &'static [f64],
 }
 
-/// Figure 4.1: two instances, three, and six; the six are described only (see [`SIX_WITH_TRAFFIC`]).
+/// Figure 4.1: two instances, three, and six; the six are described only (see
+/// [`SIX_WITH_TRAFFIC`]).
 pub(crate) const RACE_OF_TWO: Finding = Finding {
     page: 25,
     shares: &[51.0, 49.0],
@@ -59,15 +65,17 @@ pub(crate) const RACE_OF_THREE: Finding = Finding {
     page: 25,
     shares: &[50.8, 29.7, 19.4],
 };
-/// "only four receive traffic, the remaining two only receive a tiny amount at just above zero percent" (page 25).
+/// "only four receive traffic, the remaining two only receive a tiny amount at just above zero
+/// percent" (page 25).
 pub(crate) const SIX_WITH_TRAFFIC: usize = 4;
 
-/// Figure 4.3, graph B: about so many ticks without service after the instance that published last had died (page 27).
+/// Figure 4.3, graph B: about so many ticks without service after the instance that published last
+/// had died (page 27).
 pub(crate) const OUTAGE: Duration = Duration::from_secs(2_000);
 pub(crate) const OUTAGE_PAGE: u32 = 27;
 
-/// What the thesis's plan gives so many instances on six directories, in percent, the largest first: whole directories, and the remainder drawn once
-/// (5.1.3, pages 32 and 33).
+/// What the thesis's plan gives so many instances on six directories, in percent, the largest
+/// first: whole directories, and the remainder drawn once (5.1.3, pages 32 and 33).
 pub(crate) fn planned(instances: usize) -> Vec<f64> {
     const SLOTS: usize = 6;
     (0..instances)
@@ -96,7 +104,8 @@ pub(crate) fn network(seed: u64) -> Scenario {
     Scenario::new(seed).directories(DIRECTORIES).relays(DIRECTORIES)
 }
 
-/// So many instances that start together. In Shadow they do so in the same moment, so that they look in the same moment of each second whether to publish.
+/// Returns instances that start together. In Shadow they do so in the same moment, so they look in
+/// the same moment of each second whether to publish.
 pub(crate) fn instances(count: usize) -> impl Iterator<Item = InstancePlan> {
     let plans = InstancePlan::numbered(count).into_iter();
     plans.map(|plan| plan.starts_at(INSTANCES_START).looks_at(Duration::ZERO).cap(CAP))

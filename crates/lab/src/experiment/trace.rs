@@ -1,4 +1,4 @@
-//! What instances sent along time, whoever measured it.
+//! Bytes that instances sent along time, simulated or real.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use onionweave_sim::Record;
 /// Bytes that each instance sent in each interval, and visits in vain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
-    /// How long an interval is, in seconds.
+    /// Length of an interval, in seconds.
     pub(crate) step: f64,
     /// For each instance, the bytes of each interval.
     pub(crate) bytes: Vec<Vec<f64>>,
@@ -40,7 +40,8 @@ impl Trace {
         }
     }
 
-    /// An instance sent something at a time, in seconds from the beginning; or, without an instance, somebody was not served.
+    /// An instance sent something at a time, in seconds from the beginning; or, without an
+    /// instance, somebody was not served.
     pub(crate) fn add(&mut self, at: f64, instance: Option<usize>, bytes: f64) {
         let interval = (at / self.step).max(0.0) as usize;
         if interval >= self.missed.len() {
@@ -73,7 +74,8 @@ impl Trace {
         points
     }
 
-    /// The rate, in kilobytes per second, averaged over so many intervals, as points in their middle.
+    /// The rate, in kilobytes per second, averaged over so many intervals, as points in their
+    /// middle.
     pub(crate) fn rate(&self, instance: usize, intervals: usize) -> Vec<(f64, f64)> {
         let bytes = self.bytes.get(instance).map(Vec::as_slice).unwrap_or_default();
         let span = intervals as f64 * self.step;
@@ -84,7 +86,8 @@ impl Trace {
             .collect()
     }
 
-    /// Lines `experiment,seconds,instance,bytes`, and `missed` for an instance that is none, without a head.
+    /// Lines `experiment,seconds,instance,bytes`, and `missed` for an instance that is none,
+    /// without a head.
     pub(crate) fn write_csv(&self, csv: &mut String, name: &str) {
         let instances = self.bytes.len();
         for (number, missed) in self.missed.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Whose introduction points are whose: every living instance is asked again and again what it offers.
+//! Owners of introduction points: every living instance is asked again and again for its offer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +14,9 @@ use super::Clock;
 use super::record::Point;
 use crate::stage::verified;
 
-/// How often each is asked.
+/// Time between two questions to an instance.
 const EVERY: Duration = Duration::from_millis(300);
-/// How long it may take to answer.
+/// Longest time that an answer may take.
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// Every introduction point that was ever offered: by whom, and when last.
@@ -45,7 +45,7 @@ impl Census {
         Self { known, _asking: asking }
     }
 
-    /// Whose point it is, as far as was seen until now.
+    /// Returns the owner of a point, as far as was seen until now.
     pub(crate) fn look_up(&self, point: &IntroductionPoint, relay: String) -> Point {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Point {

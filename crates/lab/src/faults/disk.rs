@@ -1,5 +1,5 @@
-//! A disk so small that it can be filled: a tmpfs that only those see who enter its user and mount namespace. No root is needed for
-//! that, where the kernel lets users have namespaces.
+//! A disk so small that it can be filled: a tmpfs that only those see who enter its user and mount
+//! namespace. No root is needed for that, where the kernel lets users have namespaces.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-/// How large it is, as `mount` wants it.
+/// Size of the disk, as `mount` wants it.
 const SIZE: &str = "64k";
-/// What fills it.
+/// Name of the file that fills it.
 const BALLAST: &str = "ballast";
 /// Mounts the disk at $1, says so, and holds the namespaces until its input ends.
 const HOLD: &str = r#"mount -t tmpfs -o "size=$2,mode=700" onionweave "$1" && echo mounted && exec cat"#;
@@ -49,7 +49,7 @@ impl SmallDisk {
         Ok(disk)
     }
 
-    /// What stands before a command that shall see the disk.
+    /// Returns the words before a command that is to see the disk.
     pub(crate) fn enter(&self) -> Vec<String> {
         let target = self.holder.id().to_string();
         let words = [

@@ -1,4 +1,5 @@
-//! The faults: what is done, how it is undone, and which words of the publisher tell that it has mended the ring.
+//! The faults: what is done, how it is undone, and which words of the publisher tell that it has
+//! mended the ring.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::fleet::{CLOCK, Fleet, PASSWORD, VICTIM};
 use super::record::Ailment;
 use crate::stage::NAMES;
 
-/// How far ahead a clock is set.
+/// Time by which a clock is set ahead.
 const AHEAD: Duration = Duration::from_secs(3600);
 
 /// Something that goes wrong.
@@ -25,9 +26,10 @@ pub(crate) enum Fault {
     BackendGone,
     /// The Tor that carries the publisher's uploads is killed, and started again later
     UploaderKilled,
-    /// The Tor that carries the uploads is killed together with an instance, and both are started again later
+    /// The Tor that carries the uploads is killed together with an instance, and both are started
+    /// again later
     UploaderAndInstanceKilled,
-    /// One directory is killed, and started again, empty, later
+    /// A directory is killed, and started again, empty, later
     DirectoryKilled,
     /// All three directories of a replica are killed, and started again, empty, later
     ReplicaKilled,
@@ -35,9 +37,11 @@ pub(crate) enum Fault {
     AllButOneKilled,
     /// The publisher is killed (SIGKILL), and started again later
     PublisherKilled,
-    /// An instance gets another control password, and its connections are cut; the publisher's file is corrected later
+    /// An instance gets another control password, and its connections are cut; the publisher's file
+    /// is corrected later
     PasswordChanged,
-    /// The publisher's state folder is emptied and its disk filled; it is killed and started again, an instance is killed, and later there is room
+    /// The publisher's state folder is emptied and its disk filled; it is killed and started again,
+    /// an instance is killed, and later there is room
     StateFull,
     /// Of the instances that the publisher runs itself one is killed, and a spare takes its place
     PooledKilled,
@@ -149,7 +153,7 @@ impl Fault {
         }
     }
 
-    /// How many directories are killed.
+    /// Number of directories that are killed.
     fn directories(self) -> usize {
         match self {
             Self::DirectoryKilled => 1,
@@ -184,17 +188,18 @@ impl Fault {
         self.instances().iter().filter_map(|&place| NAMES.get(place).copied())
     }
 
-    /// Whether it is undone by its own nature.
+    /// Returns whether it is undone by its own nature.
     pub(crate) fn undoes_itself(self) -> bool {
         self == Self::InstanceRestarted
     }
 
-    /// Whether it is worse than what the sum of all faults is about: most directories are dead, and a client's Tor insists on those.
+    /// Returns whether it is left out of the sum of all faults: most directories are dead, and a
+    /// client's Tor insists on those.
     pub(crate) fn is_extreme(self) -> bool {
         self == Self::AllButOneKilled
     }
 
-    /// What is wrong with instances meanwhile.
+    /// Returns the ailments of instances meanwhile.
     pub(crate) fn ailments(self, hit: f64, undone: Option<f64>) -> Vec<Ailment> {
         let what = match self {
             Self::InstanceKilled | Self::UploaderAndInstanceKilled | Self::AllButOneKilled | Self::StateFull => {

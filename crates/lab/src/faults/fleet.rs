@@ -1,4 +1,5 @@
-//! What the faults happen to: a network, a service on three instances, and a publisher with a Tor of its own.
+//! Setting of the faults: a network, a service on three instances, and a publisher with a Tor of
+//! its own.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
@@ -20,19 +21,23 @@ use super::forwarder::Forwarder;
 use super::publisher::Publisher;
 use crate::stage::{self, Held, NAMES, Reader, Slot, quoted, write_secret};
 
-/// How many seconds the service's time period must go on: longer than the command runs, the last hour, and the hour that a clock is set ahead.
+/// Shortest time, in seconds, that the service's time period must go on: the command, the last
+/// hour, and the hour that a clock is set ahead.
 pub(crate) const PERIOD_LEFT: u64 = 3 * 3600;
-/// Relays besides the authorities. Six relays are directories of the service, and the others carry circuits.
+/// Relays besides the authorities. Six relays are directories of the service, and the others carry
+/// circuits.
 pub(crate) const RELAYS: usize = 12;
-/// The instance whose clock can be set, the one that most things happen to, and the one with a password and a connection that can be cut.
+/// The instance whose clock can be set, the one that most things happen to, and the one with a
+/// password and a connection that can be cut.
 pub(crate) const CLOCK: usize = 0;
 pub(crate) const VICTIM: usize = 1;
 pub(crate) const PASSWORD: usize = 2;
 /// The publisher's state folder, in the folder of its configuration.
 const STATE: &str = "state";
-/// How often backends are checked, and after how many failures an instance is unfit.
+/// Settings of the backends' checks.
 pub(crate) const CHECK: &str = "every = \"1s\", fall = 2";
-/// How long it may take until everything is as before a fault: a directory that comes back empty is noticed by the next audit.
+/// Longest time until everything is as before a fault: a directory that comes back empty is noticed
+/// by the next audit.
 const SETTLED_WITHIN: Duration = Duration::from_secs(100);
 /// From one reading of the ring to the next.
 const READ_AGAIN: Duration = Duration::from_millis(200);
@@ -46,7 +51,8 @@ pub(crate) struct Fleet {
     pub(crate) uploader: Client,
     forwarder: Forwarder,
     disk: Option<SmallDisk>,
-    /// How far the clock of one instance is ahead, as libfaketime reads it; if that is there.
+    /// File from which libfaketime reads the time by which one instance's clock is ahead; if that
+    /// is there.
     ahead: Option<PathBuf>,
     password_file: PathBuf,
     pub(crate) key: ServiceKey,
@@ -55,7 +61,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts instances and publisher on a network that runs. `libfaketime` is there if clocks are to be set.
+    /// Starts instances and publisher on a network that runs. `libfaketime` is there if clocks are
+    /// to be set.
     pub(crate) async fn start(
         network: Network,
         program: PathBuf,
@@ -176,7 +183,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gives the instance its first password again, which is that of its torrc, and cuts nobody off.
+    /// Gives the instance its first password again, which is that of its torrc, and cuts nobody
+    /// off.
     pub(crate) async fn restore_password(&self) -> anyhow::Result<()> {
         let hash = Password::first().hash(&self.network)?;
         let (connection, _events) = self.instance(PASSWORD)?.connect().await?;
@@ -204,8 +212,8 @@ impl Fleet {
         set_ahead(self.ahead.as_ref().context("there is no libfaketime")?, by)
     }
 
-    /// Waits until a reading of the ring finds that every directory hands out points that are offered, and that every instance has
-    /// a part. Returns when that reading ended.
+    /// Waits until a reading of the ring finds that every directory hands out points that are
+    /// offered, and that every instance has a part. Returns when that reading ended.
     pub(crate) async fn settled(&self, reader: &mut Reader, clock: &Clock) -> anyhow::Result<Option<f64>> {
         let deadline = clock.now() + SETTLED_WITHIN.as_secs_f64();
         loop {
@@ -244,7 +252,8 @@ fn set_ahead(file: &Path, by: Duration) -> anyhow::Result<()> {
     fs::rename(&new, file).with_context(|| file.display().to_string())
 }
 
-/// The line that keeps circuits off the directories of a service, as chance does among thousands of relays.
+/// The line that keeps circuits off the directories of a service, as chance does among thousands of
+/// relays.
 pub(crate) fn keep_aside(network: &Network, slots: &[Slot]) -> String {
     let directories = slots.iter().filter_map(|slot| network.directories().get(slot.relay));
     let fingerprints: Vec<_> = directories
@@ -267,7 +276,7 @@ impl Password {
         Self { word: "second" }
     }
 
-    /// As `HashedControlPassword` wants it.
+    /// Returns the value for `HashedControlPassword`.
     fn hash(&self, network: &Network) -> anyhow::Result<String> {
         let mut command = Command::new(network.tor().path());
         let output = command.args(["--quiet", "--hash-password", self.word]).output();

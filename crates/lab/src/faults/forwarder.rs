@@ -1,4 +1,5 @@
-//! What stands between the publisher and a control port, as an SSH tunnel would: so that connections can be cut.
+//! A relay of bytes between the publisher and a control port, as an SSH tunnel would be: its
+//! connections can be cut.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@ use super::record::Episode;
 use crate::svg::{Font, INK, Svg};
 
 const WIDTH: f64 = 1600.0;
-/// Where time begins and ends, and what it is long in pixels per second follows from both.
+/// Left and right ends of time. Its length in pixels per second follows from both.
 const LEFT: f64 = 440.0;
 const RIGHT: f64 = 1560.0;
 const TOP: f64 = 190.0;
@@ -51,7 +51,8 @@ fn span(episodes: &[Episode]) -> (f64, f64) {
     (first, last)
 }
 
-/// Where a time is drawn, in seconds from the fault. The pause before it is undone is left out.
+/// Returns the place of a time, in seconds from the fault. The pause before it is undone is left
+/// out.
 fn shown(episode: &Episode, at: f64) -> f64 {
     let at = if at < episode.resumed {
         at.min(episode.paused)

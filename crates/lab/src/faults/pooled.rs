@@ -1,4 +1,5 @@
-//! A service whose instances the publisher runs itself, one of them a spare, and what becomes of it when one is killed.
+//! A service whose instances the publisher runs itself, one of them a spare, and what becomes of it
+//! when one is killed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -19,11 +20,11 @@ use super::fleet::{PERIOD_LEFT, keep_aside};
 use super::publisher::Publisher;
 use crate::stage::{self, Held, NAMES, Reader, quoted, write_secret};
 
-/// How many instances serve; one more is a spare.
+/// Number of instances that serve; one more is a spare.
 const SERVING: usize = NAMES.len();
-/// How long it may take until all of them serve or wait.
+/// Longest time until all of them serve or wait.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// How long a question to an instance may take.
+/// Longest time that a question to an instance may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// From one look to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -76,7 +77,7 @@ impl Pooled {
         Ok(Reader::new(network.probe("poolprobe").await?, self.id, slots))
     }
 
-    /// What the instances are called, and how to ask them.
+    /// Returns the names of the instances, and the ways to ask them.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         let asked = |place: usize| {
             let folder = self.folder.join("state").join("pool").join((place + 1).to_string());
@@ -89,8 +90,8 @@ impl Pooled {
         (0..=SERVING).map(asked).collect()
     }
 
-    /// Waits until one more instance than serve offers introduction points, and the directories hold those of all that serve.
-    /// Returns which these are.
+    /// Waits until one more instance than serve offers introduction points, and the directories
+    /// hold those of all that serve. Returns which these are.
     pub(crate) async fn settled(&self, reader: &mut Reader) -> anyhow::Result<BTreeSet<usize>> {
         let settled = timeout(READY_WITHIN, async {
             loop {
@@ -130,7 +131,7 @@ impl Pooled {
     }
 }
 
-/// What the publisher calls an instance of its pool.
+/// Returns the publisher's name for an instance of its pool.
 pub(crate) fn name(place: usize) -> String {
     format!("pool-{}", place + 1)
 }

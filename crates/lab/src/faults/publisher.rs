@@ -11,12 +11,12 @@ use tokio::time::sleep;
 
 use super::Clock;
 
-/// How often its log is looked at. The times are those of the lines.
+/// Time between two looks at its log. The times are those of the lines.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A publisher, which ends when this is dropped.
 pub(crate) struct Publisher {
-    /// What runs the program, and its arguments.
+    /// Program that runs, and its arguments.
     before: Vec<String>,
     program: PathBuf,
     config: PathBuf,
@@ -30,12 +30,13 @@ pub(crate) struct Publisher {
 pub(crate) struct Said {
     /// In seconds since the command began.
     pub(crate) at: f64,
-    /// What follows the service's name.
+    /// Text after the service's name.
     pub(crate) text: String,
 }
 
 impl Publisher {
-    /// Starts the program on a configuration; the log lies beside it. What stands `before` it becomes the program, as `nsenter` does.
+    /// Starts the program on a configuration; the log lies beside it. What stands `before` it
+    /// becomes the program, as `nsenter` does.
     pub(crate) fn start(before: Vec<String>, program: PathBuf, config: PathBuf, clock: Clock) -> anyhow::Result<Self> {
         let mut publisher = Self {
             before,
@@ -82,7 +83,8 @@ impl Publisher {
         Ok(log.lines().filter_map(|line| Said::parse(line, &self.clock)).collect())
     }
 
-    /// The first thing that is meant and was said since a time, if it comes `within` a while from now.
+    /// The first thing that is meant and was said since a time, if it comes `within` a while from
+    /// now.
     pub(crate) async fn hears(
         &self,
         since: f64,
@@ -100,7 +102,8 @@ impl Publisher {
         }
     }
 
-    /// The last thing that is meant and was said since a time, and before it said nothing for a while, if any comes `within` a while from now.
+    /// The last thing that is meant and was said since a time, and before it said nothing for a
+    /// while, if any comes `within` a while from now.
     pub(crate) async fn last_before_a_lull(
         &self,
         since: f64,
@@ -141,7 +144,8 @@ impl Said {
         })
     }
 
-    /// Whether a round ended with every directory proved that answers, and this was among its causes.
+    /// Returns whether a round ended with every directory proved that answers, and this was among
+    /// its causes.
     pub(crate) fn is_proved(&self, cause: &str) -> bool {
         self.proved_causes()
             .is_some_and(|mut causes| causes.any(|one| one == cause))
@@ -155,7 +159,7 @@ impl Said {
         Some(causes.split(", "))
     }
 
-    /// Whether an instance was heard to offer introduction points.
+    /// Returns whether an instance was heard to offer introduction points.
     pub(crate) fn is_offer_of(&self, instance: &str) -> bool {
         let rest = self
             .text

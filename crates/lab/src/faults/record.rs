@@ -1,51 +1,57 @@
-//! What was recorded while a fault lasted, and what follows from it: rates, gaps, and why a visit was in vain.
+//! Records of a fault, and all that follows from them: rates, gaps, and the reasons of visits in
+//! vain.
 //!
 //! No IO and no clock. All times are seconds since the command began.
 
 use std::collections::BTreeMap;
 
-/// How long Tor may take between two looks at what an instance offers, in seconds: a point seen this shortly before is offered still.
+/// Longest time between two looks at an instance's offer, in seconds: a point seen this shortly
+/// before is offered still.
 const OFFERED_LATELY: f64 = 1.5;
 
 /// An answer that takes longer, in seconds, is explained as a miss is.
 pub(crate) const SLOW: f64 = 10.0;
 
-/// How much of what a client's Tor told is quoted: from its beginning, and from its end.
+/// Numbers of a client's sights that are quoted: from the beginning, and from the end.
 const FIRST_LINES: usize = 8;
 const LAST_LINES: usize = 3;
 
-/// One fault, and everything that was seen of it.
+/// A fault, and everything that was seen of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Episode {
     /// The fault in words.
     pub(crate) title: String,
-    /// Whether it is worse than what the sum of all faults is about.
+    /// Whether the fault is left out of the sum of all.
     pub(crate) extreme: bool,
-    /// When the first visit was due.
+    /// Time at which the first visit was due.
     pub(crate) from: f64,
-    /// When the fault was done.
+    /// Time at which the fault was done.
     pub(crate) hit: f64,
-    /// From when to when no new visits began, so that those on their way could end before the fault was undone.
+    /// From when to when no new visits began, so that those on their way could end before the fault
+    /// was undone.
     pub(crate) paused: f64,
     pub(crate) resumed: f64,
-    /// When no more visits began.
+    /// Time from which no more visits began.
     pub(crate) until: f64,
-    /// When its cause was undone, as an operator would.
+    /// Time at which its cause was undone, as an operator would.
     pub(crate) undone: Option<f64>,
-    /// When the publisher had proved that no directory hands out what is broken, counted from the hit.
+    /// Time from the hit until the publisher had proved that no directory hands out broken
+    /// introduction points.
     pub(crate) clean: Option<f64>,
-    /// When what was broken had its slots again, counted from when it offered introduction points again.
+    /// Time from the new offer of introduction points until the broken instance had its slots
+    /// again.
     pub(crate) regained: Option<f64>,
-    /// Whether a reading by an independent Tor found every directory as it should be, and when, counted from the hit.
+    /// Time from the hit until an independent Tor found every directory as it should be; `None` if
+    /// it did not.
     pub(crate) settled: Option<f64>,
-    /// What was wrong with instances and directories, and when.
+    /// Ailments of instances and directories, and their times.
     pub(crate) ailments: Vec<Ailment>,
     pub(crate) visits: Vec<Visit>,
     /// Visits that were due while every client was busy with an earlier one.
     pub(crate) skipped: usize,
-    /// What the publisher logged since the hit.
+    /// Lines that the publisher logged since the hit.
     pub(crate) said: Vec<String>,
-    /// What else a reader should know.
+    /// Further notes for the reader.
     pub(crate) notes: Vec<String>,
 }
 
@@ -60,7 +66,7 @@ pub(crate) struct Ailment {
     pub(crate) until: Option<f64>,
 }
 
-/// One request of a client with a fresh identity.
+/// A request of a client with a fresh identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     pub(crate) client: String,
@@ -68,16 +74,16 @@ pub(crate) struct Visit {
     pub(crate) took: f64,
     /// The instance that answered, or what the client's Tor said instead.
     pub(crate) answer: Result<String, String>,
-    /// What the client's Tor told meanwhile, in order.
+    /// Events that the client's Tor told meanwhile, in order.
     pub(crate) seen: Vec<(f64, Sight)>,
 }
 
 /// Something that a client's Tor told.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Sight {
-    /// It asks a directory for a descriptor.
+    /// A question to a directory for a descriptor.
     Asked { directory: String },
-    /// It read a descriptor from a directory.
+    /// A descriptor that was read from a directory.
     Read { directory: String, points: Vec<Point> },
     /// A directory did not give it one.
     Refused { directory: String, why: String },
@@ -103,11 +109,11 @@ pub(crate) enum Sight {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Point {
     pub(crate) relay: String,
-    /// Which instance was ever seen to offer it, and when last.
+    /// The instance that was ever seen to offer it, and the last time of that.
     pub(crate) owner: Option<(String, f64)>,
 }
 
-/// How many visits there were, and how many reached an instance.
+/// Number of visits, and number of those that reached an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
     pub(crate) tried: usize,
@@ -158,8 +164,8 @@ impl Episode {
         )
     }
 
-    /// The longest time during which every new client was in vain: from the first such client's request to the next one's that was not. The
-    /// pause, when no requests began, does not count.
+    /// The longest time during which every new client was in vain: from the first such client's
+    /// request to the next one's that was not. The pause, when no requests began, does not count.
     pub(crate) fn longest_gap(&self) -> f64 {
         let (before, after): (Vec<_>, Vec<_>) = self.visits.iter().partition(|visit| visit.at < self.resumed);
         gap(before, self.paused).max(gap(after, self.until))
@@ -187,7 +193,7 @@ impl Episode {
         self.visits.iter().filter(|visit| visit.answer.is_err())
     }
 
-    /// Why a visit was in vain.
+    /// Reason why a visit was in vain.
     pub(crate) fn explain(&self, visit: &Visit) -> Explanation {
         let mut blamed = BTreeMap::new();
         let (mut read, mut sound) = (0, 0);
@@ -257,7 +263,8 @@ impl Episode {
         most.then(|| what.join(", then "))
     }
 
-    /// What is wrong with an introduction point in a text that was read `at` a time, for a client that waited until `end`.
+    /// Returns the ailment of an introduction point in a text that was read `at` a time, for a
+    /// client that waited until `end`.
     fn ails(&self, point: &Point, at: f64, end: f64) -> Option<String> {
         let Some((owner, offered)) = &point.owner else {
             return Some("a point that no instance was ever seen to offer".to_owned());
@@ -280,11 +287,12 @@ impl Episode {
             .then(|| format!("{owner}, which had not offered them for {:.1} s", at - offered))
     }
 
-    /// What the client's Tor told, in a line.
+    /// Returns the events of the client's Tor in a line.
     fn evidence(&self, visit: &Visit) -> String {
         let mut ends: BTreeMap<&str, &str> = BTreeMap::new();
         let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
-        // Of each circuit, only the last that was heard of it; of those to directories, how many failed and why.
+        // Of each circuit, only the last that was heard of it; of those to directories, how many
+        // failed and why.
         for (_, sight) in &visit.seen {
             match sight {
                 Sight::Introduction { circuit, state, .. } | Sight::Rendezvous { circuit, state, .. } => {
@@ -326,11 +334,11 @@ impl Episode {
     }
 }
 
-/// Why a visit was in vain.
+/// Reason why a visit was in vain.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Explanation {
     pub(crate) cause: Cause,
-    /// What the client's Tor told.
+    /// Events of the client's Tor.
     pub(crate) evidence: String,
 }
 
@@ -338,13 +346,13 @@ pub(crate) struct Explanation {
 pub(crate) enum Cause {
     /// Every text that it read named nothing but what was broken.
     OnlyBroken(String),
-    /// It read texts that named something broken, and others.
+    /// The client read texts that named something broken, and others.
     AlsoBroken(String),
-    /// It waited for a directory that was dead.
+    /// The client waited for a directory that was dead.
     DeadDirectory(String),
     /// No directory gave it a text.
     NoDescriptor,
-    /// What was recorded does not explain it.
+    /// The records do not explain it.
     Unknown,
 }
 

@@ -13,22 +13,24 @@ use super::record::median_and_maximum;
 use crate::screen::Screen;
 use crate::stage::{NAMES, Reader};
 
-/// How long the publisher may take until it counts as not having noticed.
+/// Longest time until the publisher counts as not having noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
-/// How long a restarted instance may take until it has introduction points.
+/// Longest time until a restarted instance has introduction points.
 const OFFERED_WITHIN: Duration = Duration::from_secs(60);
-/// How long an independent Tor may take to find every directory clean, after the publisher said so.
+/// Longest time until an independent Tor finds every directory clean, after the publisher said so.
 const READ_WITHIN: Duration = Duration::from_secs(5);
-/// How often loud instances publish: several times a minute, where the public network's default is once in an hour, and not all at the same time.
+/// Times between publications of loud instances: several a minute, where the public network's
+/// default is one an hour, and not all at the same time.
 const LOUD_EVERY: [&str; NAMES.len()] = ["15 seconds", "17 seconds", "19 seconds"];
 /// Uploads that come within this time of one another are one publication.
 const ONE_PUBLICATION: f64 = 2.0;
 /// A publisher that has said nothing for so long has finished.
 const LULL: Duration = Duration::from_secs(1);
-/// Quiet instances that are told to be loud publish at the latest after this time, and then again and again.
+/// Quiet instances that are told to be loud publish at the latest after this time, and then again
+/// and again.
 const LOUD_WITHIN: Duration = Duration::from_secs(130);
 
-/// What is measured, what is known of it elsewhere, and what is aimed at.
+/// A measurement, with its aim.
 #[derive(Clone, Debug)]
 pub(crate) struct Timing {
     pub(crate) what: &'static str,
@@ -38,7 +40,8 @@ pub(crate) struct Timing {
     pub(crate) maximum_aim: Option<f64>,
     /// In seconds; `None` where the publisher did not do it in time.
     pub(crate) measured: Vec<Option<f64>>,
-    /// How often an independent Tor read every directory afterwards and found it clean, of how many times.
+    /// Number of readings by an independent Tor that found every directory clean, and number of
+    /// all.
     pub(crate) confirmed: Option<(usize, usize)>,
 }
 
@@ -101,7 +104,7 @@ impl Timing {
         median_and_maximum(&mut all)
     }
 
-    /// Whether what is aimed at was reached.
+    /// Returns whether the aim was reached.
     pub(crate) fn is_reached(&self) -> bool {
         let within = |aim: Option<f64>, figure: f64| aim.is_none_or(|aim| figure <= aim);
         let confirmed = self.confirmed.is_none_or(|(clean, of)| clean == of);
@@ -261,7 +264,8 @@ async fn publish(
         if again {
             continue;
         }
-        // Tor passes an unchanged descriptor on without saying that it built one, when directories changed (`feature/rend/rendservice.c:4357`).
+        // Tor passes an unchanged descriptor on without saying that it built one, when directories
+        // changed (`feature/rend/rendservice.c:4357`).
         let causes = [
             format!("{name} published by itself"),
             "overwritten by somebody else".to_owned(),
@@ -282,7 +286,8 @@ async fn publish(
     Ok(())
 }
 
-/// Tells of every upload that an instance begins by itself. The publisher's are carried by a Tor of its own.
+/// Tells of every upload that an instance begins by itself. The publisher's are carried by a Tor of
+/// its own.
 async fn listen(name: String, mut events: Events, clock: Clock, told: mpsc::UnboundedSender<(String, f64)>) {
     while let Some(event) = events.recv().await {
         if let Event::HsDesc(event) = event

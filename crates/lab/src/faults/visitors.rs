@@ -17,14 +17,15 @@ use super::census::Census;
 use super::record::{Sight, Visit};
 use crate::stage::verified;
 
-/// How long clients may take until all have fresh identities; hung ones wait for two minutes.
+/// Longest time until all clients have fresh identities; hung ones wait for two minutes.
 const FRESH_WITHIN: Duration = Duration::from_secs(180);
-/// How often it is looked whether they have.
+/// Time between two looks at that.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Events of a visit may come a moment after its end.
 const LAST_EVENTS: Duration = Duration::from_millis(50);
 
-/// Clients that are used in turn. A client takes a fresh identity after each visit, for which Tor wants ten seconds.
+/// Clients that are used in turn. A client takes a fresh identity after each visit, for which Tor
+/// wants ten seconds.
 pub(crate) struct Visitors {
     visitors: Vec<Arc<Visitor>>,
     clock: Clock,
@@ -78,8 +79,9 @@ impl Visitors {
         let _ = timeout(FRESH_WITHIN, fresh).await;
     }
 
-    /// Makes visits to a service at a steady rate for a while, and waits for the last to end. Returns them, and how many were due when no
-    /// client was free; `seen` is told how many there are, and how many were in vain.
+    /// Makes visits to a service at a steady rate for a while, and waits for the last to end.
+    /// Returns them, and how many were due when no client was free; `seen` is told how many there
+    /// are, and how many were in vain.
     pub(crate) async fn visit(
         &mut self,
         onion: &str,

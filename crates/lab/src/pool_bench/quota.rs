@@ -15,7 +15,8 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// Gives a process so many thousandths of one core. Needs a control group that may be written to, which root has.
+    /// Gives a process so many thousandths of one core. Needs a control group that may be written
+    /// to, which root has.
     pub(super) fn new(pid: u32, thousandths: u32) -> io::Result<Self> {
         let (parent, unified) = parent()?;
         let group = parent.join(format!("onionweave-{pid}"));
@@ -41,7 +42,8 @@ impl Drop for Quota {
     }
 }
 
-/// The group below which new ones can share out the processor, and whether it is of the unified hierarchy.
+/// The group below which new ones can share out the processor, and whether it is of the unified
+/// hierarchy.
 fn parent() -> io::Result<(PathBuf, bool)> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     let found = mounts.lines().find_map(|line| {

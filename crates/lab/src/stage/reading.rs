@@ -1,4 +1,4 @@
-//! What the directories really hold, read back by a Tor that has nothing to do with the publisher.
+//! Contents of the directories, read back by a Tor that has nothing to do with the publisher.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use onionweave_testnet::{Holding, Instance, Place, Probe};
 
 use super::{NAMES, Plan, Slot};
 
-/// How long a directory may take to answer.
+/// Longest time that a directory may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long the directories may take until they hold what the newest plan says.
+/// Longest time until the directories hold the newest plan.
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 
-/// What one directory was found to hold.
+/// Content of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     /// A descriptor that is genuine.
     Genuine {
-        /// How many introduction points of which instance it names.
+        /// Number of introduction points of each instance that it names.
         points: BTreeMap<usize, u32>,
         /// Introduction points of nobody known.
         strangers: u32,
@@ -37,7 +37,7 @@ impl Held {
         }
     }
 
-    /// Whether it is a descriptor that names no point of `instance`.
+    /// Returns whether it is a descriptor that names no point of `instance`.
     fn is_clean_of(&self, instance: usize) -> bool {
         matches!(self, Self::Genuine { points, .. } if !points.contains_key(&instance))
     }
@@ -66,7 +66,8 @@ impl Reader {
         &self.slots
     }
 
-    /// Asks every instance for its own descriptor (`GETINFO hs/service/desc/id/…`), which says whose introduction points are whose.
+    /// Asks every instance for its own descriptor (`GETINFO hs/service/desc/id/…`), which says
+    /// whose introduction points are whose.
     pub(crate) async fn learn(&mut self, instances: &[Instance]) -> anyhow::Result<()> {
         for (i, instance) in instances.iter().enumerate() {
             self.learn_from(i, instance.wait_for_descriptor().await?.as_bytes())?;
@@ -90,7 +91,8 @@ impl Reader {
         Ok(held.map(|(slot, place)| self.judge(slot, found.get(place))).collect())
     }
 
-    /// Reads until every directory holds what the newest plan gives it, or until that has taken too long.
+    /// Reads until every directory holds what the newest plan gives it, or until that has taken too
+    /// long.
     pub(crate) async fn read_settled(
         &mut self,
         instances: &[Instance],
@@ -113,7 +115,8 @@ impl Reader {
         }
     }
 
-    /// Reads all directories, again and again, until none names a point of `dead`; returns what they held then, if that was `within` a time.
+    /// Reads all directories, again and again, until none names a point of `dead`; returns what
+    /// they held then, if that was `within` a time.
     pub(crate) async fn read_clean_of(
         &mut self,
         dead: usize,
@@ -163,7 +166,7 @@ impl Reader {
     }
 }
 
-/// What of `held` is not as planned; `None` if the plan is proved.
+/// Returns the difference of `held` from the plan; `None` if the plan is proved.
 pub(crate) fn difference(plan: &Plan, slot: &Slot, held: &Held) -> Option<String> {
     let (points, strangers) = match held {
         Held::Nothing(what) => return Some(what.clone()),
@@ -176,7 +179,7 @@ pub(crate) fn difference(plan: &Plan, slot: &Slot, held: &Held) -> Option<String
     (planned != *points).then(|| format!("not as planned, which is {}", words(&planned)))
 }
 
-/// How many introduction points of which instance a slot shall hold.
+/// Returns the number of introduction points of each instance that a slot is to hold.
 pub(crate) fn planned(plan: &Plan, slot: &Slot) -> BTreeMap<usize, u32> {
     let planned = plan.get(&slot.id).into_iter().flatten();
     planned
@@ -184,7 +187,8 @@ pub(crate) fn planned(plan: &Plan, slot: &Slot) -> BTreeMap<usize, u32> {
         .collect()
 }
 
-/// The part of all clients that each instance shall get: every slot is read equally often, every point in it as well.
+/// The part of all clients that each instance shall get: every slot is read equally often, every
+/// point in it as well.
 pub(crate) fn shares(plan: &Plan, slots: &[Slot]) -> [f64; NAMES.len()] {
     let mut shares = [0.0; NAMES.len()];
     for slot in slots {

@@ -18,7 +18,8 @@ use crate::error::{Error, IoContext};
 /// The package whose folder `tor-src` is built.
 const PACKAGE: &str = "libtor-sys";
 
-/// How tor is configured: what a private network needs, and nothing that would need more packages.
+/// Arguments of `configure`: all that a private network needs, and nothing that would need more
+/// packages.
 const CONFIGURE: [&str; 8] = [
     "--disable-asciidoc",
     "--disable-manpage",
@@ -30,16 +31,17 @@ const CONFIGURE: [&str; 8] = [
     "--disable-seccomp",
 ];
 
-/// What `make` builds, and where it leaves it.
+/// Target that `make` builds, which is also its path.
 const TARGET: &str = "src/app/tor";
 
-/// C files compiled for [`TARGET`] with [`CONFIGURE`], counted once; it serves the progress display alone.
+/// C files compiled for [`TARGET`] with [`CONFIGURE`], counted once; it serves the progress display
+/// alone.
 const FILES: usize = 380;
 
 /// Lines of the build log that an error quotes.
 const TAIL: usize = 20;
 
-/// How far the building of tor is.
+/// Progress of the building of tor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -64,7 +66,8 @@ pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorB
     let name = format!("tor-{}-{}", BUILT, recipe_hash());
     let installed = cache.join(&name);
     let binary = installed.join("tor");
-    // A cached tor may have lost its libraries, for example when its cache outlived a system upgrade.
+    // A cached tor may have lost its libraries, for example when its cache outlived a system
+    // upgrade.
     if let Ok(tor) = TorBinary::at(&binary) {
         return Ok(tor);
     }
@@ -81,7 +84,8 @@ pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorB
     }
     progress(Progress::Fetching);
     let source = source_folder()?;
-    // Nobody else works here while we hold the lock: what lies here is left from a build that was cut short.
+    // Nobody else works here while we hold the lock: what lies here is left from a build that was
+    // cut short.
     let workshop = cache.join(format!("{name}.build"));
     remove_tree(&workshop)?;
     let built = build(&source, &workshop, &cache.join(format!("{name}.log")), &mut progress)
@@ -92,7 +96,8 @@ pub(super) fn cached_or_built(mut progress: impl FnMut(Progress)) -> Result<TorB
     TorBinary::at(binary)
 }
 
-/// Where tor is kept: `onionweave` below the user's cache folder (XDG base directory specification). It may not be there yet.
+/// Folder in which tor is kept: `onionweave` below the user's cache folder (XDG base directory
+/// specification). It may not be there yet.
 ///
 /// # Errors
 ///
@@ -122,7 +127,8 @@ fn recipe_hash() -> String {
     text
 }
 
-/// Takes the lock, telling `waiting` first if another process holds it. It is released when the file is dropped.
+/// Takes the lock, telling `waiting` first if another process holds it. It is released when the
+/// file is dropped.
 fn lock(path: &Path, waiting: impl FnOnce()) -> Result<File, Error> {
     let file = OpenOptions::new()
         .create(true)
@@ -189,7 +195,8 @@ fn build(source: &Path, workshop: &Path, log: &Path, progress: &mut impl FnMut(P
 
 /// Copies a folder with everything in it, and gives every file the same time.
 ///
-/// Tor's makefile runs automake again when a generated file is older than what it was generated from; equal times keep it from that.
+/// Tor's makefile runs automake again when a generated file is older than what it was generated
+/// from; equal times keep it from that.
 fn copy_tree(from: &Path, to: &Path, time: SystemTime) -> Result<(), Error> {
     fs::create_dir(to).doing("create", to)?;
     for entry in fs::read_dir(from).doing("read", from)? {
@@ -232,7 +239,8 @@ fn compile(tree: &Path, log: &Path, progress: &mut impl FnMut(Progress)) -> Resu
     })
 }
 
-/// Runs a command in `folder` with its whole output going to the log, its standard output also line by line to `each`.
+/// Runs a command in `folder` with its whole output going to the log, its standard output also line
+/// by line to `each`.
 fn run(
     mut command: Command,
     folder: &Path,

@@ -1,9 +1,9 @@
-//! What building tor needs from Debian.
+//! Debian packages that building tor needs.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What is looked for, and the Debian package that brings it.
+/// Things that are looked for, and the Debian package that brings each.
 const NEEDS: [(Need, &str); 6] = [
     (Need::Program("cc"), "gcc"),
     (Need::Header("stdio.h"), "libc6-dev"),
@@ -22,9 +22,11 @@ enum Need {
     Header(&'static str),
 }
 
-/// The Debian packages that must be installed before tor can be built here; empty when nothing is missing.
+/// The Debian packages that must be installed before tor can be built here; empty when nothing is
+/// missing.
 ///
-/// Programs are looked for on `PATH`, headers below `/usr/include` and `/usr/local/include`. No process is started.
+/// Programs are looked for on `PATH`, headers below `/usr/include` and `/usr/local/include`. No
+/// process is started.
 ///
 /// ```
 /// for package in onionweave_testnet::tor::missing_packages() {

@@ -6,11 +6,12 @@ use crate::svg::{Anchor, Font, INK, MARK, Shape, Svg, at};
 
 /// The ring's radius.
 pub(super) const RADIUS: f64 = 225.0;
-/// From the ring's centre to the centres of the innermost marks, from one mark to the next, and from the last one to the text.
+/// From the ring's centre to the centres of the innermost marks, from one mark to the next, and
+/// from the last one to the text.
 const MARKS_AT: f64 = RADIUS + 48.0;
 const MARK_STEP: f64 = 30.0;
 const TEXT_AFTER: f64 = 20.0;
-/// Where the text of a label without a mark begins.
+/// Distance of a text without a mark from the ring.
 const QUIET_AT: f64 = RADIUS + 26.0;
 /// The free space between labels.
 const GAP: f64 = 5.0;
@@ -18,7 +19,8 @@ const GAP: f64 = 5.0;
 pub(super) const GREY: &str = "#6b7280";
 pub(super) const PALE: &str = "#c9ced6";
 
-/// What an instance is drawn with: Okabe's and Ito's colours that carry white letters, told apart by shape as well.
+/// Looks of the instances: Okabe's and Ito's colours that carry white letters, told apart by shape
+/// as well.
 const STYLES: [(&str, Shape); 4] = [
     ("#0072b2", Shape::Circle),
     ("#d55e00", Shape::Square),
@@ -26,7 +28,7 @@ const STYLES: [(&str, Shape); 4] = [
     ("#a2578a", Shape::Hexagon),
 ];
 
-/// What stands outside the ring and says what is on it.
+/// Label outside the ring, of something on it.
 #[derive(Clone)]
 pub(super) struct Label {
     /// Its place on the ring.
@@ -65,7 +67,8 @@ impl Area {
 }
 
 impl Label {
-    /// A label of the place at `turn`; one without marks is written small and goes where there is no room.
+    /// A label of the place at `turn`; one without marks is written small and goes where there is
+    /// no room.
     pub(super) fn new(turn: f64, marks: Vec<Mark>, lines: Vec<Line>) -> Self {
         Self {
             turn,
@@ -75,7 +78,7 @@ impl Label {
         }
     }
 
-    /// Where the text begins, from the ring's centre.
+    /// Distance of the text from the ring's centre.
     fn text_at(&self) -> f64 {
         match self.marks.len() {
             0 => QUIET_AT,
@@ -207,7 +210,8 @@ impl Line {
     }
 }
 
-/// Turns labels away from each other, as little as is needed. Where there is no room for all of them, some without marks go.
+/// Turns labels away from each other, as little as is needed. Where there is no room for all of
+/// them, some without marks go.
 pub(super) fn settle(mut labels: Vec<Label>) -> Vec<Label> {
     labels.sort_by(|a, b| a.turn.total_cmp(&b.turn));
     loop {
@@ -243,7 +247,8 @@ fn part(labels: &mut [Label]) -> bool {
                 if let (Some(a), Some(b)) = (labels.get(i), labels.get(j))
                     && a.overlaps(b)
                 {
-                    // The later one stands clockwise of the earlier, unless the way around the top is shorter.
+                    // The later one stands clockwise of the earlier, unless the way around the top
+                    // is shorter.
                     let ahead = if b.toward - a.toward > 0.5 { -STEP } else { STEP };
                     add(&mut moves, i, -ahead);
                     add(&mut moves, j, ahead);

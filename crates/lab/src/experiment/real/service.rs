@@ -29,26 +29,27 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::experiment::thesis;
 
-/// The port at which clients find what an instance has for them. (At the usual one, each testnet instance says its name.)
+/// The port at which clients find what an instance has for them. (At the usual one, each testnet
+/// instance says its name.)
 pub(super) const PORT: u16 = 8080;
 /// The service's time period goes on for longer than an experiment with it.
 const PERIOD_LEFT: u64 = 2 * 3600;
 /// Keys that are drawn at most; about every second fits.
 const DRAWS: usize = 200;
-/// How much later than the others the late instance starts.
+/// Delay of the late instance after the others.
 const LATER: Duration = Duration::from_secs(4);
-/// So many instances start at once. Each is a process that asks for a consensus and makes circuits, and a small machine has two cores: sixty at once
-/// would keep each other from being ready in time.
+/// So many instances start at once. Each is a process that asks for a consensus and makes circuits,
+/// and a small machine has two cores: sixty at once would keep each other from being ready in time.
 const AT_ONCE: usize = 10;
-/// How long directories need for what loud instances upload.
+/// Time that directories need for uploads of loud instances.
 const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
-/// How long the publisher may take until all instances are on the ring.
+/// Longest time until the publisher has all instances on the ring.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
 
-/// What a publisher told, and when.
+/// Reports of a publisher, and their times.
 type Reports = Arc<Mutex<Vec<(Instant, Report)>>>;
 
-/// What a service is to be.
+/// Plan of a service.
 pub(crate) struct Plan {
     pub(super) instances: usize,
     policy: PolicyName,
@@ -61,7 +62,8 @@ pub(crate) struct Plan {
 pub(crate) struct Service {
     pub(super) onion: String,
     pub(crate) instances: Vec<Instance>,
-    /// When its instances had their first descriptors, without the late one: then they publish.
+    /// Time at which its instances had their first descriptors, without the late one: then they
+    /// publish.
     pub(crate) published: Instant,
     uploads: Arc<AtomicU64>,
     reports: Reports,
@@ -70,7 +72,7 @@ pub(crate) struct Service {
 }
 
 impl Plan {
-    /// So many instances, which publish by themselves and have 50 KiB for each client.
+    /// Plans a number of instances that publish by themselves and have 50 KiB for each client.
     pub(crate) fn new(instances: usize) -> Self {
         Self {
             instances,
@@ -87,7 +89,7 @@ impl Plan {
         self
     }
 
-    /// How many bytes each visit fetches.
+    /// Number of bytes that each visit fetches.
     pub(crate) fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes;
         self
@@ -178,7 +180,7 @@ impl Service {
         })
     }
 
-    /// One that could not be had.
+    /// Returns the stand-in of a service that could not be had.
     pub(super) fn absent() -> Self {
         Self {
             onion: String::new(),
@@ -199,12 +201,13 @@ impl Service {
         Ok(())
     }
 
-    /// How many texts the instances' Tors have uploaded until now, their own and the publisher's.
+    /// Returns the number of texts that the instances' Tors have uploaded until now, their own and
+    /// the publisher's.
     pub(crate) fn uploads(&self) -> u64 {
         self.uploads.load(Ordering::Relaxed)
     }
 
-    /// What its publisher told until now, a line for each, in seconds from `began`.
+    /// Returns the reports of its publisher until now, a line for each, in seconds from `began`.
     pub(super) fn reports(&self, place: usize, began: Instant) -> String {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(at, report): &(Instant, Report)| {
@@ -221,7 +224,8 @@ impl Drop for Service {
     }
 }
 
-/// Draws a key whose six directories are six relays, as nearly every key's are on a network with thousands of them.
+/// Draws a key whose six directories are six relays, as nearly every key's are on a network with
+/// thousands of them.
 fn draw_key(network: &Network) -> anyhow::Result<ServiceKey> {
     let relays = network
         .directories()
@@ -281,7 +285,8 @@ async fn answer(mut stream: TcpStream, body: Arc<[u8]>) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-/// Counts the uploads that a Tor begins, its own and those that it carries for a publisher; it may end and come again.
+/// Counts the uploads that a Tor begins, its own and those that it carries for a publisher; it may
+/// end and come again.
 async fn count_uploads(control: Endpoint, uploads: Arc<AtomicU64>) {
     loop {
         let connected = Connection::connect(&control, &Credentials::auto(), &Options::default()).await;
@@ -313,7 +318,8 @@ fn config(folder: &Path, key: &ServiceKey, policy: PolicyName, instances: &[Inst
     Ok(Config::parse(&text, folder)?)
 }
 
-/// Starts the publisher; the newest round that was proved is there to be looked at, and everything that it tells goes into `log`.
+/// Starts the publisher; the newest round that was proved is there to be looked at, and everything
+/// that it tells goes into `log`.
 fn publish(
     config: &Config,
     log: Reports,

@@ -13,7 +13,8 @@ use crate::experiment::progress::Progress;
 
 /// Relays besides three authorities, which are relays too.
 const RELAYS: usize = 11;
-/// So many clients build their first circuits at once: each is a process, and a small machine has two cores.
+/// Number of clients that build their first circuits at once: each is a process, and a small
+/// machine has two cores.
 const AT_ONCE: usize = 3;
 
 /// A network that runs, and its clients.
@@ -22,7 +23,7 @@ pub(crate) struct Stage<'a> {
     pub(super) clients: Vec<Client>,
     pub(super) what: &'static str,
     pub(super) run: &'a Run,
-    /// How often clients were sent.
+    /// Number of times that clients were sent.
     pub(super) visited: Cell<usize>,
 }
 
@@ -43,7 +44,8 @@ pub(crate) fn play<T>(story: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow:
 }
 
 impl<'a> Stage<'a> {
-    /// Starts a network and so many clients for an experiment, with these lines in their configuration.
+    /// Starts a network and so many clients for an experiment, with these lines in their
+    /// configuration.
     pub(crate) async fn start(
         run: &'a Run,
         what: &'static str,
@@ -72,9 +74,11 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Starts services, so many at once, and waits until clients can reach them. To be called once: their processes have the places as names.
+    /// Starts services, so many at once, and waits until clients can reach them. To be called once:
+    /// their processes have the places as names.
     ///
-    /// One that does not come up the second time either is left out: in its place stands one without instances, which nobody visits.
+    /// One that does not come up the second time either is left out: in its place stands one
+    /// without instances, which nobody visits.
     pub(crate) async fn services(&self, plans: &[Plan], at_once: usize) -> Vec<Service> {
         let bar = self.progress("services", plans.len());
         let bar = &bar;

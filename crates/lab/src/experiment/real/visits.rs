@@ -1,4 +1,4 @@
-//! What clients do, and what came of it.
+//! Visits of clients, and their outcome.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -15,14 +15,16 @@ use crate::experiment::progress::Progress;
 use crate::experiment::thesis;
 use crate::experiment::trace::Trace;
 
-/// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`, `core/mainloop/mainloop.c:1320`).
+/// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`,
+/// `core/mainloop/mainloop.c:1320`).
 const IDENTITY_EVERY: Duration = Duration::from_secs(10);
 /// A client that could not become somebody new so often does not visit again.
 const GIVES_UP_AFTER: usize = 5;
-/// How long a visit may take. Tor gives up a connection after two minutes by itself; a transfer at a cap may take its time.
+/// Longest time that a visit may take. Tor gives up a connection after two minutes by itself; a
+/// transfer at a cap may take its time.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How clients visit services.
+/// Manner in which clients visit services.
 #[derive(Clone, Copy)]
 pub(crate) struct Visiting {
     fresh: bool,
@@ -34,21 +36,22 @@ pub(crate) struct Visiting {
 enum Until {
     /// New visits begin for so long.
     Lasting(Duration),
-    /// So many visits by each client to each service.
+    /// Number of visits by each client to each service.
     Each(usize),
 }
 
-/// One visit; times are in seconds from the beginning of all.
+/// A visit; times are in seconds from the beginning of all.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     pub(crate) at: f64,
     pub(crate) ended: f64,
-    /// Which instance answered, counted from 0, if any did.
+    /// The instance that answered, counted from 0, if any did.
     pub(crate) instance: Option<usize>,
 }
 
 impl Visiting {
-    /// Each visit is one of a client that forgot everything. Clients forget all services together, so they visit all of them with each identity.
+    /// Each visit is one of a client that forgot everything. Clients forget all services together,
+    /// so they visit all of them with each identity.
     pub(crate) const fn fresh() -> Self {
         Self {
             fresh: true,
@@ -57,7 +60,8 @@ impl Visiting {
         }
     }
 
-    /// Clients remember the descriptor; each visit has a circuit of its own, and they make the next at once.
+    /// Clients remember the descriptor; each visit has a circuit of its own, and they make the next
+    /// at once.
     pub(crate) const fn returning() -> Self {
         Self {
             fresh: false,
@@ -66,7 +70,7 @@ impl Visiting {
         }
     }
 
-    /// How often a client becomes somebody new, unless visits take longer.
+    /// Time from one identity of a client to the next, unless visits take longer.
     pub(crate) const fn every(mut self, time: Duration) -> Self {
         self.every = time;
         self
@@ -84,7 +88,8 @@ impl Visiting {
 }
 
 impl Stage<'_> {
-    /// Lets all clients visit all services, and returns the visits to each in the order in which they ended.
+    /// Sends all clients to all services, and returns the visits to each in the order in which they
+    /// ended.
     pub(crate) async fn visit(&self, services: &[Service], how: Visiting) -> Vec<Vec<Visit>> {
         let clients = self.clients.len();
         let steps = match how.until {
@@ -135,7 +140,7 @@ fn csv(visits: &[Vec<Visit>]) -> String {
     csv
 }
 
-/// What is noted while clients visit.
+/// Notes taken while clients visit.
 struct Log<'a> {
     services: &'a [Service],
     how: Visiting,
@@ -221,18 +226,18 @@ async fn fetch(client: &Client, onion: &str) -> Option<usize> {
     (body.len() == length).then_some(instance)
 }
 
-/// How many visits each instance answered.
+/// Returns the number of visits that each instance answered.
 pub(crate) fn answered(visits: &[Visit], instances: usize) -> Vec<u64> {
     let count = |instance| visits.iter().filter(|visit| visit.instance == Some(instance)).count() as u64;
     (0..instances).map(count).collect()
 }
 
-/// How many nobody answered.
+/// Returns the number of visits that nobody answered.
 pub(crate) fn in_vain(visits: &[Visit]) -> u64 {
     visits.iter().filter(|visit| visit.instance.is_none()).count() as u64
 }
 
-/// How long the visits that were answered took, in seconds, the shortest first.
+/// Returns the durations of the answered visits, in seconds, the shortest first.
 pub(crate) fn waits(visits: &[Visit]) -> Vec<f64> {
     let served = visits.iter().filter(|visit| visit.instance.is_some());
     let mut waits: Vec<_> = served.map(|visit| visit.ended - visit.at).collect();
@@ -240,7 +245,7 @@ pub(crate) fn waits(visits: &[Visit]) -> Vec<f64> {
     waits
 }
 
-/// What instances sent along time, if each visit fetched 50 KiB.
+/// Returns the bytes that instances sent along time, if each visit fetched 50 KiB.
 pub(crate) fn trace(visits: &[Visit], instances: usize, step: Duration) -> Trace {
     let mut trace = Trace::new(step, instances);
     for visit in visits {
@@ -249,7 +254,8 @@ pub(crate) fn trace(visits: &[Visit], instances: usize, step: Duration) -> Trace
     trace
 }
 
-/// For how many seconds after a moment nobody was served: from a visit in vain to the next that was served, by the times at which they began.
+/// For how many seconds after a moment nobody was served: from a visit in vain to the next that was
+/// served, by the times at which they began.
 pub(crate) fn outage(visits: &[Visit], after: f64) -> f64 {
     let mut seen: Vec<_> = visits
         .iter()
