@@ -112,7 +112,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// What Tor offers: the cookie file that PROTOCOLINFO names, or nothing if it asks for nothing.
+    /// Tor's offer: the cookie file that PROTOCOLINFO names, or nothing if it asks for nothing.
     pub fn auto() -> Self {
         Self {
             cookie: CookieSource::Offered,
@@ -203,7 +203,7 @@ enum CookieSource {
     File(PathBuf),
 }
 
-/// What the handshake asks of its driver next.
+/// Next demand of the handshake on its driver.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -251,7 +251,7 @@ enum State {
     Challenge { cookie: Cookie },
     /// The reply to AUTHENTICATE is to come.
     Verdict,
-    /// It has succeeded or failed.
+    /// The end, in success or failure.
     Over,
 }
 
@@ -273,7 +273,7 @@ impl Handshake {
     /// # Errors
     /// [`Error::Rejected`] if Tor refuses, [`Error::NoUsableMethod`], [`Error::WrongServerHash`],
     /// [`Error::UnexpectedReply`] for a reply of another form or when none is waited for. None of
-    /// them can be mended on this connection.
+    /// them can be put right on this connection.
     pub fn reply(&mut self, reply: Reply) -> Result<Step, Error> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Offer => {

@@ -4,9 +4,9 @@
 //! receives what Tor reports. How it behaves:
 //!
 //! - **Deadlines.** Every command has one, 10 seconds by default: the longest silence. A reply that
-//!   arrives slowly is no silence, and is waited for up to [`Options::answer_limit`]. When a deadline
-//!   passes, the connection is closed, since a late reply could not be told from the next command's;
-//!   all callers that wait get an error, and so does every later call.
+//!   arrives slowly is no silence, and is waited for up to [`Options::answer_limit`]. When a
+//!   deadline passes, the connection is closed, since a late reply could not be told from the next
+//!   command's; all callers that wait get an error, and so does every later call.
 //! - **Cancelling.** Dropping the future of a call is safe. If the command was sent already, its
 //!   reply is awaited, matched and discarded, within the same deadline.
 //! - **Slow readers.** Events wait in a queue that is bounded in number and bytes. When it is full,
@@ -14,8 +14,8 @@
 //!   where they are missing. Replies never wait for events.
 //! - **Confusion.** A stray reply, a reply whose form does not fit its command, or bytes that are
 //!   not the control protocol close the connection: nothing after that could be trusted.
-//! - **Uploads and fetches.** [`Connection::post`] and [`Connection::fetch`] tell what became of them at each
-//!   directory, within a deadline, whatever becomes of the queue of events.
+//! - **Uploads and fetches.** [`Connection::post`] and [`Connection::fetch`] tell what became of
+//!   them at each directory, within a deadline, whatever becomes of the queue of events.
 //! - **Reconnecting.** A [`Supervisor`] makes a connection again whenever it is lost.
 //! - **The end.** [`Connection::closed`] resolves with the reason as soon as the socket ends.
 //!   Dropping the last [`Connection`] closes it.
@@ -72,11 +72,12 @@ impl Options {
         }
     }
 
-    /// Longest time for which Tor may be silent while a command waits for its reply. Default: 10 seconds.
+    /// Longest time for which Tor may be silent while a command waits for its reply. Default: 10
+    /// seconds.
     ///
-    /// It counts from the call, and anew whenever part of a reply arrives, or part of an event of several
-    /// lines: `GETINFO ns/all` has 2.5 MB on the public network, and what waits behind it must wait.
-    /// Events of one line prove nothing about a reply and do not count.
+    /// It counts from the call, and anew whenever part of a reply arrives, or part of an event of
+    /// several lines: `GETINFO ns/all` has 2.5 MB on the public network, and what waits behind it
+    /// must wait. Events of one line prove nothing about a reply and do not count.
     #[must_use]
     pub fn command_deadline(self, command_deadline: Duration) -> Self {
         Self {
@@ -85,9 +86,9 @@ impl Options {
         }
     }
 
-    /// Longest time, from the call on, until the whole reply of a command must have arrived, however
-    /// steadily it does. A longer deadline of the command itself goes first. Default: 5 minutes, in which
-    /// 2.5 MB arrive at 9 kB/s.
+    /// Longest time, from the call on, until the whole reply of a command must have arrived,
+    /// however steadily it does. A longer deadline of the command itself goes first. Default: 5
+    /// minutes, in which 2.5 MB arrive at 9 kB/s.
     #[must_use]
     pub fn answer_limit(self, answer_limit: Duration) -> Self {
         Self { answer_limit, ..self }
@@ -102,8 +103,8 @@ impl Options {
         }
     }
 
-    /// Number of bytes, roughly, that the waiting events may hold; a single event is kept whatever its
-    /// size. Default: 64 MiB.
+    /// Number of bytes, roughly, that the waiting events may hold; a single event is kept whatever
+    /// its size. Default: 64 MiB.
     #[must_use]
     pub fn event_queue_bytes(self, bytes: usize) -> Self {
         Self {

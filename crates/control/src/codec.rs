@@ -23,11 +23,11 @@ pub use self::message::{Line, RawEvent, Reply};
 pub mod data;
 mod message;
 
-/// What each line of a reply counts for beside its bytes, so that a reply of very many short lines
+/// Weight of each line of a reply beside its bytes, so that a reply of very many short lines
 /// is bounded as well.
 const LINE_OVERHEAD: usize = size_of::<Line>();
 
-/// How much one line, reply or event may hold before the connection is given up.
+/// Largest sizes of a line, reply or event before the connection is given up.
 ///
 /// Sizes are in bytes as decoded: without line ends, status codes and doubled dots, but each line
 /// that is not data counts 64 bytes more.
@@ -92,7 +92,7 @@ impl Default for Limits {
     }
 }
 
-/// One whole message from Tor.
+/// A whole message from Tor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
@@ -133,9 +133,9 @@ pub struct Decoder {
     lines: Vec<Line>,
     /// Whether the last of `lines` is waiting for the line `.` that ends its data.
     in_data: bool,
-    /// What `lines` count for against the limits.
+    /// Weight of `lines` against the limits.
     size: usize,
-    /// How many whole lines have been read.
+    /// Number of whole lines that have been read.
     line_number: u64,
     failure: Option<Error>,
 }
@@ -190,8 +190,8 @@ impl Decoder {
         })
     }
 
-    /// Whether a message is under way whose arrival may take a while: part of a reply has come, or at
-    /// least one line of an event that has more.
+    /// Whether a message is under way whose arrival may take a while: part of a reply has come, or
+    /// at least one line of an event that has more.
     ///
     /// The unfinished first line of an event does not count: events of one line without end prove
     /// nothing about the answer to a command.

@@ -30,7 +30,7 @@ mod line;
 mod onion;
 mod signal;
 
-/// One command with its body, ready to be sent.
+/// A command with its body, ready to be sent.
 ///
 /// The bytes are wiped when it is dropped, as some hold secrets; `Debug` shows arguments only where
 /// they never are any.
@@ -86,8 +86,8 @@ impl Command {
         Self::fixed("DROPOWNERSHIP", "DROPOWNERSHIP\r\n")
     }
 
-    /// `DROPGUARDS`: forgets all entry guards and chooses new ones. Doing so often makes users traceable, as Tor warns
-    /// in its log (feature/control/control_cmd.c:1382-1402).
+    /// `DROPGUARDS`: forgets all entry guards and chooses new ones. Doing so often makes users
+    /// traceable, as Tor warns in its log (feature/control/control_cmd.c:1382-1402).
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -98,8 +98,8 @@ impl Command {
         Self::fixed("DROPGUARDS", "DROPGUARDS\r\n")
     }
 
-    /// `DROPTIMEOUTS`: forgets how long circuits took to be built; a `BUILDTIMEOUT_SET RESET` follows
-    /// (feature/control/control_cmd.c:1409-1430).
+    /// `DROPTIMEOUTS`: forgets how long circuits took to be built; a `BUILDTIMEOUT_SET RESET`
+    /// follows (feature/control/control_cmd.c:1409-1430).
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -110,8 +110,8 @@ impl Command {
         Self::fixed("DROPTIMEOUTS", "DROPTIMEOUTS\r\n")
     }
 
-    /// `USEFEATURE`. Both features that C Tor knows, `VERBOSE_NAMES` and `EXTENDED_EVENTS`, are always on
-    /// (feature/control/control_cmd.c:1351-1378).
+    /// `USEFEATURE`. Both features that C Tor knows, `VERBOSE_NAMES` and `EXTENDED_EVENTS`, are
+    /// always on (feature/control/control_cmd.c:1351-1378).
     ///
     /// # Errors
     /// [`Error::Argument`] for a feature that is not one word; [`Error::CommandTooLong`].

@@ -1,4 +1,4 @@
-//! What can go wrong, for the whole crate.
+//! Errors of the whole crate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ pub enum Error {
     Argument {
         /// The command's keyword, such as `HSFETCH`.
         command: String,
-        /// Which argument, in words.
+        /// The argument, in words.
         argument: &'static str,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: ArgumentProblem,
     },
 
@@ -57,7 +57,7 @@ pub enum Error {
     UnexpectedReply {
         /// The keyword of the command.
         command: String,
-        /// What was expected and what came.
+        /// The expectation, and the text that came instead.
         problem: String,
     },
 
@@ -77,7 +77,7 @@ pub enum Error {
     Malformed {
         /// Number of the line on this connection, from 1.
         line: u64,
-        /// What was expected and what came.
+        /// The expectation, and the text that came instead.
         problem: String,
     },
 
@@ -87,7 +87,7 @@ pub enum Error {
     TooLong {
         /// Number of the line on this connection, from 1.
         line: u64,
-        /// What is too long: a line, a reply or an event.
+        /// The thing that is too long: a line, a reply or an event.
         what: &'static str,
         /// The limit, in bytes.
         limit: usize,
@@ -97,9 +97,9 @@ pub enum Error {
     #[error("the control connection ended inside {what}, after {lines} whole lines")]
     #[non_exhaustive]
     Truncated {
-        /// What was cut: a line, a reply or an event.
+        /// The thing that was cut: a line, a reply or an event.
         what: &'static str,
-        /// How many whole lines came before.
+        /// Number of whole lines that came before.
         lines: u64,
     },
 
@@ -120,7 +120,7 @@ pub enum Error {
     NoUsableMethod {
         /// Tor's methods, separated by commas.
         offered: String,
-        /// What the credentials would have allowed.
+        /// The methods that the credentials allow.
         allowed: &'static str,
     },
 
@@ -155,7 +155,7 @@ pub enum Error {
     Endpoint {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: &'static str,
     },
 
@@ -165,7 +165,7 @@ pub enum Error {
     RelayName {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: &'static str,
     },
 
@@ -220,8 +220,8 @@ pub enum Error {
         of: &'static str,
     },
 
-    /// An upload to this directory for this service is on its way already, and Tor's answer to the one could not be
-    /// told from that to the other. Nothing was sent.
+    /// An upload to this directory for this service is on its way already, and Tor's answer to the
+    /// one could not be told from that to the other. Nothing was sent.
     #[error("an upload to ${directory} for this service is on its way already")]
     #[non_exhaustive]
     UploadInFlight {
@@ -273,28 +273,28 @@ impl Error {
     }
 }
 
-/// Why an argument can't be written into a command.
+/// Fault of an argument that can't be written into a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgumentProblem {
-    /// It holds a CR or LF, which would end the command and begin another.
+    /// A CR or LF in it, which would end the command and begin another.
     #[error("has a line break at byte {at}")]
     #[non_exhaustive]
     LineBreak {
         /// Offset of the byte.
         at: usize,
     },
-    /// It holds a NUL, where Tor would cut it short.
+    /// A NUL in it, where Tor would cut it short.
     #[error("has a NUL at byte {at}")]
     #[non_exhaustive]
     Nul {
         /// Offset of the byte.
         at: usize,
     },
-    /// It is empty.
+    /// Emptiness.
     #[error("is empty")]
     Empty,
-    /// It has not the form that Tor expects, which the text describes.
+    /// Another form than Tor expects; the text describes that.
     #[error("{0}")]
     Form(&'static str),
 }
@@ -303,13 +303,13 @@ pub enum ArgumentProblem {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieProblem {
-    /// It cannot be read, for the system's reason.
+    /// A file that cannot be read, for the system's reason.
     #[error("{0}")]
     Unreadable(Arc<std::io::Error>),
-    /// It is a folder, a pipe or a device.
+    /// A folder, a pipe or a device.
     #[error("it is not a regular file")]
     NotAFile,
-    /// It has another length than a cookie; of longer files one byte more is read.
+    /// A length other than that of a cookie; of longer files one byte more is read.
     #[error("an authentication cookie has 32 bytes, not {0}")]
     Length(usize),
 }
@@ -331,7 +331,7 @@ pub enum CloseReason {
         /// The time that was allowed.
         after: Duration,
     },
-    /// What came was not the control protocol, passed a limit, or could not be matched to a
+    /// Bytes that are not the control protocol, passed a limit, or could not be matched to a
     /// command.
     #[error("{0}")]
     Protocol(Arc<Error>),

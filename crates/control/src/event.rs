@@ -1,4 +1,4 @@
-//! What Tor reports by itself: the asynchronous replies of control-spec section 4.1.
+//! Tor's reports by itself: the asynchronous replies of control-spec section 4.1.
 //!
 //! Interpreting never fails and never loses anything: an event that is not known, or has not the
 //! form it is known to have, is [`Event::Unknown`] with its lines as they came.
@@ -110,8 +110,8 @@ pub enum Event {
     /// This many events were dropped here, because nobody read them in time. Only the tokio client
     /// makes this one.
     Lagged(u64),
-    /// An upload that this client did not begin was begun or ended through this Tor. The tokio client makes
-    /// this one, of `HS_DESC` events.
+    /// An upload that this client did not begin was begun or ended through this Tor. The tokio
+    /// client makes this one, of `HS_DESC` events.
     OtherUpload(OtherUpload),
     /// There was no connection here for a while. Only a supervised connection makes this one.
     Gap(Gap),
@@ -165,7 +165,8 @@ impl Event {
         .unwrap_or(Self::Unknown(raw))
     }
 
-    /// The kind of event, as it is asked for with `SETEVENTS`; `None` for those that the client makes.
+    /// The kind of event, as it is asked for with `SETEVENTS`; `None` for those that the client
+    /// makes.
     pub fn kind(&self) -> Option<EventKind> {
         Some(match self {
             Self::Circ(_) => EventKind::Circ,
@@ -211,7 +212,7 @@ impl Event {
     }
 }
 
-/// What follows the keyword of an event of one line without data.
+/// The text after the keyword of an event of one line without data.
 fn only_line(raw: &RawEvent) -> Option<&[u8]> {
     match raw.lines() {
         [line] if line.data().is_none() => split_word(line.text()).map(|(_keyword, rest)| rest),

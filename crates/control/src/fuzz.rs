@@ -109,8 +109,8 @@ pub fn replies(input: &[u8]) {
     }
 }
 
-/// Whatever the arguments are, a command is one line, or one line and one body that ends once; and nothing in it is a
-/// byte that Tor does not read as part of it.
+/// A command, whatever its arguments, is one line, or one line and one body that ends once; and
+/// nothing in it is a byte that Tor does not read as part of it.
 ///
 /// The input is arguments, separated by `|`.
 pub fn commands(input: &[u8]) {

@@ -1,7 +1,8 @@
 //! The numbers by which Tor names circuits, streams and connections.
 //!
-//! They are unique within one run of Tor. The specification allows sixteen letters and digits; C Tor only ever writes
-//! and reads decimal numbers (`get_circ`, `get_stream`, feature/control/control_cmd.c:547-575).
+//! They are unique within one run of Tor. The specification allows sixteen letters and digits; C
+//! Tor only ever writes and reads decimal numbers (`get_circ`, `get_stream`,
+//! feature/control/control_cmd.c:547-575).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,13 +1,15 @@
 //! Starting tor processes, and ending them (feature `launch`, on unix).
 //!
-//! [`Launch`] writes a torrc into a folder and starts the binary that it is given. A [`TorProcess`] holds
-//! what was started: its control port, its log, its end. [`TorBinary`] tells which Tor a binary is.
+//! [`Launch`] writes a torrc into a folder and starts the binary that it is given. A [`TorProcess`]
+//! holds what was started: its control port, its log, its end. [`TorBinary`] tells which Tor a
+//! binary is.
 //!
 //! - **The binary** is named by its path. Nothing is searched for.
-//! - **The folder** is private to its owner and belongs to one process at a time. In it are `torrc`,
-//!   `data`, the socket `control`, the file `cookie`, Tor's `log` and its standard `output`; `log.old` and
-//!   `output.old` are those of the process before.
-//! - **Ownership.** A process that was started ends with its owner, however that ends; see [`Ownership`].
+//! - **The folder** is private to its owner and belongs to one process at a time. In it are
+//!   `torrc`, `data`, the socket `control`, the file `cookie`, Tor's `log` and its standard
+//!   `output`; `log.old` and `output.old` are those of the process before.
+//! - **Ownership.** A process that was started ends with its owner, however that ends; see
+//!   [`Ownership`].
 //! - **Failures** quote the last lines of the log; see [`LogExcerpt`].
 //!
 //! ```no_run
@@ -51,8 +53,8 @@ mod log;
 mod process;
 mod torrc;
 
-/// Number of bytes that the path of a unix socket may have on Linux, without the zero byte at its end
-/// (`sun_path`, unix(7)).
+/// Number of bytes that the path of a unix socket may have on Linux, without the zero byte at its
+/// end (`sun_path`, unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
 /// Limits the files that the process may have open, and becomes Tor under the same process number.
 /// Arguments: limit, tor, torrc.
@@ -62,16 +64,18 @@ const WITH_LIMIT: &str = r#"ulimit -n "$1" && exec "$2" -f "$3""#;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ownership {
-    /// The process exits at once when its [`TorProcess`] is dropped or this program ends, however it ends.
+    /// The process exits at once when its [`TorProcess`] is dropped or this program ends, however
+    /// it ends.
     ///
-    /// Tor's standard input is one end of a pair of sockets, whose other end nobody but the `TorProcess`
-    /// holds. Tor takes it for its owning control connection (`__OwningControllerFD`) from its first moment
-    /// on (feature/control/control.c:220-257, app/config/config.c:2153).
+    /// Tor's standard input is one end of a pair of sockets, whose other end nobody but the
+    /// `TorProcess` holds. Tor takes it for its owning control connection (`__OwningControllerFD`)
+    /// from its first moment on (feature/control/control.c:220-257, app/config/config.c:2153).
     #[default]
     Lifeline,
-    /// The process is killed when its `TorProcess` is dropped, and exits by itself within 15 seconds after
-    /// this program has ended (`__OwningControllerProcess`, lib/evloop/procmon.c:169). Its standard input is
-    /// empty, so that another program may start it again with the same torrc.
+    /// The process is killed when its `TorProcess` is dropped, and exits by itself within 15
+    /// seconds after this program has ended (`__OwningControllerProcess`,
+    /// lib/evloop/procmon.c:169). Its standard input is empty, so that another program may start it
+    /// again with the same torrc.
     Process,
     /// The process lives on.
     None,
@@ -109,8 +113,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Starts this binary in this folder, which is made if it is not there. A relative path counts from the
-    /// current folder.
+    /// Starts this binary in this folder, which is made if it is not there. A relative path counts
+    /// from the current folder.
     pub fn new(binary: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
@@ -131,8 +135,8 @@ impl Launch {
         self
     }
 
-    /// Adds options as they are written in a torrc. Tor takes the last of an option that stands twice, so
-    /// these replace what this library needs, and what was added before.
+    /// Adds options as they are written in a torrc. Tor takes the last of an option that stands
+    /// twice, so these replace what this library needs, and what was added before.
     #[must_use]
     pub fn lines(mut self, lines: &Torrc) -> Self {
         self.lines = self.lines.append(lines);
@@ -152,8 +156,8 @@ impl Launch {
         Self { ownership, ..self }
     }
 
-    /// Number of files and sockets that the process may have open; `/bin/sh` sets it. Default: that of this
-    /// program.
+    /// Number of files and sockets that the process may have open; `/bin/sh` sets it. Default: that
+    /// of this program.
     #[must_use]
     pub fn open_files(self, limit: u64) -> Self {
         Self {
@@ -162,8 +166,8 @@ impl Launch {
         }
     }
 
-    /// Progress of Tor's bootstrap, in percent, for which [`start`](Self::start) waits: 100 for a Tor that has
-    /// built a circuit. Default: 0, the control port answers.
+    /// Progress of Tor's bootstrap, in percent, for which [`start`](Self::start) waits: 100 for a
+    /// Tor that has built a circuit. Default: 0, the control port answers.
     #[must_use]
     pub fn bootstrapped(self, percent: u8) -> Self {
         Self {
@@ -186,7 +190,8 @@ impl Launch {
     /// The torrc that is written into the folder: what this library needs, and then what was added.
     ///
     /// # Errors
-    /// [`LaunchError::Io`] if the current folder of a relative path is not known; [`LaunchError::SocketPath`].
+    /// [`LaunchError::Io`] if the current folder of a relative path is not known;
+    /// [`LaunchError::SocketPath`].
     pub fn torrc(&self) -> Result<Torrc, LaunchError> {
         let folder = self.absolute_folder()?;
         let path = |name: &str| folder.join(name);
@@ -207,13 +212,14 @@ impl Launch {
         Ok(torrc.append(&self.lines))
     }
 
-    /// Starts the process and waits until its control port answers and its bootstrap is as far as asked.
+    /// Starts the process and waits until its control port answers and its bootstrap is as far as
+    /// asked.
     ///
     /// Must be called within a tokio runtime with IO and time enabled.
     ///
     /// # Errors
-    /// Those of [`spawn`](Self::spawn), [`TorProcess::connect`] and [`RunningTor::wait_for_bootstrap`]. The
-    /// process is ended then.
+    /// Those of [`spawn`](Self::spawn), [`TorProcess::connect`] and
+    /// [`RunningTor::wait_for_bootstrap`]. The process is ended then.
     pub async fn start(&self) -> Result<RunningTor, LaunchError> {
         let started = tokio::time::Instant::now();
         let mut running = self.spawn()?.connect(self.within).await?;

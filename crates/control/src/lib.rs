@@ -5,12 +5,13 @@
 //!
 //! Every item has one path, at the top. From the bytes up:
 //! - `codec` ([`Decoder`]): lines, dot-stuffing, whole replies and events, limits.
-//! - `command` ([`Command`]) writes commands; `reply` and `event` ([`Event`]) interpret Tor's words.
+//! - `command` ([`Command`]) writes commands; `reply` and `event` ([`Event`]) interpret Tor's
+//!   words.
 //! - `uploads` ([`UploadTracker`]) and `track` ([`FetchTracker`]) tell the outcome of uploads and
 //!   fetches from events.
 //! - `session` ([`Session`]) matches replies to commands; `auth` ([`Handshake`]) authenticates.
-//! - `client` (feature `tokio`) speaks over sockets; `launch` (feature `launch`) starts tor processes.
-//!   They are the only parts that do IO.
+//! - `client` (feature `tokio`) speaks over sockets; `launch` (feature `launch`) starts tor
+//!   processes. They are the only parts that do IO.
 //!
 //! References of the form `feature/control/control.c:280` are to the source of tor 0.4.5.9, below
 //! `src/`; sections are those of Tor's control-spec.

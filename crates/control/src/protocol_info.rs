@@ -1,11 +1,11 @@
-//! What `PROTOCOLINFO` tells: control-spec section 3.21; feature/control/control_cmd.c:1249-1344.
+//! The reply to `PROTOCOLINFO`: control-spec section 3.21; feature/control/control_cmd.c:1249-1344.
 
 use std::path::{Path, PathBuf};
 
 use crate::text::{Argument, arguments, split_word};
 use crate::{Error, Reply};
 
-/// How Tor lets controllers in, and which Tor it is.
+/// Tor's ways to admit controllers, and its version.
 ///
 /// ```
 /// use onionweave_control::{ProtocolInfo, Reply};

@@ -1,4 +1,4 @@
-//! How Tor names relays in events: `$FINGERPRINT~nickname`.
+//! Names of relays in events: `$FINGERPRINT~nickname`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -94,7 +94,7 @@ impl fmt::Display for RelayName {
     }
 }
 
-/// As the text that `Display` writes.
+/// Writes the text of `Display`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for RelayName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,7 +102,7 @@ impl serde::Serialize for RelayName {
     }
 }
 
-/// As the text that `FromStr` reads.
+/// Reads the text of `FromStr`.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for RelayName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

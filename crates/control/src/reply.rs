@@ -1,4 +1,4 @@
-//! What Tor's replies to single commands say.
+//! Replies of Tor to single commands.
 
 use data_encoding::{BASE64, BASE64_NOPAD};
 use zeroize::Zeroizing;
@@ -8,7 +8,7 @@ use crate::text::{split_word, unquote};
 use crate::words::words;
 use crate::{CircuitId, ClientAuth, Error, OnionKey, Reply};
 
-/// One option as `GETCONF` tells it.
+/// An option as `GETCONF` tells it.
 ///
 /// ```
 /// use onionweave_control::{ConfValue, Reply};
@@ -28,12 +28,14 @@ pub struct ConfValue {
 }
 
 impl ConfValue {
-    /// Reads the reply to [`Command::get_conf`](crate::Command::get_conf): the options in the order of the question,
-    /// one that is a list several times. A value that Tor quotes is unquoted
-    /// (`config_value_needs_escape`, lib/confmgt/confmgt.c:815-836); bytes that are not UTF-8 are replaced.
+    /// Reads the reply to [`Command::get_conf`](crate::Command::get_conf): the options in the order
+    /// of the question, one that is a list several times. A value that Tor quotes is unquoted
+    /// (`config_value_needs_escape`, lib/confmgt/confmgt.c:815-836); bytes that are not UTF-8 are
+    /// replaced.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 if Tor does not know one of the options. [`Error::UnexpectedReply`].
+    /// [`Error::Rejected`]: 552 if Tor does not know one of the options.
+    /// [`Error::UnexpectedReply`].
     pub fn from_reply(reply: Reply) -> Result<Vec<Self>, Error> {
         let reply = reply.into_result("GETCONF")?;
         reply
@@ -75,7 +77,7 @@ impl ConfValue {
     }
 }
 
-/// What became of one pair of `MAPADDRESS`.
+/// Outcome of one pair of `MAPADDRESS`.
 ///
 /// ```
 /// use onionweave_control::{AddressMapping, Reply};
@@ -90,12 +92,12 @@ impl ConfValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddressMapping {
-    /// It holds from now on.
+    /// Accepted: holds from now on.
     #[non_exhaustive]
     Mapped {
         /// The address asked for, or that Tor chose.
         from: String,
-        /// Where requests for it go.
+        /// Target of requests for it.
         to: String,
     },
     /// Tor refused it.
@@ -109,8 +111,9 @@ pub enum AddressMapping {
 }
 
 impl AddressMapping {
-    /// Reads the reply to [`Command::map_address`](crate::Command::map_address): one answer for each pair, in order
-    /// (feature/control/control_cmd.c:637-711). It is never refused as a whole, but where its syntax is wrong.
+    /// Reads the reply to [`Command::map_address`](crate::Command::map_address): one answer for
+    /// each pair, in order (feature/control/control_cmd.c:637-711). It is never refused as a whole,
+    /// but where its syntax is wrong.
     ///
     /// # Errors
     /// [`Error::UnexpectedReply`] if a line has none of the forms.
@@ -134,11 +137,12 @@ impl AddressMapping {
 }
 
 impl CircuitId {
-    /// Reads the reply to [`Command::extend_circuit`](crate::Command::extend_circuit): the new or longer circuit.
+    /// Reads the reply to [`Command::extend_circuit`](crate::Command::extend_circuit): the new or
+    /// longer circuit.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for a relay, purpose or circuit that Tor does not know, 551 where it could not begin,
-    /// as without a network. [`Error::UnexpectedReply`].
+    /// [`Error::Rejected`]: 552 for a relay, purpose or circuit that Tor does not know, 551 where
+    /// it could not begin, as without a network. [`Error::UnexpectedReply`].
     ///
     /// ```
     /// use onionweave_control::{CircuitId, Reply};
@@ -179,11 +183,13 @@ pub struct OnionAdded {
 }
 
 impl OnionAdded {
-    /// Reads the reply to [`Command::add_onion`](crate::Command::add_onion). Lines that are not known are ignored.
+    /// Reads the reply to [`Command::add_onion`](crate::Command::add_onion). Lines that are not
+    /// known are ignored.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 550 if Tor has this service already, 512, 513, 551. [`Error::UnexpectedReply`] without an
-    /// address, or for a key or client of another form; it does not show them.
+    /// [`Error::Rejected`]: 550 if Tor has this service already, 512, 513, 551.
+    /// [`Error::UnexpectedReply`] without an address, or for a key or client of another form; it
+    /// does not show them.
     pub fn from_reply(reply: Reply) -> Result<Self, Error> {
         let reply = reply.into_result("ADD_ONION")?;
         // The reply holds secrets, so it is not shown.
@@ -257,7 +263,7 @@ impl std::fmt::Debug for OnionAdded {
 }
 
 words! {
-    /// What `ONION_CLIENT_AUTH_ADD` did (feature/control/control_hs.c:149-172).
+    /// Outcome of `ONION_CLIENT_AUTH_ADD` (feature/control/control_hs.c:149-172).
     ///
     /// ```
     /// use onionweave_control::{ClientAuthAdded, Reply};
@@ -277,10 +283,12 @@ words! {
 }
 
 impl ClientAuthAdded {
-    /// Reads the reply to [`Command::onion_client_auth_add`](crate::Command::onion_client_auth_add).
+    /// Reads the reply to
+    /// [`Command::onion_client_auth_add`](crate::Command::onion_client_auth_add).
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 553 where a permanent key can't be stored. [`Error::UnexpectedReply`] for several lines.
+    /// [`Error::Rejected`]: 553 where a permanent key can't be stored. [`Error::UnexpectedReply`]
+    /// for several lines.
     pub fn from_reply(reply: Reply) -> Result<Self, Error> {
         let reply = reply.into_result("ONION_CLIENT_AUTH_ADD")?;
         match reply.lines() {
@@ -291,11 +299,13 @@ impl ClientAuthAdded {
 }
 
 impl ClientAuth {
-    /// Reads the reply to [`Command::onion_client_auth_view`](crate::Command::onion_client_auth_view)
+    /// Reads the reply to
+    /// [`Command::onion_client_auth_view`](crate::Command::onion_client_auth_view)
     /// (feature/control/control_hs.c:238-360).
     ///
     /// # Errors
-    /// [`Error::Rejected`]; [`Error::UnexpectedReply`] if a line has another form, which is not shown.
+    /// [`Error::Rejected`]; [`Error::UnexpectedReply`] if a line has another form, which is not
+    /// shown.
     ///
     /// ```
     /// use onionweave_control::{ClientAuth, Reply};

@@ -20,7 +20,7 @@ use crate::{Command, Error, Event};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// What came from Tor.
+/// A message from Tor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "one at a time, and moved on at once")]

@@ -92,7 +92,7 @@ pub(crate) fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 /// A word, or a keyword with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Argument {
-    /// What stands before `=`, if anything does.
+    /// The text before `=`, if there is any.
     pub(crate) key: Option<Vec<u8>>,
     /// The value or word, unquoted.
     pub(crate) value: Vec<u8>,
@@ -113,8 +113,8 @@ pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
             .unwrap_or(text.len());
         let (head, tail) = text.split_at(end);
         let (key, value) = match tail.strip_prefix(b"=") {
-            // `$FINGERPRINT=nickname` is the name of a relay with the flag `Named`, as Tor wrote it before
-            // 0.3.1 (`LongName`, control-spec section 2.4). No keyword has a dollar sign.
+            // `$FINGERPRINT=nickname` is the name of a relay with the flag `Named`, as Tor wrote it
+            // before 0.3.1 (`LongName`, control-spec section 2.4). No keyword has a dollar sign.
             Some(value) if !head.is_empty() && !head.contains(&b'$') => (Some(head.to_vec()), value),
             _ => (None, text),
         };
@@ -133,8 +133,8 @@ pub(crate) fn arguments(mut text: &[u8]) -> Option<Vec<Argument>> {
     }
 }
 
-/// What stands on a line: words, then keywords with values, in any order. What is not taken out of it stays in
-/// [`Arguments`].
+/// The content of a line: words, then keywords with values, in any order. What is not taken out of
+/// it stays in [`Arguments`].
 #[derive(Debug)]
 pub(crate) struct Fields {
     words: std::vec::IntoIter<String>,
@@ -189,7 +189,7 @@ impl Fields {
         Some(found)
     }
 
-    /// What was not taken: the words first, then the keywords.
+    /// The rest that was not taken: the words first, then the keywords.
     pub(crate) fn rest(self) -> Arguments {
         let words = self.words.map(|word| (String::new(), word));
         let keywords = self.keywords.into_iter().map(|(key, value)| (key, lossy(&value)));
@@ -197,7 +197,8 @@ impl Fields {
     }
 }
 
-/// Words and keywords with their values, as they stand on a line; bytes that are not UTF-8 are replaced.
+/// Words and keywords with their values, as they stand on a line; bytes that are not UTF-8 are
+/// replaced.
 ///
 /// In most events, these are what this version of the library has no name for.
 ///
@@ -249,8 +250,9 @@ pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A time in UTC as Tor writes it (`format_iso_time` and `format_iso_time_nospace_usec`, lib/encoding/time_fmt.c):
-/// `2026-01-31 23:59:59`, with `T` for the space, with a fraction of the second.
+/// A time in UTC as Tor writes it (`format_iso_time` and `format_iso_time_nospace_usec`,
+/// lib/encoding/time_fmt.c): `2026-01-31 23:59:59`, with `T` for the space, with a fraction of the
+/// second.
 pub(crate) fn utc(text: &str) -> Option<SystemTime> {
     let (date, time) = text.split_once([' ', 'T'])?;
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));

@@ -1,9 +1,9 @@
 //! Fetches of descriptors at each directory, followed by events; without IO.
 //!
-//! `HSFETCH` is answered `250 OK` at once, which says nothing about any directory. The rest comes as events,
-//! in any order, mixed with those of others, and for a directory that is down not at all
-//! (feature/dirclient/dirclient.c:729-770). A tracker is given every event that comes after the `250 OK` and
-//! tells which directory one of them settles. Its owner decides how long to wait.
+//! `HSFETCH` is answered `250 OK` at once, which says nothing about any directory. The rest comes
+//! as events, in any order, mixed with those of others, and for a directory that is down not at all
+//! (feature/dirclient/dirclient.c:729-770). A tracker is given every event that comes after the
+//! `250 OK` and tells which directory one of them settles. Its owner decides how long to wait.
 
 use crate::uploads::argument;
 use crate::{ArgumentProblem, Error, Event, HsDescAction, HsDescReason, HsFetch};
@@ -15,11 +15,12 @@ type Fingerprint = [u8; 20];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchOutcome {
-    /// It handed this out, lines ended by LF.
+    /// The descriptor that it handed out, lines ended by LF.
     Received(Vec<u8>),
-    /// It has none, refused, or handed out what Tor as a client takes for unusable; the reason tells which.
+    /// No usable descriptor: it has none, refused, or handed out one that Tor as a client cannot
+    /// use; the reason tells which.
     Failed(Option<HsDescReason>),
-    /// It said nothing in time, or the control connection was closed before.
+    /// Silence until the deadline, or the control connection was closed before.
     #[default]
     NoAnswer,
 }
@@ -55,8 +56,8 @@ enum Target {
 #[derive(Clone, Debug)]
 struct Asked {
     directory: Fingerprint,
-    /// How many failures settle it. By a v2 address, Tor asks each directory for both replicas
-    /// (feature/rend/rendclient.c:616-674).
+    /// Number of failures that settle it. By a v2 address, Tor asks each directory for both
+    /// replicas (feature/rend/rendclient.c:616-674).
     failures: u8,
 }
 
@@ -86,8 +87,8 @@ impl FetchTracker {
         Ok(Self { target, waiting })
     }
 
-    /// Takes an event; gives the directory that it settles, with what became of the fetch. Each directory is settled
-    /// once.
+    /// Takes an event; gives the directory that it settles, with what became of the fetch. Each
+    /// directory is settled once.
     pub fn observe(&mut self, event: &Event) -> Option<(Fingerprint, FetchOutcome)> {
         match event {
             Event::HsDescContent(event) if !event.content().is_empty() => {

@@ -1,17 +1,17 @@
 //! Uploads of descriptors at each directory, followed by events; without IO.
 //!
-//! `+HSPOST` is answered `250 OK` at once, which says nothing about any directory. The rest comes as events,
-//! in any order, mixed with those about uploads of others, and for a directory that is down not at all
-//! (feature/dirclient/dirclient.c:729-770).
+//! `+HSPOST` is answered `250 OK` at once, which says nothing about any directory. The rest comes
+//! as events, in any order, mixed with those about uploads of others, and for a directory that is
+//! down not at all (feature/dirclient/dirclient.c:729-770).
 //!
-//! Events name the service and the directory, but neither the request nor, at the end, the descriptor. A
-//! Tor that runs the service itself, or has another controller, reports those uploads in the same words. So
-//! there is one [`UploadTracker`] for each Tor. It knows all uploads that are on their way there, whoever
-//! began them, and refuses a second one for a service at a directory.
+//! Events name the service and the directory, but neither the request nor, at the end, the
+//! descriptor. A Tor that runs the service itself, or has another controller, reports those uploads
+//! in the same words. So there is one [`UploadTracker`] for each Tor. It knows all uploads that are
+//! on their way there, ours and others', and refuses a second one for a service at a directory.
 //!
 //! Two things cannot be told apart, as Tor says no more:
-//! - Where another upload began after ours, the first answer is taken for the other's. A directory that is
-//!   read back afterwards tells the truth.
+//! - Where another upload began after ours, the first answer is taken for the other's. A directory
+//!   that is read back afterwards tells the truth.
 //! - An answer that comes after its upload was given up may be taken for the next one's.
 
 use std::time::Duration;
@@ -22,16 +22,16 @@ use crate::{ArgumentProblem, Command, Error, Event, HsDesc, HsDescAction, HsDesc
 /// A relay's fingerprint.
 type Fingerprint = [u8; 20];
 
-/// Time between Tor's notice that it built a descriptor and that it uploads it, at most: it tells both in
-/// the same moment.
+/// Time between Tor's notice that it built a descriptor and that it uploads it, at most: it tells
+/// both in the same moment.
 const BUILT_JUST_BEFORE: Duration = Duration::from_secs(1);
-/// Longest time that Tor may take to announce a v2 upload that it accepted. It announces it in the same
-/// moment.
+/// Longest time that Tor may take to announce a v2 upload that it accepted. It announces it in the
+/// same moment.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(2);
 /// Longest time for which the answer to an upload of others is waited for.
 const OTHERS_WITHIN: Duration = Duration::from_secs(20);
-/// Largest number of uploads of others, and of descriptors that Tor built, that are remembered. A Tor with
-/// a thousand services uploads to six directories for each.
+/// Largest number of uploads of others, and of descriptors that Tor built, that are remembered. A
+/// Tor with a thousand services uploads to six directories for each.
 const MOST: usize = 16_384;
 
 /// A descriptor and the directories that it goes to.
@@ -53,7 +53,8 @@ pub struct HsPost {
 }
 
 impl HsPost {
-    /// A v2 descriptor of the service with this address, 16 characters of lower-case base32 with or without `.onion`.
+    /// A v2 descriptor of the service with this address, 16 characters of lower-case base32 with or
+    /// without `.onion`.
     ///
     /// # Errors
     /// [`Error::Argument`] if the address has another form.
@@ -67,8 +68,8 @@ impl HsPost {
         })
     }
 
-    /// A v2 descriptor of a service of which it is not known how Tor names it, as with stealth authorization: every
-    /// upload that a directory answers is taken for this one.
+    /// A v2 descriptor of a service of which it is not known how Tor names it, as with stealth
+    /// authorization: every upload that a directory answers is taken for this one.
     pub fn v2_of_any(descriptor: impl Into<Vec<u8>>) -> Self {
         Self {
             names: Vec::new(),
@@ -78,7 +79,8 @@ impl HsPost {
         }
     }
 
-    /// A v3 descriptor of the service with this address, 56 characters of lower-case base32 with or without `.onion`.
+    /// A v3 descriptor of the service with this address, 56 characters of lower-case base32 with or
+    /// without `.onion`.
     ///
     /// # Errors
     /// [`Error::Argument`] if the address has another form.
@@ -101,9 +103,10 @@ impl HsPost {
         self
     }
 
-    /// Adds another address by which events may name the service. With stealth authorization, Tor names an
-    /// upload by the client's address when a controller posts it (feature/rend/rendcommon.c:689), and by the
-    /// service's when it uploads by itself (feature/rend/rendservice.c:3846).
+    /// Adds another address by which events may name the service. With stealth authorization, Tor
+    /// names an upload by the client's address when a controller posts it
+    /// (feature/rend/rendcommon.c:689), and by the service's when it uploads by itself
+    /// (feature/rend/rendservice.c:3846).
     ///
     /// # Errors
     /// [`Error::Argument`] if the address has another form than that of this version.
@@ -135,8 +138,8 @@ impl HsPost {
     /// `+HSPOST`, as [`Command::hs_post`] writes it.
     ///
     /// # Errors
-    /// Those of [`Command::hs_post`]; [`Error::Argument`] without a directory, since then it would be unknown whose
-    /// answers to wait for.
+    /// Those of [`Command::hs_post`]; [`Error::Argument`] without a directory, since then it would
+    /// be unknown whose answers to wait for.
     pub fn command(&self) -> Result<Command, Error> {
         if self.servers.is_empty() {
             return Err(argument("+HSPOST", "list of directories", ArgumentProblem::Empty));
@@ -171,14 +174,14 @@ pub(crate) fn argument(command: &str, argument: &'static str, problem: ArgumentP
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum PostOutcome {
-    /// It answered 200. A v3 directory has stored the descriptor; a v2 directory may have dropped it for its
-    /// age (feature/rend/rendcache.c:736-742), and only reading back tells.
+    /// Status 200. A v3 directory has stored the descriptor; a v2 directory may have dropped it for
+    /// its age (feature/rend/rendcache.c:736-742), and only reading back tells.
     Uploaded,
-    /// It refused, for the reason that Tor tells.
+    /// A refusal, for the reason that Tor tells.
     Rejected(Option<HsDescReason>),
     /// Tor accepted the upload and never announced that it began.
     NotBegun,
-    /// It said nothing in time, or the control connection was closed before.
+    /// Silence until the deadline, or the control connection was closed before.
     #[default]
     NoAnswer,
 }
@@ -213,8 +216,8 @@ pub enum UploadNews {
     Other(OtherUpload),
 }
 
-/// An upload to a directory that somebody else began: this Tor for a service that it runs, or another
-/// controller.
+/// An upload to a directory that somebody else began: this Tor for a service that it runs, or
+/// another controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OtherUpload {
@@ -228,7 +231,7 @@ pub struct OtherUpload {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum UploadStage {
-    /// It began.
+    /// The beginning.
     #[non_exhaustive]
     Began {
         /// The descriptor ID, as in [`HsDesc::descriptor_id`].
@@ -278,9 +281,9 @@ impl OtherUpload {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct UploadTracker {
-    /// One for each upload and directory. No two of one service are at one directory.
+    /// Entries, one for each upload and directory. No two of one service are at one directory.
     ours: Vec<Ours>,
-    /// One for each service and directory.
+    /// Entries, one for each service and directory.
     others: Vec<Others>,
     built: Vec<Built>,
     /// Number of uploads that there have been.
@@ -293,7 +296,8 @@ struct Ours {
     id: UploadId,
     directory: Fingerprint,
     names: Vec<String>,
-    /// The ID by which Tor announces it; `None` if it is not announced (v3, feature/hs/hs_control.c:239-242).
+    /// The ID by which Tor announces it; `None` if it is not announced (v3,
+    /// feature/hs/hs_control.c:239-242).
     descriptor_id: Option<String>,
     is_announced: bool,
     /// The time since which its answers may come.
@@ -336,7 +340,8 @@ struct Built {
     at: Duration,
 }
 
-/// Whether an address may be one of these names; none stand for any, and so does an unknown address.
+/// Whether an address may be one of these names; none stand for any, and so does an unknown
+/// address.
 fn names_meet(names: &[String], address: Option<&str>) -> bool {
     match address {
         Some(address) => names.is_empty() || names.iter().any(|name| name == address),
@@ -350,11 +355,12 @@ impl UploadTracker {
         Self::default()
     }
 
-    /// Notes an upload that is about to be given to Tor, at all its directories. It is given up at `until`.
+    /// Notes an upload that is about to be given to Tor, at all its directories. It is given up at
+    /// `until`.
     ///
     /// # Errors
-    /// [`Error::UploadInFlight`] if one for this service is on its way to one of the directories, ours or
-    /// another's; [`Error::Argument`] without a directory. Nothing is noted then.
+    /// [`Error::UploadInFlight`] if one for this service is on its way to one of the directories,
+    /// ours or another's; [`Error::Argument`] without a directory. Nothing is noted then.
     pub fn begin(&mut self, post: &HsPost, until: Duration, now: Duration) -> Result<UploadId, Error> {
         if post.servers.is_empty() {
             return Err(argument("+HSPOST", "list of directories", ArgumentProblem::Empty));
@@ -395,7 +401,8 @@ impl UploadTracker {
         self.ours.retain(|ours| ours.id != id);
     }
 
-    /// Whether an upload for this service, or without an address for any, is on its way to this directory.
+    /// Whether an upload for this service, or without an address for any, is on its way to this
+    /// directory.
     pub fn is_busy(&self, directory: Fingerprint, address: Option<&str>, now: Duration) -> bool {
         let ours = self.ours.iter().filter(|ours| now < ours.end().0);
         let others = self.others.iter().filter(|others| now < others.until);
@@ -409,8 +416,8 @@ impl UploadTracker {
             })
     }
 
-    /// Takes an event; returns the news in it. What is over by `now` is passed over: [`expire`](Self::expire)
-    /// tells of it.
+    /// Takes an event; returns the news in it. What is over by `now` is passed over:
+    /// [`expire`](Self::expire) tells of it.
     pub fn observe(&mut self, event: &Event, now: Duration) -> Option<UploadNews> {
         let Event::HsDesc(event) = event else { return None };
         match event.action() {
@@ -449,7 +456,8 @@ impl UploadTracker {
         news
     }
 
-    /// The time at which [`expire`](Self::expire) has something to do; `None` if nothing is on its way.
+    /// The time at which [`expire`](Self::expire) has something to do; `None` if nothing is on its
+    /// way.
     pub fn next_deadline(&self) -> Option<Duration> {
         let ours = self.ours.iter().map(|ours| ours.end().0);
         ours.chain(self.others.iter().map(|others| others.until)).min()
@@ -525,7 +533,8 @@ impl UploadTracker {
     /// An upload ended. Where ours and another's are on their way, it is the other's.
     fn ended(&mut self, event: &HsDesc, outcome: PostOutcome, now: Duration) -> Option<UploadNews> {
         let directory = event.hsdir()?.fingerprint();
-        // Tor may fail to tell the service of an upload that failed, but never that of one that was answered.
+        // Tor may fail to tell the service of an upload that failed, but never that of one that was
+        // answered.
         let address = event.address();
         if address.is_none() && outcome == PostOutcome::Uploaded {
             return None;
@@ -565,8 +574,8 @@ impl Others {
     }
 }
 
-/// `FAILED` is said of fetches and uploads alike. Some reasons only fetches have; and a v2 fetch names the
-/// descriptor ID, where a v2 upload does not.
+/// `FAILED` is said of fetches and uploads alike. Some reasons only fetches have; and a v2 fetch
+/// names the descriptor ID, where a v2 upload does not.
 fn is_failed_upload(event: &HsDesc) -> bool {
     let is_of_fetch = matches!(
         event.reason(),
@@ -856,8 +865,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: each directory of an upload is settled once or cancelled, nothing else is, no two
-        /// uploads of one service are at one directory, and in the end nothing is on its way.
+        /// In any order of events, each directory of an upload is settled once or cancelled,
+        /// nothing else is, no two uploads of one service are at one directory, and in the end
+        /// nothing is on its way.
         #[test]
         fn everything_ends_once(steps in proptest::collection::vec(step(), 0..80)) {
             const NAMES: [&str; 2] = [V2, "aaaaaaaaaaaaaaaa"];

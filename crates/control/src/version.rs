@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Tor's version: four numbers. A status such as `-alpha` or `(git-…)` behind them is no part of it.
+/// Tor's version: four numbers. A status such as `-alpha` or `(git-…)` behind them is no part of
+/// it.
 ///
 /// ```
 /// use onionweave_control::TorVersion;
@@ -41,7 +42,8 @@ impl TorVersion {
 impl FromStr for TorVersion {
     type Err = TorVersionError;
 
-    /// Reads what `GETINFO version` and `tor --version` say, which put a status or a full stop behind it.
+    /// Reads what `GETINFO version` and `tor --version` say, which put a status or a full stop
+    /// behind it.
     fn from_str(text: &str) -> Result<Self, TorVersionError> {
         let wrong = || TorVersionError { text: text.to_owned() };
         let numbers = text.split(['-', ' ']).next().unwrap_or_default().trim_end_matches('.');

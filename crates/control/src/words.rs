@@ -1,7 +1,7 @@
 //! Enumerations of the protocol's words.
 
-/// An enumeration of words that Tor writes or reads, with a last variant for every other word, so that no newer Tor is
-/// refused.
+/// An enumeration of words that Tor writes or reads, with a last variant for every other word, so
+/// that no newer Tor is refused.
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -36,7 +36,7 @@ macro_rules! words {
             }
         }
 
-        /// As the word in the protocol.
+        /// Writes the word of the protocol.
         #[cfg(feature = "serde")]
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

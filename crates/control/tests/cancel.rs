@@ -1,4 +1,5 @@
-//! Dropping the future of a call at every point where it waits: the replies that come then are attributed right.
+//! Dropping the future of a call at every point where it waits: the replies that come then are
+//! attributed right.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
@@ -20,7 +21,8 @@ mod fake_tor;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Polls a future until it has had to wait `times` times, and drops it then. `None` if it was dropped.
+/// Polls a future until it has had to wait `times` times, and drops it then. `None` if it was
+/// dropped.
 async fn drop_after<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut waited = 0;
     let mut future = pin!(future);
@@ -35,7 +37,8 @@ async fn drop_after<F: Future>(times: u32, future: F) -> Option<F::Output> {
     .await
 }
 
-/// Answers every command as Tor does, slowly enough that callers have to wait, and `GETINFO x` with `x`.
+/// Answers every command as Tor does, slowly enough that callers have to wait, and `GETINFO x` with
+/// `x`.
 async fn answer_all(mut tor: FakeTor) {
     loop {
         let line = tor.line().await;
@@ -66,7 +69,8 @@ async fn answer_all(mut tor: FakeTor) {
     }
 }
 
-/// Drops `call` at each of its waits in turn, several at once, and proves each time that what follows is answered right.
+/// Drops `call` at each of its waits in turn, several at once, and proves each time that what
+/// follows is answered right.
 async fn survives<T, F: Future<Output = T>>(name: &str, tor: &Connection, call: impl Fn(Connection) -> F) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mut ended = false;
@@ -180,7 +184,8 @@ async fn the_supervisor_at_every_wait() {
     assert!(tor.current().is_some());
 }
 
-/// The events that tracking needs are asked for again when the call that asked first was given up before it was sent.
+/// The events that tracking needs are asked for again when the call that asked first was given up
+/// before it was sent.
 #[tokio::test(start_paused = true)]
 async fn a_post_given_up_leaves_no_other_without_events() {
     let post = HsPost::v2("6r7x5o465oo27s35", "text").unwrap().server([1; 20]);

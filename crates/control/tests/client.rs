@@ -34,7 +34,7 @@ async fn connect(endpoint: &Port) -> (Connection, Events) {
     endpoint.connect(&Credentials::auto(), &options()).await.unwrap()
 }
 
-/// Lets the client in and answers `answer` to its first command, `GETINFO version`.
+/// Admits the client and answers `answer` to its first command, `GETINFO version`.
 async fn answering(answer: &'static [u8]) -> Port {
     listen(async move |mut tor: FakeTor| {
         tor.let_in().await;
@@ -479,9 +479,9 @@ async fn a_flood_of_events_holds_up_no_reply() {
 
 /// A stream that always has another event to read, so that reading never waits.
 struct Flood {
-    /// What is read before the events.
+    /// Bytes that are read before the events.
     greeting: &'static [u8],
-    /// What was written, and what is read when a whole line has been.
+    /// Bytes that were written, and the answer once a whole line has been.
     written: Vec<u8>,
     answer: &'static [u8],
 }
@@ -534,7 +534,7 @@ impl AsyncWrite for Flood {
     }
 }
 
-/// Lets time pass, which stands still while anybody has work.
+/// Moves time on, which stands still while anybody has work.
 async fn time_passes() {
     loop {
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -574,7 +574,8 @@ async fn events_without_end_outlast_no_deadline_of_a_call_given_up() {
     assert!(matches!(reason, CloseReason::Deadline { .. }), "{reason}");
 }
 
-/// A reply that takes 40 deadlines to arrive, as over a slow line, and a question that waits behind it.
+/// A reply that takes 40 deadlines to arrive, as over a slow line, and a question that waits behind
+/// it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_arrives_slowly_is_no_silence() {
     let line = b"r relay\r\n";

@@ -1,4 +1,5 @@
-//! Processes that are no Tor, or none that serves: each failure is told with its reason. `real_tor.rs` starts real ones.
+//! Processes that are no Tor, or none that serves: each failure is told with its reason.
+//! `real_tor.rs` starts real ones.
 #![cfg(all(unix, feature = "launch"))]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
@@ -13,8 +14,8 @@ use onionweave_control::launch::{Launch, LaunchError, Ownership, TorBinary, Torr
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A program in the place of tor. It is no file that a test writes, since the system refuses to run a file that any
-/// process still has open for writing.
+/// A program in the place of tor. It is no file that a test writes, since the system refuses to run
+/// a file that any process still has open for writing.
 fn stand_in(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins").join(name)
 }

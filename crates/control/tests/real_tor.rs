@@ -1,7 +1,7 @@
 //! The client against a real tor process, without a network.
 //!
-//! The environment variable `ONIONWEAVE_TOR` names the binary, of version 0.4.5 or later. Without it,
-//! the tests fail.
+//! The environment variable `ONIONWEAVE_TOR` names the binary, of version 0.4.5 or later. Without
+//! it, the tests fail.
 #![cfg(all(unix, feature = "tokio"))]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
@@ -250,8 +250,11 @@ async fn cookie_or_password() {
 /// The session alone on a blocking socket, and the one method that the client never prefers.
 #[test]
 fn cookie_without_tokio() {
-    let tor = Tor::start(&["--CookieAuthentication", "1"]);
-    let content = std::fs::read(tor.path("data").join("control_auth_cookie")).unwrap();
+    let mut tor = Tor::start(&["--CookieAuthentication", "1"]);
+    // The ports are open before the cookie is written.
+    let cookie = |tor: &Tor| std::fs::read(tor.path("data").join("control_auth_cookie")).unwrap_or_default();
+    tor.wait_for(|tor| cookie(tor).len() == 32);
+    let content = cookie(&tor);
     let mut talk = Talk::open(&tor.path("control"));
     assert_eq!(
         talk.ask(&Command::authenticate_cookie(&Cookie::new(&content).unwrap()))
@@ -411,7 +414,8 @@ async fn events_and_configuration() {
     assert_eq!(rejected(&error), (552, "Unrecognized event \"NO_SUCH_EVENT\""));
 }
 
-/// Every command. With `ONIONWEAVE_RECORD` naming a folder, what is said is written there, for `transcripts.rs`.
+/// Every command. With `ONIONWEAVE_RECORD` naming a folder, what is said is written there, for
+/// `transcripts.rs`.
 #[tokio::test]
 async fn conversation_with_every_command() {
     let tor = Tor::start(&[]);
@@ -453,7 +457,8 @@ async fn replies_that_are_missing_or_too_many() {
         "{reason}"
     );
 
-    // A fetch that is begun and of which nothing is ever heard, as there is no network: that is an answer too.
+    // A fetch that is begun and of which nothing is ever heard, as there is no network: that is an
+    // answer too.
     let (connection, _events) = tor.connect().await;
     connection.hs_fetch(&HsFetch::address(v3).unwrap()).await.unwrap();
     assert!(!connection.is_closed());
@@ -479,7 +484,7 @@ async fn replies_that_are_missing_or_too_many() {
     assert!(connection.get_info("version").await.unwrap().starts_with("0."));
 }
 
-/// What `GETINFO events/names` lists has a name here, and the other way round.
+/// Every word of `GETINFO events/names` has a name here, and the other way round.
 #[tokio::test]
 async fn every_event_has_a_name() {
     let tor = Tor::start(&[]);
@@ -711,17 +716,13 @@ mod launch {
     async fn a_tor_ends_with_its_lifeline() {
         let folder = folder();
         let tor = launch(folder.path()).start().await.unwrap();
-        // The connection alone does not keep it, nor does its process if the owner forgets to end it.
+        // The connection alone does not keep it, nor does its process if the owner forgets to end
+        // it.
         let (mut process, connection, _events) = tor.into_parts();
         process.release_lifeline();
         connection.closed().await;
-        assert!(
-            tokio::time::timeout(PATIENCE, process.wait())
-                .await
-                .unwrap()
-                .unwrap()
-                .success()
-        );
+        // Its status is not told by Tor's documentation, and differs.
+        tokio::time::timeout(PATIENCE, process.wait()).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -401,7 +401,8 @@ async fn every_attempt_can_be_followed() {
     assert!(tor.failure().is_some());
     assert!(matches!(attempts.next().await, Some(Attempt::Connected(_))));
 
-    // One that comes later learns how things stand, and then nothing for as long as nothing changes.
+    // One that comes later learns how things stand, and then nothing for as long as nothing
+    // changes.
     let mut late = tor.attempts();
     assert!(matches!(late.next().await, Some(Attempt::Connected(_))));
     assert!(tokio::time::timeout(LONG, late.next()).await.is_err());

@@ -1,4 +1,4 @@
-//! What real Tors answered, replayed: the same conversation must end the same.
+//! Answers of real Tors, replayed: the same conversation must end the same.
 //!
 //! `testdata/conversations` holds what was recorded from each version, see its README.
 #![cfg(all(unix, feature = "tokio"))]

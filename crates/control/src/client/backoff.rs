@@ -5,10 +5,11 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// Delays that double from the first to the longest. Each is shortened at random by up to a half, so that
-/// many clients that lost the same Tor do not return at the same moment.
+/// Delays that double from the first to the longest. Each is shortened at random by up to a half,
+/// so that many clients that lost the same Tor do not return at the same moment.
 ///
-/// The randomness comes from a seed: the same seed gives the same delays, in one version of this library.
+/// The randomness comes from a seed: the same seed gives the same delays, in one version of this
+/// library.
 ///
 /// ```
 /// use std::time::Duration;

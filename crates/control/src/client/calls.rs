@@ -10,8 +10,8 @@ use crate::{
     Error, EventKind, ExtendCircuit, HsFetch, OnionAdded, Reply, RouterPurpose, Signal, StreamCloseReason, StreamId,
 };
 
-/// One call for each command. Those that are given what can't be written into a command fail with [`Error::Argument`]
-/// or [`Error::CommandTooLong`] and send nothing.
+/// Calls, one for each command. Those that are given what can't be written into a command fail with
+/// [`Error::Argument`] or [`Error::CommandTooLong`] and send nothing.
 impl Connection {
     /// The value of one `GETINFO` key. A value of several lines has them ended by LF, the last one
     /// too.
@@ -56,8 +56,8 @@ impl Connection {
         self.close_unless_expected(values)
     }
 
-    /// Asks for exactly these events from now on. (A tracked upload or fetch that needs others gets them without
-    /// showing them in [`Events`](super::Events).)
+    /// Asks for exactly these events from now on. (A tracked upload or fetch that needs others gets
+    /// them without showing them in [`Events`](super::Events).)
     ///
     /// # Errors
     /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays;
@@ -120,10 +120,12 @@ impl Connection {
         self.simple(Command::take_ownership()).await
     }
 
-    /// The values of options, in the order of the question; an option that is a list comes several times.
+    /// The values of options, in the order of the question; an option that is a list comes several
+    /// times.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 if Tor does not know one of them; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 if Tor does not know one of them; those of
+    /// [`command`](Self::command).
     pub async fn get_conf(&self, options: &[&str]) -> Result<Vec<ConfValue>, Error> {
         self.ask(Command::get_conf(options)?, ConfValue::from_reply).await
     }
@@ -131,8 +133,8 @@ impl Connection {
     /// Replaces the whole configuration by this torrc.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for a torrc that can't be read, 553 for what can't be set while Tor runs; those of
-    /// [`command`](Self::command).
+    /// [`Error::Rejected`]: 552 for a torrc that can't be read, 553 for what can't be set while Tor
+    /// runs; those of [`command`](Self::command).
     pub async fn load_conf(&self, torrc: &str) -> Result<(), Error> {
         self.simple(Command::load_conf(torrc)?).await
     }
@@ -148,7 +150,8 @@ impl Connection {
     /// Maps addresses to others. Each pair has its own answer, in order.
     ///
     /// # Errors
-    /// [`Error::UnexpectedReply`] unless there is one answer for each; those of [`command`](Self::command).
+    /// [`Error::UnexpectedReply`] unless there is one answer for each; those of
+    /// [`command`](Self::command).
     pub async fn map_address(&self, pairs: &[(&str, &str)]) -> Result<Vec<AddressMapping>, Error> {
         let command = Command::map_address(pairs)?;
         // A refusal of one pair is no refusal of the command.
@@ -172,8 +175,8 @@ impl Connection {
     /// Makes an onion service.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 550 if Tor has it already, 512 or 513 for what Tor does not take, 551; those of
-    /// [`command`](Self::command).
+    /// [`Error::Rejected`]: 550 if Tor has it already, 512 or 513 for what Tor does not take, 551;
+    /// those of [`command`](Self::command).
     pub async fn add_onion(&self, onion: &AddOnion) -> Result<OnionAdded, Error> {
         self.ask(Command::add_onion(onion)?, OnionAdded::from_reply).await
     }
@@ -189,7 +192,8 @@ impl Connection {
     /// Gives Tor as a client the key for a v3 service.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 553 where a permanent key can't be stored; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 553 where a permanent key can't be stored; those of
+    /// [`command`](Self::command).
     pub async fn onion_client_auth_add(&self, client: &ClientAuth) -> Result<ClientAuthAdded, Error> {
         self.ask(Command::onion_client_auth_add(client)?, ClientAuthAdded::from_reply)
             .await
@@ -214,11 +218,12 @@ impl Connection {
             .await
     }
 
-    /// Builds a circuit, or makes one longer, and gives its number at once; `CIRC` events tell how it goes on.
+    /// Builds a circuit, or makes one longer, and gives its number at once; `CIRC` events tell how
+    /// it goes on.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for a relay, purpose or circuit that Tor does not know, 551 where it could not begin;
-    /// those of [`command`](Self::command).
+    /// [`Error::Rejected`]: 552 for a relay, purpose or circuit that Tor does not know, 551 where
+    /// it could not begin; those of [`command`](Self::command).
     pub async fn extend_circuit(&self, extension: &ExtendCircuit) -> Result<CircuitId, Error> {
         self.ask(Command::extend_circuit(extension)?, CircuitId::from_reply)
             .await
@@ -236,7 +241,8 @@ impl Connection {
     /// Closes a circuit, with `if_unused` only if no stream uses it.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for a circuit that Tor does not know; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 for a circuit that Tor does not know; those of
+    /// [`command`](Self::command).
     pub async fn close_circuit(&self, circuit: CircuitId, if_unused: bool) -> Result<(), Error> {
         self.simple(Command::close_circuit(circuit, if_unused)).await
     }
@@ -244,8 +250,9 @@ impl Connection {
     /// Puts a stream on a circuit, or without one lets Tor choose.
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 552 for a stream or circuit that Tor does not know, 555 for a stream that is not the
-    /// controller's, 551 where it can't be attached; those of [`command`](Self::command).
+    /// [`Error::Rejected`]: 552 for a stream or circuit that Tor does not know, 555 for a stream
+    /// that is not the controller's, 551 where it can't be attached; those of
+    /// [`command`](Self::command).
     pub async fn attach_stream(
         &self,
         stream: StreamId,
@@ -258,7 +265,8 @@ impl Connection {
     /// Gives a stream another target.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for a stream that Tor does not know; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 for a stream that Tor does not know; those of
+    /// [`command`](Self::command).
     pub async fn redirect_stream(&self, stream: StreamId, address: &str, port: Option<u16>) -> Result<(), Error> {
         self.simple(Command::redirect_stream(stream, address, port)?).await
     }
@@ -266,7 +274,8 @@ impl Connection {
     /// Ends a stream.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for a stream that Tor does not know; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 for a stream that Tor does not know; those of
+    /// [`command`](Self::command).
     pub async fn close_stream(&self, stream: StreamId, reason: StreamCloseReason) -> Result<(), Error> {
         self.simple(Command::close_stream(stream, reason)).await
     }
@@ -274,8 +283,8 @@ impl Connection {
     /// Gives Tor a relay's descriptor. `false` if Tor took it but did not need it (251).
     ///
     /// # Errors
-    /// [`Error::Rejected`]: 554 for a descriptor that can't be read, 552 for a purpose that Tor does not know; those
-    /// of [`command`](Self::command).
+    /// [`Error::Rejected`]: 554 for a descriptor that can't be read, 552 for a purpose that Tor
+    /// does not know; those of [`command`](Self::command).
     pub async fn post_descriptor(
         &self,
         descriptor: &[u8],
@@ -290,7 +299,8 @@ impl Connection {
     /// Turns features of the protocol on; all that C Tor knows are on already.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for a feature that Tor does not know; those of [`command`](Self::command).
+    /// [`Error::Rejected`] with 552 for a feature that Tor does not know; those of
+    /// [`command`](Self::command).
     pub async fn use_feature(&self, features: &[&str]) -> Result<(), Error> {
         self.simple(Command::use_feature(features)?).await
     }
@@ -311,7 +321,7 @@ impl Connection {
         self.simple(Command::drop_timeouts()).await
     }
 
-    /// Lets Tor live on when this connection ends, after all.
+    /// Allows Tor to live on when this connection ends, after all.
     ///
     /// # Errors
     /// Those of [`command`](Self::command).

@@ -20,7 +20,7 @@ use super::{Endpoint, Options};
 use crate::auth::{Handshake, Step};
 use crate::{CloseReason, Command, CookieProblem, Credentials, Error, ProtocolInfo, Reply, Session};
 
-/// How many commands wait in the channel to the task before callers wait themselves.
+/// Number of commands that wait in the channel to the task before callers wait themselves.
 const REQUESTS: usize = 64;
 
 /// A handle to an authenticated control connection. Clones share the connection; when the last is
@@ -49,8 +49,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `HOST:PORT` or `unix:PATH` and authenticates by whatever Tor offers: its cookie file, or
-    /// nothing. [`connect`](Self::connect) takes passwords and other settings.
+    /// Connects to `HOST:PORT` or `unix:PATH` and authenticates by whatever Tor offers: its cookie
+    /// file, or nothing. [`connect`](Self::connect) takes passwords and other settings.
     ///
     /// Must be called within a tokio runtime with IO and time enabled.
     ///
@@ -78,8 +78,8 @@ impl Connection {
         Ok((connection, events))
     }
 
-    /// Authenticates over a stream that is connected already, within [`Options::connect_deadline`]: one
-    /// end of a pair of sockets, a tunnel, or memory.
+    /// Authenticates over a stream that is connected already, within [`Options::connect_deadline`]:
+    /// one end of a pair of sockets, a tunnel, or memory.
     ///
     /// Must be called within a tokio runtime with time enabled.
     ///
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// What Tor told about itself before authentication: its version, the ways to authenticate.
+    /// Tor's words about itself before authentication: its version, the ways to authenticate.
     /// Costs nothing.
     pub fn protocol_info(&self) -> &ProtocolInfo {
         &self.protocol_info
@@ -256,8 +256,8 @@ impl Connection {
         let mut exchange = pin!(exchange);
         loop {
             let (due, after) = allowance.due(self.pulse.last());
-            // The task watches the commands that it has sent, and first looks at what has come. This is
-            // for a command that still waits to be sent.
+            // The task watches the commands that it has sent, and first looks at what has come.
+            // This is for a command that still waits to be sent.
             match timeout_at(later(due, PATIENCE), &mut exchange).await {
                 Ok(Some(result)) => return result,
                 Ok(None) => return Err(Error::Closed(self.closed().await)),

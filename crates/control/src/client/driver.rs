@@ -19,7 +19,8 @@ use crate::{CloseReason, Command, Error, Event, Reply};
 const OTHER_WEIGHT: usize = 256;
 /// Number of bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
-/// Number of commands that may wait for their reply. More wait in the channel, and then in their callers.
+/// Number of commands that may wait for their reply. More wait in the channel, and then in their
+/// callers.
 const MAX_PENDING: usize = 1024;
 /// Time for which reading goes on after the connection should have ended, where Tor may have said
 /// something already. A caller grants the same to the task before it ends the connection itself.
@@ -56,7 +57,7 @@ pub(super) struct Tap {
     pub(super) observe: Box<dyn FnMut(&Event) -> bool + Send + Sync>,
 }
 
-/// What the task listens to beside the socket.
+/// Inputs of the task beside the socket.
 pub(super) struct Inputs {
     /// Ends when the last handle is dropped.
     pub(super) requests: mpsc::Receiver<Request>,
@@ -101,8 +102,8 @@ impl Allowance {
         }
     }
 
-    /// The moment at which the reply is given up, with the last sign of life at `alive`; and the time
-    /// that was allowed until then.
+    /// The moment at which the reply is given up, with the last sign of life at `alive`; and the
+    /// time that was allowed until then.
     pub(super) fn due(&self, alive: Instant) -> (Instant, Duration) {
         let silent = (later(self.asked.max(alive), self.silence), self.silence);
         let whole = (later(self.asked, self.whole), self.whole);
@@ -115,7 +116,8 @@ pub(super) fn later(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration).unwrap_or_else(|| start + FOR_EVER)
 }
 
-/// The moment of the last sign of life in an answer, shared by the task, which writes it, and callers.
+/// The moment of the last sign of life in an answer, shared by the task, which writes it, and
+/// callers.
 #[derive(Clone, Debug)]
 pub(super) struct Pulse(Arc<Mutex<Instant>>);
 
@@ -157,7 +159,7 @@ pub(super) async fn run<S: Stream + ?Sized>(
     let reason = driver.run(socket, &mut inputs).await;
     tracing::debug!(%reason, "control connection closed");
 
-    // First the reason, then the callers: whoever finds its answer missing looks the reason up.
+    // First the reason, then the callers: one that finds its answer missing looks the reason up.
     closed.send_replace(Some(reason.clone()));
     driver.fail_waiting(&reason);
     // With the driver go its taps: who waits for their answers learns that none will come.
@@ -198,14 +200,16 @@ impl Driver {
             let due = self.earliest().map(|(due, ..)| due);
             let accepts = self.outgoing.is_none() && self.waiting.len() < MAX_PENDING;
             tokio::select! {
-                // Reading comes after writing, or events without end would hold up commands; and before deadlines, so
-                // that what has come is looked at before a deadline is found to be missed.
+                // Reading comes after writing, or events without end would hold up commands; and
+                // before deadlines, so that what has come is looked at before a deadline is found
+                // to be missed.
                 biased;
                 // Without a sender left, no handle is left.
                 reason = inputs.close.recv() => return reason.unwrap_or(CloseReason::Local),
                 written = write_some(&mut writer, &mut self.outgoing) => {
                     match written {
-                        // One that goes out in pieces shows that Tor takes it; one that vanishes in a buffer shows nothing.
+                        // One that goes out in pieces shows that Tor takes it; one that vanishes in
+                        // a buffer shows nothing.
                         Ok(Written::Piece) => self.pulse.beat(),
                         Ok(Written::Whole) => {}
                         // Tor may have closed after telling why: what it said is still to be read.
@@ -295,7 +299,8 @@ impl Driver {
                 }
             }
         }
-        // A long answer that arrives slowly is no silence, and what waits behind it must wait for its end.
+        // A long answer that arrives slowly is no silence, and what waits behind it must wait for
+        // its end.
         if self.session.is_midway() {
             self.pulse.beat();
         }
@@ -315,8 +320,8 @@ impl Driver {
         }
     }
 
-    /// The deadline that was missed while events kept coming, when the reply can't be expected to be among them any
-    /// more.
+    /// The deadline that was missed while events kept coming, when the reply can't be expected to
+    /// be among them any more.
     fn long_overdue(&self) -> Option<CloseReason> {
         let (due, after, overdue) = self.earliest()?;
         (due + PATIENCE < Instant::now()).then(|| overdue.missed(after))

@@ -1,4 +1,4 @@
-//! Where a control port is.
+//! Address of a control port.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// Where a control port is.
+/// Address of a control port.
 ///
 /// ```
 /// use onionweave_control::Endpoint;

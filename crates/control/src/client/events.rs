@@ -10,9 +10,11 @@ use crate::{Event, EventKind, Gap};
 
 /// Receives what Tor reports on one connection, in order.
 ///
-/// [`Connection::set_events`](super::Connection::set_events) chooses which events come; none do at first.
+/// [`Connection::set_events`](super::Connection::set_events) chooses which events come; none do at
+/// first.
 ///
-/// It is a [`Stream`](futures_core::Stream), so it takes the combinators of `futures` and `tokio-stream`.
+/// It is a [`Stream`](futures_core::Stream), so it takes the combinators of `futures` and
+/// `tokio-stream`.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -169,13 +171,13 @@ struct Queue {
     waiting: VecDeque<(Event, usize)>,
     /// The sum of the weights in `waiting`.
     weight: usize,
-    /// How many events were lost after the last of `waiting`.
+    /// Number of events that were lost after the last of `waiting`.
     lost: u64,
     ended: bool,
     reader_gone: bool,
     /// The one reader, if it waits.
     reader: Option<Waker>,
-    /// What the reader did not ask for.
+    /// Kinds that the reader did not ask for.
     hidden: Vec<EventKind>,
     max_events: usize,
     max_bytes: usize,
@@ -204,8 +206,8 @@ impl Queue {
         if self.reader_gone {
             return;
         }
-        // Events that were lost since the last gap are told after both. So there is an event between any two gaps, and
-        // their number is bounded as well.
+        // Events that were lost since the last gap are told after both. So there is an event
+        // between any two gaps, and their number is bounded as well.
         if let Some((Event::Gap(last), _)) = self.waiting.back_mut() {
             last.extend(gap);
             return;

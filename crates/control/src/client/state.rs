@@ -30,7 +30,8 @@ impl Connection {
     /// The circuits that begin at this Tor (`circuit-status`).
     ///
     /// # Errors
-    /// [`Error::UnexpectedReply`] for a line of another form; those of [`get_info`](Self::get_info).
+    /// [`Error::UnexpectedReply`] for a line of another form; those of
+    /// [`get_info`](Self::get_info).
     ///
     /// ```no_run
     /// # async fn example(tor: onionweave_control::Connection) -> Result<(), onionweave_control::Error> {
@@ -71,12 +72,12 @@ impl Connection {
 
     /// Waits until Tor is ready to serve clients: its bootstrap is at 100 percent.
     ///
-    /// Tor's events announce it. Those that this needs are not shown in [`Events`](super::Events) unless
-    /// asked for there.
+    /// Tor's events announce it. Those that this needs are not shown in [`Events`](super::Events)
+    /// unless asked for there.
     ///
     /// # Errors
-    /// [`Error::NotBootstrapped`] after `within`; [`Error::Closed`] if the connection ends; those of
-    /// [`bootstrap_phase`](Self::bootstrap_phase).
+    /// [`Error::NotBootstrapped`] after `within`; [`Error::Closed`] if the connection ends; those
+    /// of [`bootstrap_phase`](Self::bootstrap_phase).
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -94,7 +95,8 @@ impl Connection {
         let last = phases.clone();
         let reach = async {
             self.subscriptions.need(self, &[EventKind::StatusClient]).await?;
-            // Its observer sees the events that come after the reply, so none is missed between them.
+            // Its observer sees the events that come after the reply, so none is missed between
+            // them.
             let tap = Tap {
                 until,
                 observe: Box::new(move |event| {

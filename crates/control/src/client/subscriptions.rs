@@ -1,4 +1,4 @@
-//! Which events a connection has asked for, on whose behalf.
+//! The events that a connection has asked for, and for whom.
 
 use tokio::sync::Mutex;
 
@@ -6,9 +6,9 @@ use super::Connection;
 use super::events::Veil;
 use crate::{Command, Error, EventKind};
 
-/// `SETEVENTS` replaces the whole set, but there are two who want events: the reader of [`Events`](super::Events), and
-/// uploads and fetches that are tracked. So Tor is asked for the union, and the reader is spared what it did not ask
-/// for.
+/// `SETEVENTS` replaces the whole set, but there are two who want events: the reader of
+/// [`Events`](super::Events), and uploads and fetches that are tracked. So Tor is asked for the
+/// union, and the reader is spared what it did not ask for.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     /// Held while Tor is asked, so that two never overtake one another.
@@ -18,11 +18,11 @@ pub(super) struct Subscriptions {
 
 #[derive(Clone, Debug, Default)]
 struct Sets {
-    /// What the reader asked for last.
+    /// The last wish of the reader.
     reader: Vec<EventKind>,
-    /// What tracking needs, from the first time on.
+    /// Kinds that tracking needs, from the first time on.
     tracking: Vec<EventKind>,
-    /// What Tor has said that it tells; `None` while that is not known, as when a call was given up.
+    /// The set that Tor has confirmed; `None` while that is not known, as when a call was given up.
     confirmed: Option<Vec<EventKind>>,
 }
 
@@ -78,8 +78,9 @@ impl Subscriptions {
     async fn ask(&self, connection: &Connection, sets: &mut Sets, wanted: Sets) -> Result<(), Error> {
         let union = wanted.union();
         let command = Command::set_events(&union)?;
-        // What is hidden must be so before it comes, and what is not hidden any more may be shown early. If this call is
-        // given up below, the command may have been carried out or not: then the next one sets it right.
+        // What is hidden must be so before it comes, and what is not hidden any more may be shown
+        // early. If this call is given up below, the command may have been carried out or not: then
+        // the next one sets it right.
         let before = std::mem::replace(sets, wanted);
         sets.confirmed = None;
         self.veil.hide(&sets.hidden());

@@ -14,7 +14,7 @@ use super::events::{self, EventSender};
 use super::{Backoff, Connection, Endpoint, Events, Options};
 use crate::{CloseReason, Credentials, Error, EventKind, Gap};
 
-/// How a [`Supervisor`] behaves.
+/// Settings of a [`Supervisor`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,13 +33,14 @@ pub struct SupervisorOptions {
 }
 
 impl SupervisorOptions {
-    /// How each connection behaves, and the queue of events that outlives them.
+    /// Settings of each connection, and of the queue of events that outlives them.
     #[must_use]
     pub fn connection(self, connection: Options) -> Self {
         Self { connection, ..self }
     }
 
-    /// Between which bounds the delays between attempts double; see [`Backoff`]. Default: 50 milliseconds to 5 seconds.
+    /// Bounds between which the delays between attempts double; see [`Backoff`]. Default: 50
+    /// milliseconds to 5 seconds.
     #[must_use]
     pub fn delays(self, first: Duration, longest: Duration) -> Self {
         Self {
@@ -49,9 +50,9 @@ impl SupervisorOptions {
         }
     }
 
-    /// How often Tor is asked a question when nothing else was, as only that shows that it hangs: a stopped process
-    /// keeps its connections. If it is not answered within [`Options::command_deadline`], the connection is given up.
-    /// Default: every 30 seconds; `None` for never.
+    /// Interval at which Tor is asked a question, as only that shows that it hangs: a stopped
+    /// process keeps its connections. If it is not answered within [`Options::command_deadline`],
+    /// the connection is given up. Default: every 30 seconds; `None` for never.
     #[must_use]
     pub fn heartbeat(self, heartbeat: Option<Duration>) -> Self {
         Self { heartbeat, ..self }
@@ -76,16 +77,19 @@ impl Default for SupervisorOptions {
     }
 }
 
-/// Keeps a control connection: connects again when it is lost, authenticates by whatever works then, and asks for the
-/// same events again.
+/// Keeps a control connection: connects again when it is lost, authenticates by whatever works
+/// then, and asks for the same events again.
 ///
-/// - **Reconnecting** begins at once, and goes on with growing delays until it succeeds, whatever the reason is: a wrong
-///   password may be corrected while it tries. [`last`](Self::last) tells the last reason.
-/// - **Authenticating** begins with what worked last and goes through all that the [`Credentials`] allow, and then
-///   the next ones: a password that was changed, a cookie that was replaced. Cookie files are read anew each time.
-/// - **Events** go on in one queue. Where there was no connection, it has [`Event::Gap`](crate::Event::Gap).
-/// - **Commands** are not repeated: whether one was carried out before the connection was lost can't be known. Take
-///   the [`connection`](Self::connection) of the moment and send them there.
+/// - **Reconnecting** begins at once, and goes on with growing delays until it succeeds, whatever
+///   the reason is: a wrong password may be corrected while it tries. [`last`](Self::last) tells
+///   the last reason.
+/// - **Authenticating** begins with what worked last and goes through all that the [`Credentials`]
+///   allow, and then the next ones: a password that was changed, a cookie that was replaced. Cookie
+///   files are read anew each time.
+/// - **Events** go on in one queue. Where there was no connection, it has
+///   [`Event::Gap`](crate::Event::Gap).
+/// - **Commands** are not repeated: whether one was carried out before the connection was lost
+///   can't be known. Take the [`connection`](Self::connection) of the moment and send them there.
 ///
 /// Clones share the connection; when the last is dropped, it is closed.
 ///
@@ -117,10 +121,11 @@ pub struct Supervisor {
     subscription: Arc<Subscription>,
 }
 
-/// Which events the supervisor's user wants.
+/// The events that the supervisor's user wants.
 #[derive(Debug, Default)]
 struct Subscription {
-    /// Held while Tor is asked, so that the task's asking and the user's never overtake one another.
+    /// Held while Tor is asked, so that the task's asking and the user's never overtake one
+    /// another.
     kinds: Mutex<Vec<EventKind>>,
 }
 
@@ -153,8 +158,8 @@ impl Supervisor {
         Self::dial(Dial::to(endpoint), credentials, options)
     }
 
-    /// Begins to connect by a function that opens a stream: a tunnel, or memory. Errors call the control
-    /// port by `name`.
+    /// Begins to connect by a function that opens a stream: a tunnel, or memory. Errors call the
+    /// control port by `name`.
     ///
     /// Must be called within a tokio runtime with time enabled.
     pub fn start_over<S, F>(
@@ -235,13 +240,14 @@ impl Supervisor {
         usable(&self.state.borrow())
     }
 
-    /// The last that became of an attempt or a connection; `None` before the first attempt has ended.
+    /// The last that became of an attempt or a connection; `None` before the first attempt has
+    /// ended.
     pub fn last(&self) -> Option<Attempt> {
         self.state.borrow().last.clone()
     }
 
-    /// The reason of the last attempt, if that failed. `None` while a connection stands, and when one was
-    /// lost and no attempt has failed since.
+    /// The reason of the last attempt, if that failed. `None` while a connection stands, and when
+    /// one was lost and no attempt has failed since.
     pub fn failure(&self) -> Option<Error> {
         match &self.state.borrow().last {
             Some(Attempt::Failed(error)) => Some(error.clone()),
@@ -264,11 +270,12 @@ impl Supervisor {
 
     /// Asks for exactly these events from now on, on this connection and all later ones.
     ///
-    /// Without a connection, or if it is lost meanwhile, this succeeds at once, and the next one is asked; what that
-    /// does not know is [`refused`](Self::refused).
+    /// Without a connection, or if it is lost meanwhile, this succeeds at once, and the next one is
+    /// asked; what that does not know is [`refused`](Self::refused).
     ///
     /// # Errors
-    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays; [`Error::Argument`].
+    /// [`Error::Rejected`] with 552 for an event that Tor does not know, when the old set stays;
+    /// [`Error::Argument`].
     pub async fn set_events(&self, kinds: &[EventKind]) -> Result<(), Error> {
         // Also what can't be written must not reach the next connection.
         crate::Command::set_events(kinds)?;
@@ -287,7 +294,8 @@ impl Supervisor {
         }
     }
 
-    /// Replaces the credentials, from the next attempt on, which is made at once if there is no connection.
+    /// Replaces the credentials, from the next attempt on, which is made at once if there is no
+    /// connection.
     pub async fn set_credentials(&self, credentials: impl IntoIterator<Item = Credentials>) {
         let order = Order::Credentials(credentials.into_iter().collect());
         // The task ends only with its runtime.
@@ -337,8 +345,8 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// The next that has not been seen. Where several have passed meanwhile, the last, and before it the
-    /// end of a connection if there was one. `None` once the supervisor is gone.
+    /// The next that has not been seen. Where several have passed meanwhile, the last, and before
+    /// it the end of a connection if there was one. `None` once the supervisor is gone.
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Attempt> {
@@ -374,7 +382,7 @@ fn methods(credentials: impl IntoIterator<Item = Credentials>) -> Vec<Credential
     methods.collect()
 }
 
-/// What was there before a connection was lost.
+/// The process behind a connection that was lost.
 #[derive(Clone, Copy, Debug)]
 struct Process {
     /// The number of Tor's process.
@@ -535,7 +543,7 @@ impl Task {
         Ok(())
     }
 
-    /// Which process answers, and the events that it knows.
+    /// The process that answers, and the events that it knows.
     async fn look(&self, connection: &Connection) -> Result<(Answering, Option<String>), Error> {
         match connection.get_infos(&["process/pid", "uptime", "events/names"]).await {
             Ok(mut values) => {
@@ -558,7 +566,8 @@ impl Task {
         if seen.id? != answering.id? {
             return Some(true);
         }
-        // The same number may have been given again, always so in a container. Tor counts whole seconds.
+        // The same number may have been given again, always so in a container. Tor counts whole
+        // seconds.
         let at_least = seen.since.elapsed().saturating_sub(Duration::from_secs(2));
         Some(answering.uptime? < at_least)
     }

@@ -17,17 +17,17 @@ use crate::{
 type Fingerprint = [u8; 20];
 
 impl Connection {
-    /// Uploads a descriptor and tells the outcome at each directory, those that have not answered `within`
-    /// this time among them.
+    /// Uploads a descriptor and tells the outcome at each directory, those that have not answered
+    /// `within` this time among them.
     ///
-    /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there. One upload at
-    /// a time may be on its way for a service at a directory, ours or another's; until it is answered or its
-    /// time is over, another is refused. Uploads of others come as
+    /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there.
+    /// One upload at a time may be on its way for a service at a directory, ours or another's;
+    /// until it is answered or its time is over, another is refused. Uploads of others come as
     /// [`Event::OtherUpload`](crate::Event::OtherUpload) to a reader of `HS_DESC` events.
     ///
     /// # Errors
-    /// Before anything is uploaded: [`Error::UploadInFlight`], those of [`hs_post`](Self::hs_post), [`Error::Argument`]
-    /// without a directory.
+    /// Before anything is uploaded: [`Error::UploadInFlight`], those of [`hs_post`](Self::hs_post),
+    /// [`Error::Argument`] without a directory.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -55,21 +55,23 @@ impl Connection {
         })
     }
 
-    /// Whether an upload for this service, or without an address for any, is on its way to this directory
-    /// through this Tor, ours or another's: [`post`](Self::post) would be refused.
+    /// Whether an upload for this service, or without an address for any, is on its way to this
+    /// directory through this Tor, ours or another's: [`post`](Self::post) would be refused.
     ///
-    /// Uploads of others are known while `HS_DESC` events are asked for, here or by [`post`](Self::post).
+    /// Uploads of others are known while `HS_DESC` events are asked for, here or by
+    /// [`post`](Self::post).
     pub fn is_uploading(&self, directory: Fingerprint, address: Option<&str>) -> bool {
         self.uploads.is_busy(directory, address)
     }
 
-    /// Fetches a descriptor and tells the outcome at each directory, those that have not answered `within`
-    /// this time among them.
+    /// Fetches a descriptor and tells the outcome at each directory, those that have not answered
+    /// `within` this time among them.
     ///
     /// Events that this needs are not shown in [`Events`](super::Events) unless asked for there.
     ///
     /// # Errors
-    /// Before anything is fetched: those of [`hs_fetch`](Self::hs_fetch), [`Error::Argument`] without a directory.
+    /// Before anything is fetched: those of [`hs_fetch`](Self::hs_fetch), [`Error::Argument`]
+    /// without a directory.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -95,7 +97,8 @@ impl Connection {
         let mut left = directories.len();
         let tap = Tap {
             until,
-            // At most one answer for each directory is sent, so the channel is bounded by their number.
+            // At most one answer for each directory is sent, so the channel is bounded by their
+            // number.
             observe: Box::new(move |event| {
                 if let Some(settled) = tracker.observe(event) {
                     left -= 1;
@@ -132,8 +135,8 @@ pub struct Answers<O> {
 }
 
 impl<O: Default> Answers<O> {
-    /// The next directory that is settled, by its fingerprint; `None` when all are. At the deadline, or when the
-    /// connection is closed, those without an answer come at once.
+    /// The next directory that is settled, by its fingerprint; `None` when all are. At the
+    /// deadline, or when the connection is closed, those without an answer come at once.
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<(Fingerprint, O)> {
@@ -174,8 +177,8 @@ pub(super) struct Uploads {
 #[derive(Debug, Default)]
 struct Table {
     tracker: UploadTracker,
-    /// At most one answer for each directory is sent, so each channel is bounded by their number. It goes on
-    /// when nobody receives: an upload is on its way all the same.
+    /// At most one answer for each directory is sent, so each channel is bounded by their number.
+    /// It goes on when nobody receives: an upload is on its way all the same.
     callers: BTreeMap<UploadId, mpsc::UnboundedSender<(Fingerprint, PostOutcome)>>,
     /// Whether the connection has ended, so that no answer will come.
     ended: bool,

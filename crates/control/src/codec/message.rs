@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Decoder, Item};
 use crate::Error;
 
-/// One line of a reply or event, with the data that belongs to it.
+/// A line of a reply or event, with the data that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Line {
@@ -36,7 +36,7 @@ impl Line {
         self.code
     }
 
-    /// What follows the status code and its separator, without the line end.
+    /// The text after the status code and its separator, without the line end.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
@@ -63,7 +63,7 @@ impl Line {
         self.data
     }
 
-    /// What the line counts for where memory is bounded, in bytes.
+    /// Weight of the line, in bytes, where memory is bounded.
     fn weight(&self) -> usize {
         size_of::<Self>() + self.text.len() + self.data.as_ref().map_or(0, Vec::len)
     }

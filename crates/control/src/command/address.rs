@@ -5,15 +5,16 @@ use super::line::Line;
 use crate::{ArgumentProblem, Error};
 
 impl Command {
-    /// `MAPADDRESS`: requests for the first address of a pair go to the second from now on. With `0.0.0.0`, `::` or
-    /// `.` as the first, Tor chooses an unused address or name and tells which (feature/control/control_cmd.c:637-711).
+    /// `MAPADDRESS`: requests for the first address of a pair go to the second from now on. With
+    /// `0.0.0.0`, `::` or `.` as the first, Tor chooses an unused address or name and tells which
+    /// (feature/control/control_cmd.c:637-711).
     ///
     /// Each pair succeeds or fails by itself: read the reply with
     /// [`AddressMapping::from_reply`](crate::AddressMapping::from_reply).
     ///
     /// # Errors
-    /// [`Error::Argument`] without a pair, for an address that is not one word, or a first one with `=`;
-    /// [`Error::CommandTooLong`].
+    /// [`Error::Argument`] without a pair, for an address that is not one word, or a first one with
+    /// `=`; [`Error::CommandTooLong`].
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -37,8 +38,9 @@ impl Command {
         line.end()
     }
 
-    /// `RESOLVE`: looks up addresses, or with `reverse` the names of IP addresses. The answers come as `ADDRMAP`
-    /// events, which must have been asked for (feature/control/control_cmd.c:1198-1244).
+    /// `RESOLVE`: looks up addresses, or with `reverse` the names of IP addresses. The answers come
+    /// as `ADDRMAP` events, which must have been asked for
+    /// (feature/control/control_cmd.c:1198-1244).
     ///
     /// # Errors
     /// [`Error::Argument`] without an address, or for one that is not one word or holds `=`;

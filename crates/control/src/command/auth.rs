@@ -39,7 +39,7 @@ impl Command {
         }
     }
 
-    /// `AUTHENTICATE` with the cookie itself. This shows the cookie to whoever answers; SAFECOOKIE
+    /// `AUTHENTICATE` with the cookie itself. This shows the cookie to any program that answers; SAFECOOKIE
     /// does not.
     pub fn authenticate_cookie(cookie: &Cookie) -> Self {
         Self::authenticate_hex(cookie.as_bytes())

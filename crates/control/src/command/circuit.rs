@@ -49,8 +49,8 @@ impl Command {
         line.end()
     }
 
-    /// `CLOSECIRCUIT`: closes a circuit, with `if_unused` only if no stream uses it; either way Tor answers `OK`
-    /// (feature/control/control_cmd.c:1173-1190).
+    /// `CLOSECIRCUIT`: closes a circuit, with `if_unused` only if no stream uses it; either way Tor
+    /// answers `OK` (feature/control/control_cmd.c:1173-1190).
     ///
     /// ```
     /// use onionweave_control::{CircuitId, Command};
@@ -62,11 +62,11 @@ impl Command {
         Self::fixed("CLOSECIRCUIT", &format!("CLOSECIRCUIT {circuit}{flag}\r\n"))
     }
 
-    /// `ATTACHSTREAM`: puts a stream on a circuit, to leave it at the last relay or at hop `hop`, counted from 1.
-    /// Without a circuit, Tor chooses one.
+    /// `ATTACHSTREAM`: puts a stream on a circuit, to leave it at the last relay or at hop `hop`,
+    /// counted from 1. Without a circuit, Tor chooses one.
     ///
-    /// Tor leaves streams to the controller only with `__LeaveStreamsUnattached 1`, and never attaches one that goes
-    /// to an onion service (core/or/connection_edge.c:1992-1999).
+    /// Tor leaves streams to the controller only with `__LeaveStreamsUnattached 1`, and never
+    /// attaches one that goes to an onion service (core/or/connection_edge.c:1992-1999).
     ///
     /// ```
     /// use onionweave_control::{CircuitId, Command, StreamId};
@@ -117,7 +117,7 @@ impl Command {
     }
 }
 
-/// What `EXTENDCIRCUIT` shall build.
+/// The circuit that `EXTENDCIRCUIT` builds.
 ///
 /// ```
 /// use onionweave_control::{CircuitUse, Command, ExtendCircuit};
@@ -163,7 +163,7 @@ impl ExtendCircuit {
         self
     }
 
-    /// What a new circuit may be used for; [`CircuitUse::General`] if not said.
+    /// Use of a new circuit; [`CircuitUse::General`] if not said.
     #[must_use]
     pub fn purpose(self, purpose: CircuitUse) -> Self {
         Self {
@@ -174,7 +174,7 @@ impl ExtendCircuit {
 }
 
 words! {
-    /// What a circuit of the controller may be used for (`circuit_purpose_from_string`,
+    /// Use of a circuit of the controller (`circuit_purpose_from_string`,
     /// feature/control/control_cmd.c:714-727).
     ///
     /// ```
@@ -190,7 +190,8 @@ words! {
     }
 }
 
-/// What an application is told when its stream is closed: the reasons of RELAY_END cells, tor-spec section 6.3.
+/// Reason that an application is told when its stream is closed: the reasons of RELAY_END cells,
+/// tor-spec section 6.3.
 ///
 /// ```
 /// use onionweave_control::StreamCloseReason;
@@ -210,9 +211,9 @@ pub enum StreamCloseReason {
     ExitPolicy,
     /// The circuit is gone.
     Destroy,
-    /// It ended as it should.
+    /// A regular end.
     Done,
-    /// It took too long.
+    /// Timeout.
     Timeout,
     /// There is no way to the host.
     NoRoute,

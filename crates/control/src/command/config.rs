@@ -1,4 +1,5 @@
-//! `SETCONF`, `RESETCONF`, `GETCONF`, `LOADCONF`, `SAVECONF`: control-spec sections 3.1 to 3.3, 3.6, 3.22.
+//! `SETCONF`, `RESETCONF`, `GETCONF`, `LOADCONF`, `SAVECONF`: control-spec sections 3.1 to 3.3,
+//! 3.6, 3.22.
 
 use super::Command;
 use super::line::Line;
@@ -77,8 +78,8 @@ impl Command {
         Line::new("+LOADCONF").end_with_body(torrc.as_bytes())
     }
 
-    /// `SAVECONF`: writes the configuration to the torrc. Tor refuses where the torrc includes other files, unless
-    /// `force` is set, which writes everything into the one file.
+    /// `SAVECONF`: writes the configuration to the torrc. Tor refuses where the torrc includes
+    /// other files, unless `force` is set, which writes everything into the one file.
     ///
     /// ```
     /// use onionweave_control::Command;

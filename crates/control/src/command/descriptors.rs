@@ -59,8 +59,8 @@ impl Command {
         line.end_with_body(body.get(..end).unwrap_or(body))
     }
 
-    /// `+POSTDESCRIPTOR`: gives Tor a relay's descriptor. `purpose` is [`RouterPurpose::General`] if absent, and Tor
-    /// keeps the descriptor on disk only if `cache` is set.
+    /// `+POSTDESCRIPTOR`: gives Tor a relay's descriptor. `purpose` is [`RouterPurpose::General`]
+    /// if absent, and Tor keeps the descriptor on disk only if `cache` is set.
     ///
     /// # Errors
     /// [`Error::Argument`] for an empty text or one with a NUL, or a purpose that is not one word;
@@ -85,7 +85,7 @@ impl Command {
     }
 }
 
-/// What `HSFETCH` asks for, and whom.
+/// Target and directories of an `HSFETCH`.
 ///
 /// ```
 /// use onionweave_control::{Command, HsFetch};
@@ -152,7 +152,7 @@ impl HsFetch {
         self
     }
 
-    /// What is asked for, as the command writes it.
+    /// The target, as the command writes it.
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
@@ -177,7 +177,7 @@ impl HsFetch {
 }
 
 words! {
-    /// What a relay's descriptor that is given to Tor may be used for (`router_purpose_from_string`,
+    /// Use of a relay's descriptor that is given to Tor (`router_purpose_from_string`,
     /// feature/nodelist/routerinfo.c).
     ///
     /// ```

@@ -81,7 +81,7 @@ words! {
         ClientsSeen = "CLIENTS_SEEN",
         /// A new list of relays is in use.
         NewConsensus = "NEWCONSENSUS",
-        /// How long circuits may take to be built.
+        /// Time that circuits may take to be built.
         BuildTimeoutSet = "BUILDTIMEOUT_SET",
         /// Signals that Tor received.
         Signal = "SIGNAL",
@@ -95,16 +95,16 @@ words! {
         CircBw = "CIRC_BW",
         /// Pluggable transports that were started.
         TransportLaunched = "TRANSPORT_LAUNCHED",
-        /// What happens to onion service descriptors.
+        /// Changes of onion service descriptors.
         HsDesc = "HS_DESC",
         /// Descriptors that were fetched.
         HsDescContent = "HS_DESC_CONTENT",
         /// Whether the network seems reachable.
         NetworkLiveness = "NETWORK_LIVENESS",
-        /// What pluggable transports log. Tor 0.4.5.9 and 0.4.9.11 write the event, but know no such name here and
-        /// refuse it with 552.
+        /// Log lines of pluggable transports. Tor 0.4.5.9 and 0.4.9.11 write the event, but know no
+        /// such name here and refuse it with 552.
         PtLog = "PT_LOG",
-        /// What pluggable transports say of themselves; refused as `PT_LOG` is.
+        /// Status lines of pluggable transports; refused as `PT_LOG` is.
         PtStatus = "PT_STATUS",
     }
 }

@@ -1,4 +1,4 @@
-//! One command being written, argument by argument.
+//! A command being written, argument by argument.
 
 use std::borrow::Cow;
 
@@ -25,8 +25,8 @@ impl Line {
         }
     }
 
-    /// A line with room for secrets: as long as it stays within `capacity` bytes, its buffer never moves and leaves no
-    /// copy behind.
+    /// A line with room for secrets: as long as it stays within `capacity` bytes, its buffer never
+    /// moves and leaves no copy behind.
     pub(super) fn with_room(name: &'static str, capacity: usize) -> Self {
         let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
         bytes.extend_from_slice(name.as_bytes());

@@ -84,11 +84,12 @@ impl Command {
         line.end()
     }
 
-    /// `DEL_ONION`: ends a service that this connection made, or that was made with [`AddOnion::detach`].
+    /// `DEL_ONION`: ends a service that this connection made, or that was made with
+    /// [`AddOnion::detach`].
     ///
     /// # Errors
-    /// [`Error::Argument`] for an address of another form than 16 (v2) or 56 (v3) characters of lower-case base32,
-    /// with or without `.onion`.
+    /// [`Error::Argument`] for an address of another form than 16 (v2) or 56 (v3) characters of
+    /// lower-case base32, with or without `.onion`.
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -135,8 +136,8 @@ impl Command {
     /// `ONION_CLIENT_AUTH_REMOVE`: takes the key for a v3 service away.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an address of another form than 56 characters of lower-case base32, with or without
-    /// `.onion`.
+    /// [`Error::Argument`] for an address of another form than 56 characters of lower-case base32,
+    /// with or without `.onion`.
     ///
     /// ```
     /// use onionweave_control::Command;
@@ -149,8 +150,8 @@ impl Command {
         line.end()
     }
 
-    /// `ONION_CLIENT_AUTH_VIEW`: asks for the keys that Tor as a client has for this v3 service, or for all. Read the
-    /// reply with [`ClientAuth::from_reply`].
+    /// `ONION_CLIENT_AUTH_VIEW`: asks for the keys that Tor as a client has for this v3 service, or
+    /// for all. Read the reply with [`ClientAuth::from_reply`].
     ///
     /// # Errors
     /// As [`onion_client_auth_remove`](Self::onion_client_auth_remove).
@@ -192,15 +193,16 @@ fn is_client_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'_'))
 }
 
-/// `rend_auth_decode_cookie`, feature/rend/rendcommon.c:927-986: sixteen bytes and one with the kind of authorization in
-/// its upper half, in base64 without the last two characters, which are always the same.
+/// `rend_auth_decode_cookie`, feature/rend/rendcommon.c:927-986: sixteen bytes and one with the
+/// kind of authorization in its upper half, in base64 without the last two characters, which are
+/// always the same.
 fn is_cookie(text: &str) -> bool {
     let padded = Zeroizing::new(format!("{text}A="));
     let decoded = BASE64.decode(padded.as_bytes()).map(Zeroizing::new);
     decoded.is_ok_and(|decoded| text.len() == 22 && decoded.last().is_some_and(|kind| kind >> 4 <= 1))
 }
 
-/// The onion service that `ADD_ONION` shall make.
+/// The onion service that `ADD_ONION` makes.
 ///
 /// ```
 /// use onionweave_control::{AddOnion, Command, OnionKeyAlgorithm};
@@ -300,17 +302,17 @@ impl AddOnion {
         self.flag("MaxStreamsCloseCircuit")
     }
 
-    /// Only authorized clients may come, this one among them: v2 with authorization `basic`, tor 0.4.5. Without a
-    /// cookie in its 22-character form, Tor makes one and tells it. A name has 1 to 16 letters, digits, `+`, `-`
-    /// and `_`.
+    /// Only authorized clients may come, this one among them: v2 with authorization `basic`, tor
+    /// 0.4.5. Without a cookie in its 22-character form, Tor makes one and tells it. A name has 1
+    /// to 16 letters, digits, `+`, `-` and `_`.
     #[must_use]
     pub fn basic_client(mut self, name: impl Into<String>, cookie: Option<Zeroizing<String>>) -> Self {
         self.clients.push((name.into(), cookie));
         self
     }
 
-    /// Only authorized clients may come, the one with this x25519 public key among them, in 52 characters of base32:
-    /// v3, from tor 0.4.6 on.
+    /// Only authorized clients may come, the one with this x25519 public key among them, in 52
+    /// characters of base32: v3, from tor 0.4.6 on.
     #[must_use]
     pub fn v3_client(mut self, public_key: impl Into<String>) -> Self {
         self.v3_clients.push(public_key.into());
@@ -326,7 +328,7 @@ impl AddOnion {
         }
     }
 
-    /// How many requests per second are taken from the queue of proofs of work; tor 0.4.9.
+    /// Number of requests per second that are taken from the queue of proofs of work; tor 0.4.9.
     #[must_use]
     pub fn pow_queue_rate(self, rate: u32) -> Self {
         Self {
@@ -335,7 +337,7 @@ impl AddOnion {
         }
     }
 
-    /// How many may be taken at once; tor 0.4.9.
+    /// Number of requests that may be taken at once; tor 0.4.9.
     #[must_use]
     pub fn pow_queue_burst(self, burst: u32) -> Self {
         Self {
@@ -366,7 +368,8 @@ impl fmt::Debug for AddOnion {
 }
 
 words! {
-    /// Which kind of key `ADD_ONION` makes or takes (`add_onion_helper_keyarg`, feature/control/control_cmd.c:1974-2100).
+    /// Kind of key that `ADD_ONION` makes or takes (`add_onion_helper_keyarg`,
+    /// feature/control/control_cmd.c:1974-2100).
     ///
     /// ```
     /// use onionweave_control::OnionKeyAlgorithm;
@@ -374,7 +377,7 @@ words! {
     /// assert_eq!(OnionKeyAlgorithm::Best.as_str(), "BEST");
     /// ```
     pub enum OnionKeyAlgorithm else Other {
-        /// What Tor thinks best for a new key: `ED25519-V3`.
+        /// Tor's choice for a new key: `ED25519-V3`.
         Best = "BEST",
         /// v2, tor 0.4.5.
         Rsa1024 = "RSA1024",
@@ -383,7 +386,8 @@ words! {
     }
 }
 
-/// A private key of an onion service as the protocol writes it. Wiped when dropped; its secret is never shown.
+/// A private key of an onion service as the protocol writes it. Wiped when dropped; its secret is
+/// never shown.
 ///
 /// ```
 /// use onionweave_control::OnionKey;
@@ -400,7 +404,7 @@ pub struct OnionKey {
 }
 
 impl OnionKey {
-    /// What kind of key it is.
+    /// The kind of key.
     pub fn algorithm(&self) -> OnionKeyAlgorithm {
         OnionKeyAlgorithm::from_word(&self.algorithm)
     }
@@ -452,7 +456,8 @@ impl fmt::Debug for OnionKey {
     }
 }
 
-/// With what Tor as a client proves to a v3 service that it may come. The key is wiped when dropped and never shown.
+/// With what Tor as a client proves to a v3 service that it may come. The key is wiped when dropped
+/// and never shown.
 ///
 /// ```
 /// use onionweave_control::{ClientAuth, Command};
@@ -472,11 +477,12 @@ pub struct ClientAuth {
 }
 
 impl ClientAuth {
-    /// The x25519 private key for the service with this address, 56 characters of lower-case base32 with or without
-    /// `.onion`. Tor keeps it until it exits.
+    /// The x25519 private key for the service with this address, 56 characters of lower-case base32
+    /// with or without `.onion`. Tor keeps it until it exits.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the address has another form, or the key is all zero, which Tor refuses.
+    /// [`Error::Argument`] if the address has another form, or the key is all zero, which Tor
+    /// refuses.
     pub fn new(address: &str, key: [u8; 32]) -> Result<Self, Error> {
         let key = Zeroizing::new(key);
         let refuse = |argument, problem| Error::Argument {
@@ -519,7 +525,8 @@ impl ClientAuth {
         })
     }
 
-    /// The same, but Tor writes the key to its `ClientOnionAuthDir`, and refuses with 553 if it has none.
+    /// The same, but Tor writes the key to its `ClientOnionAuthDir`, and refuses with 553 if it has
+    /// none.
     #[must_use]
     pub fn permanent(self) -> Self {
         Self {

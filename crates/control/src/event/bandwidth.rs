@@ -1,5 +1,5 @@
-//! `BW`, `STREAM_BW`, `CIRC_BW`, `CONN_BW`, `CELL_STATS`: control-spec sections 4.1.4, 4.1.13, 4.1.21 to 4.1.23;
-//! feature/control/control_events.c:963-1313.
+//! `BW`, `STREAM_BW`, `CIRC_BW`, `CONN_BW`, `CELL_STATS`: control-spec sections 4.1.4, 4.1.13,
+//! 4.1.21 to 4.1.23; feature/control/control_events.c:963-1313.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::text::{Arguments, Fields, number, utc};
 use crate::words::words;
 use crate::{CircuitId, ConnectionId, StreamId};
 
-/// How many bytes Tor moved in the last second.
+/// Number of bytes that Tor moved in the last second.
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -46,13 +46,13 @@ impl Bw {
         self.written
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
-/// How many bytes went over a stream since the last such event.
+/// Number of bytes that went over a stream since the last such event.
 ///
 /// ```
 /// use onionweave_control::{Event, StreamId};
@@ -105,13 +105,13 @@ impl StreamBw {
         self.time
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
-/// How many bytes went over a circuit since the last such event.
+/// Number of bytes that went over a circuit since the last such event.
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -200,7 +200,7 @@ impl CircBw {
         self.congestion.as_ref()
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
@@ -257,7 +257,7 @@ impl Congestion {
     }
 }
 
-/// How many bytes went over a connection; only with `TestingEnableConnBwEvent`.
+/// Number of bytes that went over a connection; only with `TestingEnableConnBwEvent`.
 ///
 /// ```
 /// use onionweave_control::{ConnectionKind, Event};
@@ -293,7 +293,7 @@ impl ConnBw {
         self.id
     }
 
-    /// What kind of connection it is.
+    /// The kind of connection.
     pub fn kind(&self) -> &ConnectionKind {
         &self.kind
     }
@@ -308,7 +308,7 @@ impl ConnBw {
         self.written
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
@@ -326,7 +326,7 @@ words! {
     }
 }
 
-/// How many cells went through a circuit's queues; only with `TestingEnableCellStatsEvent`.
+/// Number of cells that went through a circuit's queues; only with `TestingEnableCellStatsEvent`.
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -372,13 +372,13 @@ impl CellStats {
         self.outbound.as_ref()
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
-/// One queue of a circuit's cells. Numbers are by command, such as `relay_early`.
+/// A queue of a circuit's cells. Numbers are by command, such as `relay_early`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CellQueue {
@@ -417,17 +417,17 @@ impl CellQueue {
         self.connection
     }
 
-    /// How many cells were added.
+    /// Number of cells that were added.
     pub fn added(&self) -> &[(String, u64)] {
         &self.added
     }
 
-    /// How many cells were removed.
+    /// Number of cells that were removed.
     pub fn removed(&self) -> &[(String, u64)] {
         &self.removed
     }
 
-    /// How long those had waited together, in milliseconds.
+    /// Time that those had waited together, in milliseconds.
     pub fn time(&self) -> &[(String, u64)] {
         &self.time
     }

@@ -1,5 +1,5 @@
-//! `CIRC` and `CIRC_MINOR`: control-spec sections 4.1.1, 4.1.19; feature/control/control_events.c:632-781,
-//! feature/control/control_fmt.c:71-171.
+//! `CIRC` and `CIRC_MINOR`: control-spec sections 4.1.1, 4.1.19;
+//! feature/control/control_events.c:632-781, feature/control/control_fmt.c:71-171.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -33,8 +33,8 @@ pub struct Circ {
 }
 
 impl Circ {
-    /// Reads the text of the event after `CIRC `, which is also the form of a line of `GETINFO circuit-status`. `None`
-    /// for any other text.
+    /// Reads the text of the event after `CIRC `, which is also the form of a line of `GETINFO
+    /// circuit-status`. `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = Fields::parse(text)?;
         let id = CircuitId::parse(&fields.word()?)?;
@@ -58,17 +58,17 @@ impl Circ {
         &self.circuit
     }
 
-    /// What happened to it.
+    /// The new status.
     pub fn status(&self) -> &CircuitStatus {
         &self.status
     }
 
-    /// Why it failed or was closed.
+    /// Reason for which it failed or was closed.
     pub fn reason(&self) -> Option<&CircuitReason> {
         self.reason.as_ref()
     }
 
-    /// What the relay that closed it said, where the reason is [`CircuitReason::Destroyed`].
+    /// Reason that the relay gave that closed it, where the reason is [`CircuitReason::Destroyed`].
     pub fn remote_reason(&self) -> Option<&CircuitReason> {
         self.remote_reason.as_ref()
     }
@@ -119,17 +119,17 @@ impl CircMinor {
         &self.circuit
     }
 
-    /// What changed.
+    /// The change.
     pub fn change(&self) -> &CircuitChange {
         &self.change
     }
 
-    /// What it was for before.
+    /// The former purpose.
     pub fn old_purpose(&self) -> Option<&CircuitPurpose> {
         self.old_purpose.as_ref()
     }
 
-    /// How far it was before, if it served an onion service.
+    /// The former state, if it served an onion service.
     pub fn old_hs_state(&self) -> Option<&HsState> {
         self.old_hs_state.as_ref()
     }
@@ -186,17 +186,17 @@ impl Circuit {
         &self.path
     }
 
-    /// How Tor built it.
+    /// Properties with which Tor built it.
     pub fn build_flags(&self) -> &[BuildFlag] {
         &self.build_flags
     }
 
-    /// What it is for.
+    /// The purpose.
     pub fn purpose(&self) -> Option<&CircuitPurpose> {
         self.purpose.as_ref()
     }
 
-    /// How far it is, if it serves an onion service.
+    /// The state, if it serves an onion service.
     pub fn hs_state(&self) -> Option<&HsState> {
         self.hs_state.as_ref()
     }
@@ -231,7 +231,7 @@ impl Circuit {
         self.conflux_rtt
     }
 
-    /// What else Tor said of it.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
@@ -249,8 +249,8 @@ pub(super) fn list<T>(text: Option<String>, read: impl Fn(&str) -> T) -> Vec<T> 
     words.map(read).collect()
 }
 
-/// With what an application authenticated at the SOCKS port, which sets its circuits apart. `Debug` does not show the
-/// password.
+/// With what an application authenticated at the SOCKS port, which sets its circuits apart. `Debug`
+/// does not show the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SocksAuth {
@@ -290,35 +290,35 @@ impl fmt::Debug for SocksAuth {
 }
 
 words! {
-    /// What happened to a circuit.
+    /// Status of a circuit.
     pub enum CircuitStatus else Unknown {
-        /// It was begun.
+        /// Begun.
         Launched = "LAUNCHED",
         /// All its hops stand: streams may use it.
         Built = "BUILT",
         /// All its hops stand, but one with a better guard may yet come.
         GuardWait = "GUARD_WAIT",
-        /// One more hop stands.
+        /// Longer by one hop.
         Extended = "EXTENDED",
-        /// It was closed before it was built.
+        /// Closed before it was built.
         Failed = "FAILED",
-        /// It was closed after it was built.
+        /// Closed after it was built.
         Closed = "CLOSED",
     }
 }
 
 words! {
-    /// What changed about a circuit.
+    /// Change of a circuit.
     pub enum CircuitChange else Unknown {
-        /// What it is for, or how far it is.
+        /// Its purpose or its state.
         PurposeChanged = "PURPOSE_CHANGED",
-        /// It was taken for something else than it was built for.
+        /// Taken for something else than it was built for.
         Cannibalized = "CANNIBALIZED",
     }
 }
 
 words! {
-    /// How a circuit was built.
+    /// Property with which a circuit was built.
     pub enum BuildFlag else Unknown {
         /// With one hop, for a directory.
         OnehopTunnel = "ONEHOP_TUNNEL",
@@ -332,7 +332,7 @@ words! {
 }
 
 words! {
-    /// What a circuit is for (`circuit_purpose_to_controller_string`, core/or/circuitlist.c).
+    /// Purpose of a circuit (`circuit_purpose_to_controller_string`, core/or/circuitlist.c).
     pub enum CircuitPurpose else Unknown {
         /// Streams of applications, and directories.
         General = "GENERAL",
@@ -360,9 +360,9 @@ words! {
         PathBiasTesting = "PATH_BIAS_TESTING",
         /// Kept open to hide when it ended.
         CircuitPadding = "CIRCUIT_PADDING",
-        /// One of a set of circuits, not yet linked; tor 0.4.8.
+        /// Member of a set of circuits, not yet linked; tor 0.4.8.
         ConfluxUnlinked = "CONFLUX_UNLINKED",
-        /// One of a set of circuits, linked; tor 0.4.8.
+        /// Member of a set of circuits, linked; tor 0.4.8.
         ConfluxLinked = "CONFLUX_LINKED",
         /// A relay's; a controller never sees it.
         Server = "SERVER",
@@ -370,7 +370,7 @@ words! {
 }
 
 words! {
-    /// How far a circuit for an onion service is (`circuit_purpose_to_controller_hs_state_string`,
+    /// State of a circuit for an onion service (`circuit_purpose_to_controller_hs_state_string`,
     /// core/or/circuitlist.c).
     pub enum HsState else Unknown {
         /// Client: on its way to the introduction point.
@@ -399,7 +399,8 @@ words! {
 }
 
 words! {
-    /// Why a circuit ended (`circuit_end_reason_to_control_string`, core/or/reasons.c).
+    /// Reason for which a circuit ended (`circuit_end_reason_to_control_string`,
+    /// core/or/reasons.c).
     pub enum CircuitReason else Unknown {
         /// None was given.
         None = "NONE",
@@ -419,9 +420,9 @@ words! {
         OrIdentity = "OR_IDENTITY",
         /// The connection below it was closed.
         ChannelClosed = "CHANNEL_CLOSED",
-        /// It is too old or unused.
+        /// Too old, or unused.
         Finished = "FINISHED",
-        /// It took too long to be built.
+        /// Timeout while it was built.
         Timeout = "TIMEOUT",
         /// A relay closed it; see the remote reason.
         Destroyed = "DESTROYED",
@@ -429,7 +430,7 @@ words! {
         NoPath = "NOPATH",
         /// No such onion service is known.
         NoSuchService = "NOSUCHSERVICE",
-        /// It was kept after its time was over to see how long it takes, and that is over too.
+        /// Kept after its time was over to see how long it takes, and that is over too.
         MeasurementExpired = "MEASUREMENT_EXPIRED",
         /// Another circuit to the same introduction point was faster.
         IpNowRedundant = "IP_NOW_REDUNDANT",

@@ -6,8 +6,8 @@ use super::{Circ, Event, Gap, HsDesc, LogMessage, OrConn, Status, Stream};
 use crate::{Arguments, OtherUpload, PostOutcome, RelayName, UploadStage};
 
 impl fmt::Display for Event {
-    /// Writes the event's keyword and what most readers want to know of it, on one line without secrets.
-    /// Bodies are left out.
+    /// Writes the event's keyword and what most readers want to know of it, on one line without
+    /// secrets. Bodies are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lagged(number) => return write!(f, "{number} events were dropped"),

@@ -1,13 +1,14 @@
-//! What a supervised connection may have missed.
+//! Gaps, in which a supervised connection may have missed events.
 
 use std::time::Duration;
 
 use crate::EventKind;
 
-/// There was no connection here for a while: events before and after it are whole, those between are missing.
+/// There was no connection here for a while: events before and after it are whole, those between
+/// are missing.
 ///
-/// Only a supervised connection makes it, when it is connected again and before the first event that comes then.
-/// What Tor had, it may have no more: see [`restarted`](Self::restarted).
+/// Only a supervised connection makes it, when it is connected again and before the first event
+/// that comes then. What Tor had, it may have no more: see [`restarted`](Self::restarted).
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,22 +46,22 @@ impl Gap {
         self.lasted
     }
 
-    /// Whether it is another process that answers now. Then onion services of `ADD_ONION`, detached or not, options of
-    /// `SETCONF` that were not saved, mapped addresses, client keys and circuits are gone. `None` if that can't be
-    /// told.
+    /// Whether it is another process that answers now. Then onion services of `ADD_ONION`, detached
+    /// or not, options of `SETCONF` that were not saved, mapped addresses, client keys and circuits
+    /// are gone. `None` if that can't be told.
     ///
-    /// With the same process, what belongs to a connection is gone all the same: services that are not detached, and
-    /// the ownership of `TAKEOWNERSHIP`.
+    /// With the same process, what belongs to a connection is gone all the same: services that are
+    /// not detached, and the ownership of `TAKEOWNERSHIP`.
     pub fn restarted(&self) -> Option<bool> {
         self.restarted
     }
 
-    /// Which events would have come.
+    /// Kinds of events that would have come.
     pub fn kinds(&self) -> &[EventKind] {
         &self.kinds
     }
 
-    /// Which of them will not come any more, for the Tor that answers now does not know them.
+    /// Those of them that will not come any more, for the Tor that answers now does not know them.
     pub fn refused(&self) -> &[EventKind] {
         &self.refused
     }

@@ -105,7 +105,7 @@ impl HsDesc {
         }
     }
 
-    /// What happened.
+    /// The change.
     pub fn action(&self) -> &HsDescAction {
         &self.action
     }
@@ -118,7 +118,7 @@ impl HsDesc {
         self.address.as_deref()
     }
 
-    /// How clients authorize themselves; `None` for `UNKNOWN`, which all events about uploads say.
+    /// Authorization of clients; `None` for `UNKNOWN`, which all events about uploads say.
     pub fn auth(&self) -> Option<&HsAuth> {
         self.auth.as_ref()
     }
@@ -134,7 +134,7 @@ impl HsDesc {
         self.descriptor_id.as_deref()
     }
 
-    /// Why it failed.
+    /// Reason of the failure.
     pub fn reason(&self) -> Option<&HsDescReason> {
         self.reason.as_ref()
     }
@@ -144,7 +144,7 @@ impl HsDesc {
         self.replica
     }
 
-    /// Where a v3 directory stands on the hash ring.
+    /// Position of a v3 directory on the hash ring.
     pub fn hsdir_index(&self) -> Option<&[u8; 32]> {
         self.hsdir_index.as_ref()
     }
@@ -156,11 +156,11 @@ impl HsDesc {
 }
 
 words! {
-    /// What happened to a descriptor.
+    /// Change of a descriptor.
     pub enum HsDescAction else Unknown {
-        /// It is being fetched from a directory.
+        /// Being fetched from a directory.
         Requested = "REQUESTED",
-        /// It is being uploaded to a directory.
+        /// Being uploaded to a directory.
         Upload = "UPLOAD",
         /// A fetch ended well.
         Received = "RECEIVED",
@@ -174,7 +174,7 @@ words! {
 }
 
 words! {
-    /// How a service's clients authorize themselves (`rend_auth_type_to_string`,
+    /// Authorization of a service's clients (`rend_auth_type_to_string`,
     /// feature/control/control_events.c:1908).
     pub enum HsAuth else Unknown {
         /// Not at all.
@@ -189,9 +189,9 @@ words! {
 }
 
 words! {
-    /// Why a fetch or an upload failed.
+    /// Reason of a failed fetch or upload.
     pub enum HsDescReason else Unknown {
-        /// What came is no usable descriptor; also one that needs authorization, or has no introduction
+        /// Not a usable descriptor; also one that needs authorization, or has no introduction
         /// points.
         BadDesc = "BAD_DESC",
         /// The directory refused the request.

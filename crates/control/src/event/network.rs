@@ -1,6 +1,6 @@
-//! What Tor knows of the network: `ORCONN`, `GUARD`, `NS`, `NEWCONSENSUS`, `NEWDESC`, `ADDRMAP`, `NETWORK_LIVENESS`,
-//! `BUILDTIMEOUT_SET`, `CLIENTS_SEEN`. Control-spec sections 4.1.3, 4.1.6, 4.1.7, 4.1.11, 4.1.12, 4.1.14 to 4.1.16,
-//! 4.1.27.
+//! Tor's knowledge of the network: `ORCONN`, `GUARD`, `NS`, `NEWCONSENSUS`, `NEWDESC`, `ADDRMAP`,
+//! `NETWORK_LIVENESS`, `BUILDTIMEOUT_SET`, `CLIENTS_SEEN`. Control-spec sections 4.1.3, 4.1.6,
+//! 4.1.7, 4.1.11, 4.1.12, 4.1.14 to 4.1.16, 4.1.27.
 
 use std::str;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,8 @@ use crate::text::{Arguments, Fields, number, utc, words as split_words};
 use crate::words::words;
 use crate::{ConnectionId, RelayName, StreamId};
 
-/// A connection to a relay was begun, stands, or is no more (feature/control/control_events.c:916-961).
+/// A connection to a relay was begun, stands, or is no more
+/// (feature/control/control_events.c:916-961).
 ///
 /// ```
 /// use onionweave_control::{Event, OrConnStatus};
@@ -36,8 +37,8 @@ pub struct OrConn {
 }
 
 impl OrConn {
-    /// Reads the text of the event after `ORCONN `, which is also the form of a line of `GETINFO orconn-status`.
-    /// `None` for any other text.
+    /// Reads the text of the event after `ORCONN `, which is also the form of a line of `GETINFO
+    /// orconn-status`. `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = Fields::parse(text)?;
         let target = fields.word()?;
@@ -66,17 +67,17 @@ impl OrConn {
         self.relay.as_ref()
     }
 
-    /// What happened to the connection.
+    /// The new status.
     pub fn status(&self) -> &OrConnStatus {
         &self.status
     }
 
-    /// Why it failed or was closed.
+    /// Reason for which it failed or was closed.
     pub fn reason(&self) -> Option<&OrConnReason> {
         self.reason.as_ref()
     }
 
-    /// How many circuits used it when it ended, if any.
+    /// Number of circuits that used it when it ended, if any.
     pub fn circuits(&self) -> Option<u32> {
         self.circuits
     }
@@ -86,40 +87,41 @@ impl OrConn {
         self.id
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
 words! {
-    /// What happened to a connection to a relay.
+    /// Status of a connection to a relay.
     pub enum OrConnStatus else Unknown {
-        /// It came in.
+        /// Accepted from the other side.
         New = "NEW",
-        /// It was begun.
+        /// Begun.
         Launched = "LAUNCHED",
-        /// It stands.
+        /// Established.
         Connected = "CONNECTED",
-        /// It could not be opened.
+        /// Refused or failed before it stood.
         Failed = "FAILED",
-        /// It was closed.
+        /// Closed.
         Closed = "CLOSED",
     }
 }
 
 words! {
-    /// Why a connection to a relay ended (`orconn_end_reason_to_control_string`, core/or/reasons.c).
+    /// Reason for which a connection to a relay ended (`orconn_end_reason_to_control_string`,
+    /// core/or/reasons.c).
     pub enum OrConnReason else Unknown {
-        /// It ended as it should.
+        /// A regular end.
         Done = "DONE",
         /// The relay refused it.
         ConnectRefused = "CONNECTREFUSED",
         /// The relay is not the one it should be.
         Identity = "IDENTITY",
-        /// It was reset.
+        /// Reset by the other side.
         ConnectReset = "CONNECTRESET",
-        /// It took too long, or was idle for too long.
+        /// Timeout: too slow, or idle for too long.
         Timeout = "TIMEOUT",
         /// There is no way to the relay.
         NoRoute = "NOROUTE",
@@ -166,7 +168,7 @@ impl Guard {
         })
     }
 
-    /// What kind of guard it is; `ENTRY` in all versions.
+    /// The kind of guard; `ENTRY` in all versions.
     pub fn kind(&self) -> &str {
         &self.kind
     }
@@ -176,33 +178,33 @@ impl Guard {
         &self.relay
     }
 
-    /// What happened to it.
+    /// The new status.
     pub fn status(&self) -> &GuardStatus {
         &self.status
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
 words! {
-    /// What happened to an entry guard.
+    /// Change of an entry guard.
     pub enum GuardStatus else Unknown {
-        /// It was chosen.
+        /// Chosen.
         New = "NEW",
-        /// It is no guard any more.
+        /// Not a guard any more.
         Dropped = "DROPPED",
-        /// It can be reached.
+        /// Reachable.
         Up = "UP",
-        /// It can't be reached.
+        /// Not reachable.
         Down = "DOWN",
-        /// It can't be used, by its flags or the configuration.
+        /// Unusable by its flags or the configuration.
         Bad = "BAD",
-        /// It can be used again.
+        /// Usable again.
         Good = "GOOD",
-        /// It is no guard of the second layer any more.
+        /// Not a guard of the second layer any more.
         BadL2 = "BAD_L2",
     }
 }
@@ -285,7 +287,8 @@ fn only_data(raw: RawEvent) -> Result<Vec<u8>, RawEvent> {
     }
 }
 
-/// Server descriptors that came, but no microdescriptors (feature/control/control_events.c:1439-1468).
+/// Server descriptors that came, but no microdescriptors
+/// (feature/control/control_events.c:1439-1468).
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -315,7 +318,8 @@ impl NewDesc {
     }
 }
 
-/// An address is mapped to another, or a `RESOLVE` was answered (feature/control/control_events.c:1475-1506).
+/// An address is mapped to another, or a `RESOLVE` was answered
+/// (feature/control/control_events.c:1475-1506).
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -366,7 +370,7 @@ impl AddrMap {
         &self.from
     }
 
-    /// What it leads to; `None` if the look-up failed.
+    /// The new address; `None` if the look-up failed.
     pub fn to(&self) -> Option<&str> {
         self.to.as_deref()
     }
@@ -376,7 +380,7 @@ impl AddrMap {
         self.expires
     }
 
-    /// That a look-up failed: `yes` or `internal`.
+    /// Failure of a look-up: `yes` or `internal`.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
@@ -391,7 +395,7 @@ impl AddrMap {
         self.stream
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
@@ -418,7 +422,8 @@ impl NetworkLiveness {
     }
 }
 
-/// Tor decided anew how long circuits may take to be built (feature/control/control_events.c:145-189,1594-1636).
+/// Tor decided anew how long circuits may take to be built
+/// (feature/control/control_events.c:145-189,1594-1636).
 ///
 /// ```
 /// use std::time::Duration;
@@ -448,12 +453,12 @@ impl BuildTimeoutSet {
         })
     }
 
-    /// What happened.
+    /// The change.
     pub fn change(&self) -> &BuildTimeoutChange {
         &self.change
     }
 
-    /// How many circuits were measured.
+    /// Number of circuits that were measured.
     pub fn total_times(&self) -> Option<u64> {
         number(self.arguments.value("TOTAL_TIMES")?)
     }
@@ -478,17 +483,17 @@ impl BuildTimeoutSet {
         self.ratio("ALPHA")
     }
 
-    /// Which part of the circuits shall be built within the time.
+    /// Share of the circuits that are to be built within the time.
     pub fn cutoff_quantile(&self) -> Option<f64> {
         self.ratio("CUTOFF_QUANTILE")
     }
 
-    /// Which part of the circuits was not built within the time.
+    /// Share of the circuits that were not built within the time.
     pub fn timeout_rate(&self) -> Option<f64> {
         self.ratio("TIMEOUT_RATE")
     }
 
-    /// Which part of the circuits was closed unmeasured.
+    /// Share of the circuits that were closed unmeasured.
     pub fn close_rate(&self) -> Option<f64> {
         self.ratio("CLOSE_RATE")
     }
@@ -508,15 +513,15 @@ impl BuildTimeoutSet {
 }
 
 words! {
-    /// What happened to the time that circuits may take.
+    /// Change of the time that circuits may take.
     pub enum BuildTimeoutChange else Unknown {
-        /// It was computed from what was measured.
+        /// Computed from measurements.
         Computed = "COMPUTED",
-        /// What was measured was forgotten.
+        /// Measurements were forgotten.
         Reset = "RESET",
         /// The network seems to be gone, so that it is at its default for now.
         Suspended = "SUSPENDED",
-        /// What was measured while the network was gone was forgotten.
+        /// Measurements made while the network was gone were forgotten.
         Discard = "DISCARD",
         /// The network is back.
         Resume = "RESUME",
@@ -558,17 +563,17 @@ impl ClientsSeen {
         self.since
     }
 
-    /// How many clients came from which country, rounded up to a multiple of eight.
+    /// Number of clients by country, rounded up to a multiple of eight.
     pub fn countries(&self) -> &[(String, u64)] {
         &self.countries
     }
 
-    /// How many came over IPv4 (`v4`) and IPv6 (`v6`), rounded likewise.
+    /// Number of clients over IPv4 (`v4`) and IPv6 (`v6`), rounded likewise.
     pub fn ip_versions(&self) -> &[(String, u64)] {
         &self.ip_versions
     }
 
-    /// What else Tor said.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }

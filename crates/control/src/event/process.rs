@@ -1,5 +1,6 @@
-//! What Tor reports of itself as a process: `CONF_CHANGED`, `SIGNAL`, log messages, `TRANSPORT_LAUNCHED`, `PT_LOG`,
-//! `PT_STATUS`. Control-spec sections 4.1.5, 4.1.17, 4.1.18, 4.1.20, 4.1.28, 4.1.29.
+//! Tor's reports on itself as a process: `CONF_CHANGED`, `SIGNAL`, log messages,
+//! `TRANSPORT_LAUNCHED`, `PT_LOG`, `PT_STATUS`. Control-spec sections 4.1.5, 4.1.17, 4.1.18,
+//! 4.1.20, 4.1.28, 4.1.29.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,8 @@ use crate::reply::ConfValue;
 use crate::text::{Arguments, Fields, lossy, number, split_word};
 use crate::words::words;
 
-/// Options were changed, by a controller or by reading the torrc again (feature/control/control_events.c:1842-1866).
+/// Options were changed, by a controller or by reading the torrc again
+/// (feature/control/control_events.c:1842-1866).
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -45,15 +47,16 @@ impl ConfChanged {
         &self.options
     }
 
-    /// The new value of an option, the first if it is a list; `None` if it did not change or has none any more.
+    /// The new value of an option, the first if it is a list; `None` if it did not change or has
+    /// none any more.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.options.iter().find(|option| option.key() == key)?.value()
     }
 }
 
 words! {
-    /// A signal that Tor received and acted upon (feature/control/control_events.c:1638-1660). `HALT` and `SHUTDOWN`
-    /// give none, and neither does a `NEWNYM` that Tor ignores.
+    /// A signal that Tor received and acted upon (feature/control/control_events.c:1638-1660).
+    /// `HALT` and `SHUTDOWN` give none, and neither does a `NEWNYM` that Tor ignores.
     ///
     /// ```
     /// use onionweave_control::{Event, SignalReceived};
@@ -123,7 +126,7 @@ impl LogMessage {
         })
     }
 
-    /// How serious it is.
+    /// The severity.
     pub fn severity(&self) -> Severity {
         self.severity
     }
@@ -181,7 +184,7 @@ impl TransportLaunched {
         &self.name
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -192,7 +195,8 @@ impl TransportLaunched {
     }
 }
 
-/// What a pluggable transport logged (`PT_LOG`) or said of itself (`PT_STATUS`), feature/client/transports.c:1190-1290.
+/// Line that a pluggable transport logged (`PT_LOG`) or said of itself (`PT_STATUS`),
+/// feature/client/transports.c:1190-1290.
 ///
 /// ```
 /// use onionweave_control::Event;
@@ -224,7 +228,7 @@ impl TransportMessage {
         &self.program
     }
 
-    /// What it said: `SEVERITY` and `MESSAGE` in a log, `TRANSPORT` and others in a status.
+    /// The arguments: `SEVERITY` and `MESSAGE` in a log, `TRANSPORT` and others in a status.
     pub fn arguments(&self) -> &Arguments {
         &self.arguments
     }

@@ -10,13 +10,14 @@ use crate::text::{Arguments, Fields, split_word};
 
 /// The state of Tor changed: as a client, as a relay, or in general.
 ///
-/// Actions that C Tor sends of itself as a client: `BOOTSTRAP`, `ENOUGH_DIR_INFO`, `NOT_ENOUGH_DIR_INFO`,
-/// `CIRCUIT_ESTABLISHED`, `CIRCUIT_NOT_ESTABLISHED`, `CONSENSUS_ARRIVED`, `DANGEROUS_PORT`,
-/// `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`, `SOCKS_UNKNOWN_PROTOCOL`. As a relay: `EXTERNAL_ADDRESS`,
-/// `CHECKING_REACHABILITY`, `REACHABILITY_SUCCEEDED`, `REACHABILITY_FAILED`, `GOOD_SERVER_DESCRIPTOR`,
-/// `ACCEPTED_SERVER_DESCRIPTOR`, `BAD_SERVER_DESCRIPTOR`, `NAMESERVER_STATUS`, `NAMESERVER_ALL_DOWN`, `DNS_HIJACKED`,
-/// `DNS_USELESS`, `HIBERNATION_STATUS`, `SERVER_DESCRIPTOR_STATUS`. In general: `CLOCK_SKEW`, `CLOCK_JUMPED`,
-/// `DANGEROUS_VERSION`, `TOO_MANY_CONNECTIONS`, `BUG`, `DIR_ALL_UNREACHABLE`.
+/// Actions that C Tor sends of itself as a client: `BOOTSTRAP`, `ENOUGH_DIR_INFO`,
+/// `NOT_ENOUGH_DIR_INFO`, `CIRCUIT_ESTABLISHED`, `CIRCUIT_NOT_ESTABLISHED`, `CONSENSUS_ARRIVED`,
+/// `DANGEROUS_PORT`, `DANGEROUS_SOCKS`, `SOCKS_BAD_HOSTNAME`, `SOCKS_UNKNOWN_PROTOCOL`. As a relay:
+/// `EXTERNAL_ADDRESS`, `CHECKING_REACHABILITY`, `REACHABILITY_SUCCEEDED`, `REACHABILITY_FAILED`,
+/// `GOOD_SERVER_DESCRIPTOR`, `ACCEPTED_SERVER_DESCRIPTOR`, `BAD_SERVER_DESCRIPTOR`,
+/// `NAMESERVER_STATUS`, `NAMESERVER_ALL_DOWN`, `DNS_HIJACKED`, `DNS_USELESS`, `HIBERNATION_STATUS`,
+/// `SERVER_DESCRIPTOR_STATUS`. In general: `CLOCK_SKEW`, `CLOCK_JUMPED`, `DANGEROUS_VERSION`,
+/// `TOO_MANY_CONNECTIONS`, `BUG`, `DIR_ALL_UNREACHABLE`.
 ///
 /// ```
 /// use onionweave_control::Status;
@@ -53,12 +54,12 @@ impl Status {
         Self::parse(super::only_line(raw)?)
     }
 
-    /// How serious it is.
+    /// The severity.
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// What happened, such as `BOOTSTRAP`.
+    /// Name of the change, such as `BOOTSTRAP`.
     pub fn action(&self) -> &str {
         &self.action
     }
@@ -73,7 +74,7 @@ impl Status {
         &self.arguments
     }
 
-    /// How far Tor's start has come, 0 to 100, if this is a `BOOTSTRAP`.
+    /// Progress of Tor's start, 0 to 100, if this is a `BOOTSTRAP`.
     pub fn bootstrap_progress(&self) -> Option<u8> {
         if self.action != "BOOTSTRAP" {
             return None;
@@ -82,14 +83,14 @@ impl Status {
     }
 }
 
-/// How serious a status event or log message is, the least first.
+/// Severity of a status event or log message, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Severity {
     /// For who looks for faults in Tor.
     Debug,
-    /// What Tor does.
+    /// Actions of Tor.
     Info,
     /// Worth knowing.
     Notice,

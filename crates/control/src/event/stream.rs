@@ -42,8 +42,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads the text of the event after `STREAM `, which is also the form of a line of `GETINFO stream-status`.
-    /// `None` for any other text.
+    /// Reads the text of the event after `STREAM `, which is also the form of a line of `GETINFO
+    /// stream-status`. `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = Fields::parse(text)?;
         let id = StreamId::parse(&fields.word()?)?;
@@ -80,7 +80,7 @@ impl Stream {
         self.id
     }
 
-    /// What happened to it.
+    /// The new status.
     pub fn status(&self) -> &StreamStatus {
         &self.status
     }
@@ -90,17 +90,17 @@ impl Stream {
         self.circuit
     }
 
-    /// Where it goes, as `HOST:PORT`. Tor's own streams may have an empty host or `(Tor_internal)`.
+    /// The target, as `HOST:PORT`. Tor's own streams may have an empty host or `(Tor_internal)`.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Why it failed, was closed or detached.
+    /// Reason for which it failed, was closed or detached.
     pub fn reason(&self) -> Option<&StreamReason> {
         self.reason.as_ref()
     }
 
-    /// What the relay that ended it said, where the reason is [`StreamReason::End`].
+    /// Reason that the relay gave that ended it, where the reason is [`StreamReason::End`].
     pub fn remote_reason(&self) -> Option<&StreamReason> {
         self.remote_reason.as_ref()
     }
@@ -110,12 +110,12 @@ impl Stream {
         self.source.as_deref()
     }
 
-    /// Who opened it, as `ADDRESS:PORT`; only when it is new.
+    /// The application's address, as `ADDRESS:PORT`; only when it is new.
     pub fn source_address(&self) -> Option<&str> {
         self.source_address.as_deref()
     }
 
-    /// What it is for; only when it is new.
+    /// The purpose; only when it is new.
     pub fn purpose(&self) -> Option<&StreamPurpose> {
         self.purpose.as_ref()
     }
@@ -125,12 +125,12 @@ impl Stream {
         &self.socks
     }
 
-    /// How the application speaks to Tor.
+    /// Protocol of the application.
     pub fn client_protocol(&self) -> Option<&ClientProtocol> {
         self.client_protocol.as_ref()
     }
 
-    /// How many `NEWNYM` came before it: streams of two epochs share no circuit.
+    /// Number of `NEWNYM` before it: streams of two epochs share no circuit.
     pub fn nym_epoch(&self) -> Option<u64> {
         self.nym_epoch
     }
@@ -140,21 +140,21 @@ impl Stream {
         self.session_group
     }
 
-    /// What sets it apart from other streams, such as `SOCKS_USERNAME` or `DESTADDR`.
+    /// Fields that set it apart from other streams, such as `SOCKS_USERNAME` or `DESTADDR`.
     pub fn isolation(&self) -> &[String] {
         &self.isolation
     }
 
-    /// What else Tor said of it.
+    /// Other arguments that Tor wrote.
     pub fn extra(&self) -> &Arguments {
         &self.extra
     }
 }
 
 words! {
-    /// What happened to a stream.
+    /// Status of a stream.
     pub enum StreamStatus else Unknown {
-        /// It was opened.
+        /// Opened.
         New = "NEW",
         /// A look-up was asked for.
         NewResolve = "NEWRESOLVE",
@@ -164,15 +164,15 @@ words! {
         SentConnect = "SENTCONNECT",
         /// A request to look up was sent along its circuit.
         SentResolve = "SENTRESOLVE",
-        /// It stands.
+        /// Established.
         Succeeded = "SUCCEEDED",
-        /// It failed for good.
+        /// Failed for good.
         Failed = "FAILED",
-        /// It was closed.
+        /// Closed.
         Closed = "CLOSED",
-        /// It was taken off its circuit, and may be tried again.
+        /// Taken off its circuit; it may be tried again.
         Detached = "DETACHED",
-        /// It waits for the controller to attach it.
+        /// Waiting for the controller to attach it.
         ControllerWait = "CONTROLLER_WAIT",
         /// The other side was asked to pause; tor 0.4.7.
         XoffSent = "XOFF_SENT",
@@ -186,7 +186,7 @@ words! {
 }
 
 words! {
-    /// Why a stream ended (`stream_end_reason_to_control_string`, core/or/reasons.c).
+    /// Reason for which a stream ended (`stream_end_reason_to_control_string`, core/or/reasons.c).
     pub enum StreamReason else Unknown {
         /// The relay at the other end ended it; see the remote reason.
         End = "END",
@@ -200,9 +200,9 @@ words! {
         ExitPolicy = "EXITPOLICY",
         /// The circuit is gone.
         Destroy = "DESTROY",
-        /// It ended as it should.
+        /// A regular end.
         Done = "DONE",
-        /// It took too long.
+        /// Timeout.
         Timeout = "TIMEOUT",
         /// There is no way to the host.
         NoRoute = "NOROUTE",
@@ -226,13 +226,13 @@ words! {
         SocksProtocol = "SOCKS_PROTOCOL",
         /// The application broke the HTTP protocol.
         HttpProtocol = "HTTP_PROTOCOL",
-        /// It goes to a private address.
+        /// Directed to a private address.
         PrivateAddr = "PRIVATE_ADDR",
     }
 }
 
 words! {
-    /// What a stream is for.
+    /// Purpose of a stream.
     pub enum StreamPurpose else Unknown {
         /// A fetch from a directory.
         DirFetch = "DIR_FETCH",
@@ -248,7 +248,7 @@ words! {
 }
 
 words! {
-    /// How an application speaks to Tor (feature/control/control_fmt.c:196-218).
+    /// Protocol of an application (feature/control/control_fmt.c:196-218).
     pub enum ClientProtocol else Unknown {
         /// SOCKS 4 or 4a.
         Socks4 = "SOCKS4",

@@ -39,8 +39,8 @@ pub struct TorBinary {
 }
 
 impl TorBinary {
-    /// Asks the binary at this path for its version. A relative path counts from the current folder; `PATH` is
-    /// not looked at.
+    /// Asks the binary at this path for its version. A relative path counts from the current
+    /// folder; `PATH` is not looked at.
     ///
     /// # Errors
     /// [`LaunchError::Io`] if it cannot be run, [`LaunchError::NoAnswer`], [`LaunchError::NotTor`].
@@ -69,7 +69,8 @@ impl TorBinary {
         self.version
     }
 
-    /// Whether it was built with a module, such as `relay` or `dirauth` (`--list-modules`, since 0.4.2).
+    /// Whether it was built with a module, such as `relay` or `dirauth` (`--list-modules`, since
+    /// 0.4.2).
     ///
     /// # Errors
     /// [`LaunchError::Io`], [`LaunchError::NoAnswer`].
@@ -81,10 +82,11 @@ impl TorBinary {
             .any(|line| line.strip_prefix(module) == Some(": yes")))
     }
 
-    /// Lets Tor judge a torrc (`--verify-config`).
+    /// Asks Tor to judge a torrc (`--verify-config`).
     ///
     /// # Errors
-    /// [`LaunchError::Torrc`] with Tor's complaints; [`LaunchError::Io`], [`LaunchError::NoAnswer`].
+    /// [`LaunchError::Torrc`] with Tor's complaints; [`LaunchError::Io`],
+    /// [`LaunchError::NoAnswer`].
     pub fn verify(&self, torrc: &Torrc) -> Result<(), LaunchError> {
         let answer = ask(&self.path, "--verify-config", &["-f", "-"], torrc.as_bytes())?;
         if answer.success {

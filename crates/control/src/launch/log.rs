@@ -8,7 +8,8 @@ use std::path::Path;
 /// Name of the file that Tor logs to, in its folder.
 pub(super) const LOG: &str = "log";
 pub(super) const OLD_LOG: &str = "log.old";
-/// Name of the file that Tor, and the shell that starts it, write to before it logs, and when it crashes.
+/// Name of the file that Tor, and the shell that starts it, write to before it logs, and when it
+/// crashes.
 pub(super) const OUTPUT: &str = "output";
 pub(super) const OLD_OUTPUT: &str = "output.old";
 
@@ -21,8 +22,8 @@ const LINE_CHARACTERS: usize = 400;
 
 /// The last lines that a tor process logged, and the path of its log.
 ///
-/// They are the last warnings and errors, at most eight; without any, the last lines of all. A process that
-/// ended before it logged anything is quoted by its output.
+/// They are the last warnings and errors, at most eight; without any, the last lines of all. A
+/// process that ended before it logged anything is quoted by its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogExcerpt {
     path: Box<Path>,
@@ -30,8 +31,8 @@ pub struct LogExcerpt {
 }
 
 impl LogExcerpt {
-    /// Reads the log of the process in `folder`, as [`Launch`](super::Launch) makes it. A log that cannot be
-    /// read has no lines.
+    /// Reads the log of the process in `folder`, as [`Launch`](super::Launch) makes it. A log that
+    /// cannot be read has no lines.
     pub fn read(folder: &Path) -> Self {
         let found = [LOG, OUTPUT].map(|name| (folder.join(name), read_end(&folder.join(name))));
         let [log, output] = found;

@@ -77,15 +77,16 @@ impl TorProcess {
     /// # Errors
     /// [`LaunchError::Io`] if the system does not tell.
     pub async fn wait(&mut self) -> Result<ExitStatus, LaunchError> {
-        // Tor's owning connection, its standard input, must stay open meanwhile; it is no pipe of `Child`'s.
+        // Tor's owning connection, its standard input, must stay open meanwhile; it is no pipe of
+        // `Child`'s.
         self.child.wait().await.doing("wait for", &self.folder)
     }
 
     /// Waits until the control port answers.
     ///
     /// # Errors
-    /// [`LaunchError::Exited`] if the process ends meanwhile, [`LaunchError::TimedOut`] with the last reason.
-    /// The process is ended then, as `self` is dropped.
+    /// [`LaunchError::Exited`] if the process ends meanwhile, [`LaunchError::TimedOut`] with the
+    /// last reason. The process is ended then, as `self` is dropped.
     pub async fn connect(mut self, within: Duration) -> Result<RunningTor, LaunchError> {
         let (connection, events) = self.open(within).await?;
         Ok(RunningTor {
@@ -203,7 +204,8 @@ impl RunningTor {
     /// Waits until Tor's bootstrap has got as far as this, in percent.
     ///
     /// # Errors
-    /// [`LaunchError::Exited`], [`LaunchError::TimedOut`] with Tor's own words, [`LaunchError::Control`].
+    /// [`LaunchError::Exited`], [`LaunchError::TimedOut`] with Tor's own words,
+    /// [`LaunchError::Control`].
     pub async fn wait_for_bootstrap(&mut self, percent: u8, within: Duration) -> Result<(), LaunchError> {
         let started = Instant::now();
         if percent == 0 {
@@ -226,7 +228,8 @@ impl RunningTor {
                     log: self.process.log(),
                 });
             }
-            // Events announce it as well, but which ones the user of the connection wants is not decided here.
+            // Events announce it as well, but which ones the user of the connection wants is not
+            // decided here.
             sleep(LOOK_AGAIN).await;
         }
     }

@@ -22,8 +22,8 @@ impl Torrc {
         Self::default()
     }
 
-    /// Adds an option. The value is quoted where Tor would read it differently otherwise, so one value is
-    /// never more than one line.
+    /// Adds an option. The value is quoted where Tor would read it differently otherwise, so one
+    /// value is never more than one line.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         let value = value.as_ref().as_bytes();

@@ -1,5 +1,5 @@
-//! One conversation with Tor that has every command in it, for a Tor without a network. Real Tors are asked it
-//! (`real_tor.rs`), and what they answered is replayed (`transcripts.rs`).
+//! A conversation with Tor that has every command in it, for a Tor without a network. Real Tors are
+//! asked it (`real_tor.rs`), and what they answered is replayed (`transcripts.rs`).
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use onionweave_control::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const V2: &str = "6r7x5o465oo27s35";
 const V3: &str = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd";
-/// An expanded key of which nobody has the service: the scalar's lowest three bits and its highest are clear.
+/// An expanded key of which nobody has the service: the scalar's lowest three bits and its highest
+/// are clear.
 const KEY: &str = "ED25519-V3:CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICEgJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQ==";
 
-/// What was said, one line for each call.
+/// Lines of the conversation, one for each call.
 pub(crate) struct Record {
     lines: Vec<String>,
 }
@@ -43,7 +44,8 @@ impl Record {
     }
 }
 
-/// Holds the conversation, and tells how each call ended. No call may end but with an answer or with Tor's refusal.
+/// Holds the conversation, and tells how each call ended. No call may end but with an answer or
+/// with Tor's refusal.
 pub(crate) async fn hold(tor: &Connection, events: &mut Events) -> Vec<String> {
     let mut record = Record { lines: Vec::new() };
     let r = &mut record;

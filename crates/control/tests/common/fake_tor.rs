@@ -1,7 +1,8 @@
-//! The other side of a control connection, for tests: a port in memory whose behaviour is a short script.
+//! The other side of a control connection, for tests: a port in memory whose behaviour is a short
+//! script.
 //!
-//! No socket and no clock of the system takes part, so tests run in paused time: it passes only while
-//! everybody waits, and then at once.
+//! No socket and no clock of the system takes part, so tests run in paused time: it passes only
+//! while everybody waits, and then at once.
 #![allow(dead_code, reason = "each file of tests uses another part of it")]
 
 use std::future::{Future, pending, ready};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexS
 /// Number of bytes that wait in each direction before the writer has to wait, about as in a socket.
 const BUFFER: usize = 64 << 10;
 
-/// What a Tor without authentication offers.
+/// Offer of a Tor without authentication.
 pub(crate) const NULL_OFFER: &[u8] =
     b"250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n";
 
@@ -51,8 +52,8 @@ impl Port {
     }
 }
 
-/// Listens, and runs the script on the first connection; others are refused. A failed assertion in it ends the
-/// connection.
+/// Listens, and runs the script on the first connection; others are refused. A failed assertion in
+/// it ends the connection.
 pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
     script: impl FnOnce(FakeTor) -> F + Send + 'static,
 ) -> Port {
@@ -81,7 +82,7 @@ pub(crate) async fn listen_always<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// One connection, as Tor sees it.
+/// A connection, as Tor sees it.
 pub(crate) struct FakeTor {
     stream: BufReader<DuplexStream>,
 }
@@ -118,7 +119,7 @@ impl FakeTor {
         let _ = self.stream.get_mut().write_all(bytes).await;
     }
 
-    /// Lets anybody in.
+    /// Admits anybody.
     pub(crate) async fn let_in(&mut self) {
         self.expect("PROTOCOLINFO 1").await;
         self.send(NULL_OFFER).await;

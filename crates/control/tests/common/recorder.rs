@@ -7,7 +7,7 @@ use onionweave_control::Endpoint;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
 
-/// One recorded connection.
+/// A recorded connection.
 pub(crate) struct Recorder {
     endpoint: Endpoint,
     transcript: Arc<Mutex<String>>,
@@ -33,12 +33,12 @@ impl Recorder {
         Self { endpoint, transcript }
     }
 
-    /// Where the controller connects.
+    /// Address to which the controller connects.
     pub(crate) fn endpoint(&self) -> Endpoint {
         self.endpoint.clone()
     }
 
-    /// What was said, `C: ` before each line of the controller and `S: ` before each of Tor.
+    /// The conversation, `C: ` before each line of the controller and `S: ` before each of Tor.
     pub(crate) fn transcript(&self) -> String {
         self.transcript.lock().unwrap().clone()
     }
