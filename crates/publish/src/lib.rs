@@ -10,6 +10,7 @@ mod moment;
 pub mod pool;
 mod report;
 mod slot_id;
+pub mod trace;
 
 pub use event::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, Source, Stamp, Ticket, UploadAnswer,

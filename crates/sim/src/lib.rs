@@ -20,7 +20,7 @@ pub use simulation::{
     Simulation, Times, Visit,
 };
 pub use storm::{Broken, Storm, StormDigest, Tally};
-pub use witness::{ReadText, Witness};
+pub use witness::{ReadText, TraceWitness, Witness};
 
 /// What can go wrong in the simulator.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,9 @@ pub enum Error {
         /// The slot.
         slot: onionweave_publish::SlotId,
     },
+    /// A trace does not begin with the start of a v2 service's machine.
+    #[error("the trace does not begin with the start of a v2 service's machine")]
+    Trace,
     /// In a [`Storm`], something did not hold that must always hold.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::{Authorization, Descriptor, IntroductionPoint, ServiceKey, UploadVerdict};
+use onionweave_publish::trace::{Entry, Recorder};
 use onionweave_publish::{Action, Down, Event, InstanceName, Machine, Moment, Report, SlotId, Ticket};
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
@@ -91,6 +92,8 @@ pub struct Network {
     authorization: Option<Authorization>,
     machine: Machine,
     now: Moment,
+    /// What passed between the machine and the world, if that is recorded.
+    trace: Option<(Recorder, Vec<Entry>)>,
     /// What the directories' clocks show, compared with the publisher's, in seconds.
     publisher_ahead: i64,
     directories: BTreeMap<Fingerprint, Place>,
@@ -273,6 +276,9 @@ impl Network {
 
     /// Tells the machine something.
     pub fn tell(&mut self, event: Event) {
+        if let Some((recorder, entries)) = &mut self.trace {
+            entries.push(recorder.told(&event, self.now));
+        }
         self.machine.handle(event, self.now);
         self.act();
     }
@@ -355,6 +361,9 @@ impl Network {
         while let Some(action) = self.machine.poll(self.now) {
             actions += 1;
             assert!(actions < MOST_ACTIONS, "the machine has something to do for ever");
+            if let Some((recorder, entries)) = &mut self.trace {
+                entries.push(recorder.asked(&action, self.now));
+            }
             match action {
                 Action::Upload { ticket, slot, text, .. } => {
                     self.uploads += 1;
@@ -384,6 +393,10 @@ impl Network {
                 Action::Report(report) => self.reports.push((self.now.uptime(), report)),
                 _ => {}
             }
+        }
+        if let Some((recorder, entries)) = &mut self.trace {
+            let wanted = self.machine.wanted().map(|(slot, text)| (slot, text.text()));
+            entries.extend(recorder.wants(wanted, self.now));
         }
         let next = self.machine.next_deadline(self.now);
         assert!(
@@ -483,6 +496,12 @@ impl Network {
     /// Every relay with the `HSDir` flag.
     pub fn ring(&self) -> HashRing {
         HashRing::new(self.directories.keys().copied())
+    }
+
+    /// The trace of what passed between the machine and the world; empty unless the network was built
+    /// [`recorded`](Builder::recorded).
+    pub fn trace(&self) -> &[Entry] {
+        self.trace.as_ref().map(|(_, entries)| &**entries).unwrap_or_default()
     }
 
     /// What the machine reported, and at what uptime.

@@ -3,6 +3,7 @@
 mod far;
 mod news;
 mod texts;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use far::Far;
 use news::Link;
 use texts::Text;
 pub(crate) use texts::{Ending, read_signed};
+pub use trace::TraceWitness;
 
 /// Longest time after which what a publisher knows and can do stands in every directory that answers: the first look at the
 /// ring takes three seconds, an upload of others is waited for during two, and at one directory several uploads wait for each

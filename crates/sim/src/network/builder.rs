@@ -6,6 +6,7 @@ use std::time::Duration;
 use onionweave_assign::PolicyName;
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::ServiceKey;
+use onionweave_publish::trace::Recorder;
 use onionweave_publish::{InstanceSettings, Machine, Moment, Settings};
 use onionweave_ring::{Fingerprint, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
@@ -26,6 +27,7 @@ pub struct Builder {
     settings: Settings,
     start: UnixTime,
     delays: Delays,
+    recorded: bool,
 }
 
 impl Builder {
@@ -36,6 +38,7 @@ impl Builder {
             settings: Settings::new(Vec::new()),
             start: UnixTime::from_secs(1_795_349_700),
             delays: Delays::default(),
+            recorded: false,
         }
     }
 
@@ -69,6 +72,12 @@ impl Builder {
         self
     }
 
+    /// Keeps a trace of what the machine is told and asks for, see [`Network::trace`].
+    pub fn recorded(mut self) -> Self {
+        self.recorded = true;
+        self
+    }
+
     /// Makes the network, with the consensus known to the publisher and no instance up.
     ///
     /// # Errors
@@ -87,12 +96,19 @@ impl Builder {
             .map(|instance| (instance.name.clone(), Instance::new(&instance.name)))
             .collect();
         let authorization = self.settings.authorization.clone();
+        let now = Moment::new(self.start, Duration::ZERO);
+        let trace = self.recorded.then(|| {
+            let recorder = Recorder::default();
+            let started = recorder.started(key.service_id().into(), &self.settings, now);
+            (recorder, vec![started])
+        });
         let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
         let mut network = Network {
             key,
             authorization,
             machine,
-            now: Moment::new(self.start, Duration::ZERO),
+            now,
+            trace,
             publisher_ahead: 0,
             directories,
             instances,
