@@ -150,7 +150,9 @@ impl Link {
                 }
                 Attempt::Failed(error) => {
                     let first = !std::mem::replace(&mut failed_before, true);
-                    self.tell_news(&mut told, unreachable(&error, first)).await?;
+                    if let Some(why) = unreachable(&error, first) {
+                        self.tell_news(&mut told, why).await?;
+                    }
                     // A new password is tried at once. Cookie files are read anew at every attempt.
                     let written = access.password();
                     if written != password {
@@ -301,18 +303,18 @@ fn skip_to_gap(events: &mut Events) {
 
 /// Tells what a failed attempt to connect means. A Tor that answers but does not let us in needs its operator, not a
 /// restart. One that was reached, and then fell silent, hung up or said something odd, is reached for once more before
-/// it counts as out of reach.
-fn unreachable(error: &ControlError, first: bool) -> Down {
-    match error {
+/// it counts as out of reach: the first time, nothing is told.
+fn unreachable(error: &ControlError, first: bool) -> Option<Down> {
+    Some(match error {
         ControlError::Rejected { .. }
         | ControlError::NoUsableMethod { .. }
         | ControlError::WrongServerHash
         | ControlError::CookieFile { .. }
         | ControlError::CookieLength { .. } => Down::Refused(error.to_string()),
         ControlError::Connect { .. } | ControlError::ConnectDeadline { .. } => Down::Unreachable(error.to_string()),
-        _ if first => Down::Lost(error.to_string()),
+        _ if first => return None,
         _ => Down::Unreachable(error.to_string()),
-    }
+    })
 }
 
 fn lost(error: &ControlError) -> Down {
