@@ -1,14 +1,10 @@
 //! Publishes onion services: spreads each over its instances, and keeps every directory at the descriptor that the plan gives it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
-use onionweave::driver::config::Config;
-use onionweave::driver::{Publisher, ServiceReport};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use onionweave_cli::program;
 
 /// Spread Tor onion services over many Tor instances.
 ///
@@ -61,69 +57,16 @@ const EXAMPLE: &str = r#"A configuration:
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
-    match run(&args).await {
+    program::log_to_stderr();
+    let done = match args.check {
+        true => program::check(&args.config),
+        false => program::run(&args.config).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("publisher: {error:#}");
+            eprintln!("publisher: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-async fn run(args: &Args) -> anyhow::Result<()> {
-    let config = load(&args.config)?;
-    if args.check {
-        Publisher::check(&config)?;
-        tracing::info!("{} is right: {} services", args.config.display(), config.services.len());
-        return Ok(());
-    }
-    // Before anything is published, so that no signal is missed.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-
-    let (mut publisher, mut reports) = Publisher::start(&config)?;
-    tracing::info!("publishing {} services", config.services.len());
-    loop {
-        tokio::select! {
-            Some(report) = reports.recv() => log(&report),
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hangup.recv() => match reload(&mut publisher, &args.config).await {
-                Ok(services) => tracing::info!("read {} again: {services} services", args.config.display()),
-                Err(error) => tracing::error!("nothing is changed: {error:#}"),
-            },
-        }
-    }
-    tracing::info!("stopping; the directories keep what they have");
-    publisher.stop().await;
-    Ok(())
-}
-
-async fn reload(publisher: &mut Publisher, path: &Path) -> anyhow::Result<usize> {
-    let config = load(path)?;
-    publisher.reload(&config).await?;
-    Ok(config.services.len())
-}
-
-fn load(path: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    // Relative paths start where the file is, wherever the publisher was started.
-    let file = std::path::absolute(path)?;
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    Config::parse(&text, folder).with_context(|| path.display().to_string())
-}
-
-fn log(ServiceReport { service, report, .. }: &ServiceReport) {
-    if report.is_warning() {
-        tracing::warn!("{service}: {report}");
-    } else {
-        tracing::info!("{service}: {report}");
     }
 }

@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::{Check, HttpRequest, Probe};
+use crate::builder::{Check, HttpRequest, Probe};
 use crate::prober::{Door, Prober};
 use crate::sides::{Knowledge, Teller};
 

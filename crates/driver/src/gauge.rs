@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use crate::builder::{LoadGauge, LoadSource};
 use crate::check::{in_time, send, told};
-use crate::config::{LoadGauge, LoadSource};
 use crate::link::LinkSettings;
 use crate::sides::Teller;
 
@@ -237,19 +237,18 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::Config;
-    use crate::link::Access;
+    use crate::builder::Access;
 
-    fn settings(table: &str) -> GaugeSettings {
-        let text = format!(
-            "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\nload = {{ {table} }}\n"
-        );
-        let config = Config::parse(&text, "/".as_ref()).unwrap();
+    fn settings(gauge: LoadGauge) -> GaugeSettings {
         GaugeSettings {
-            gauge: config.services[0].instances[0].load.clone().unwrap(),
+            gauge,
             weight: Weight::try_from(2).unwrap(),
             link: None,
         }
+    }
+
+    fn command(command: &[&str]) -> LoadGauge {
+        LoadGauge::command(command.iter().copied())
     }
 
     /// The first load that is told.
@@ -272,20 +271,20 @@ mod tests {
 
     #[tokio::test]
     async fn commands_say_the_load() {
-        for (table, load) in [
-            (r#"command = ["echo", "0.75"]"#, Some(0.75)),
-            (r#"command = ["echo", "12"], per_weight = true"#, Some(6.0)),
-            (r#"command = ["echo", "12 %"]"#, None),
-            (r#"command = ["echo", "-1"]"#, None),
-            (r#"command = ["false"]"#, None),
-            (r#"command = ["yes"]"#, None),
-            (r#"command = ["yes", "1"]"#, None),
-            (r#"command = ["printf", "%256d", "7"]"#, Some(7.0)),
-            (r#"command = ["printf", "%257d", "7"]"#, None),
-            (r#"command = ["/nonexistent/load"]"#, None),
-            (r#"command = ["sleep", "60"], within = "50ms""#, None),
+        for (gauge, load) in [
+            (command(&["echo", "0.75"]), Some(0.75)),
+            (command(&["echo", "12"]).per_weight(true), Some(6.0)),
+            (command(&["echo", "12 %"]), None),
+            (command(&["echo", "-1"]), None),
+            (command(&["false"]), None),
+            (command(&["yes"]), None),
+            (command(&["yes", "1"]), None),
+            (command(&["printf", "%256d", "7"]), Some(7.0)),
+            (command(&["printf", "%257d", "7"]), None),
+            (command(&["/nonexistent/load"]), None),
+            (command(&["sleep", "60"]).within(Duration::from_millis(50)), None),
         ] {
-            assert_eq!(first(settings(table)).await, load, "{table}");
+            assert_eq!(first(settings(gauge.clone())).await, load, "{gauge:?}");
         }
     }
 
@@ -295,8 +294,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let note = folder.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", note.display());
-        let table = format!("command = [\"sh\", \"-c\", \"{script}\"], within = \"500ms\"");
-        assert_eq!(first(settings(&table)).await, None);
+        let gauge = command(&["sh", "-c", &script]).within(Duration::from_millis(500));
+        assert_eq!(first(settings(gauge)).await, None);
         let pid: u32 = std::fs::read_to_string(note).unwrap().trim().parse().unwrap();
         // Its state, the first word after its name. One that is dead may wait for somebody to take note.
         let runs = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
@@ -342,8 +341,8 @@ mod tests {
                 }
                 stream.write_all(answer.as_bytes()).await.unwrap();
             });
-            let table = format!("http = \"http://{address}/load\"");
-            assert_eq!(first(settings(&table)).await, load, "{table}");
+            let gauge = LoadGauge::http(&format!("http://{address}/load")).unwrap();
+            assert_eq!(first(settings(gauge)).await, load);
             server.await.unwrap();
         }
     }
@@ -370,7 +369,7 @@ mod tests {
                 line.clear();
             }
         });
-        let mut settings = settings("bandwidth = true, every = \"1s\"");
+        let mut settings = settings(LoadGauge::bandwidth().every(Duration::from_secs(1)));
         settings.link = Some(LinkSettings {
             endpoint,
             access: Access::Offered,
@@ -387,7 +386,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
-        let mut settings = settings("bandwidth = true, every = \"1s\"");
+        let mut settings = settings(LoadGauge::bandwidth().every(Duration::from_secs(1)));
         settings.link = Some(LinkSettings {
             endpoint,
             access: Access::Offered,

@@ -1,16 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod builder;
 mod carrier;
 mod check;
-pub mod config;
 mod error;
-#[doc(hidden)]
-pub mod fuzz;
 mod gauge;
 pub mod key;
 mod link;
 mod pool;
+mod prepare;
 mod prober;
 mod publisher;
 mod service;
@@ -18,6 +17,10 @@ mod sides;
 mod state;
 mod watch;
 
-pub use error::Error;
+pub use builder::{
+    Builder, Check, CheckProblem, HttpRequest, Instance, LoadGauge, LoadProblem, LoadSource, Pool, PoolSize,
+    PortProblem, Probe, Prober, Service, ServicePort, Tor,
+};
+pub use error::{Error, InstanceProblem, PoolProblem, ServiceProblem};
 pub use pool::PoolMember;
 pub use publisher::{Publisher, Reports, ServiceReport};

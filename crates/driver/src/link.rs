@@ -1,7 +1,6 @@
 //! One control connection, kept alive: to an instance, or to a Tor of the publisher's own.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use onionweave_control::{
@@ -12,10 +11,8 @@ use onionweave_publish::{Down, InstanceName};
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use zeroize::Zeroizing;
 
-use crate::Error;
-use crate::key::read_secret;
+use crate::builder::Access;
 
 /// The pauses before a broken connection is made anew. A Tor that was restarted opens its control port after about 0.13 s.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -47,41 +44,6 @@ pub(super) struct LinkSettings {
     pub(super) endpoint: Endpoint,
     pub(super) access: Access,
     pub(super) heartbeat: Duration,
-}
-
-/// What to authenticate with. Files are read at every connection, so a password may be changed while the publisher runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Whatever Tor offers: its cookie file, or nothing.
-    Offered,
-    /// The password in this file, on one line.
-    PasswordFile(PathBuf),
-    /// This cookie file.
-    CookieFile(PathBuf),
-}
-
-impl Access {
-    /// What stands in the password file, if there is one and it can be read.
-    fn password(&self) -> Option<Zeroizing<String>> {
-        match self {
-            Self::PasswordFile(path) => read_secret(path).ok(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn credentials(&self) -> Result<Credentials, Error> {
-        match self {
-            Self::Offered => Ok(Credentials::auto()),
-            Self::CookieFile(path) => Ok(Credentials::cookie_file(path)),
-            Self::PasswordFile(path) => {
-                let text = read_secret(path)?;
-                Credentials::password(text.trim_end_matches(['\r', '\n'])).map_err(|error| Error::Config {
-                    at: None,
-                    what: format!("{}: {error}", path.display()),
-                })
-            }
-        }
-    }
 }
 
 /// What a link has to tell.

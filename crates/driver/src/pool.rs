@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::Error;
-use crate::config::{Config, Instance};
+use crate::builder::{Builder, Instance};
+use crate::error::Error;
 
 mod binary;
 mod blueprint;
@@ -52,9 +52,9 @@ pub(super) struct PoolSetup {
 }
 
 impl PoolSetup {
-    /// What the configuration says, with the binary found and asked whether it takes it; `None` without a `[pool]`.
-    pub(super) fn new(config: &Config, services: HostedServices) -> Result<Option<Self>, Error> {
-        let (Some(pool), Some(state)) = (&config.pool, &config.publisher.state) else {
+    /// The pool of a builder, with the binary found and asked whether it takes the configuration; `None` without a pool.
+    pub(super) fn new(builder: &Builder, services: HostedServices) -> Result<Option<Self>, Error> {
+        let (Some(pool), Some(state)) = (&builder.pool, &builder.state) else {
             return Ok(None);
         };
         let tor = binary::find(&pool.tor)?;
@@ -349,38 +349,47 @@ impl PoolTask {
     }
 }
 
-/// Adds the pool's instances to each service that is hosted there. For the services they are instances like all others, of which so many serve
-/// that as many are left as there are spares.
-pub(super) fn with_pool(config: &Config) -> Config {
-    let mut config = config.clone();
-    let (Some(pool), Some(state)) = (&config.pool, &config.publisher.state) else {
-        return config;
+/// Adds the pool's instances to each service that is hosted there. For the services they are instances like all others, of
+/// which all but the spares serve.
+pub(super) fn with_pool(builder: &Builder) -> Builder {
+    let mut builder = builder.clone();
+    let (Some(pool), Some(state)) = (&builder.pool, &builder.state) else {
+        return builder;
     };
     let members: Vec<_> = Place::first(pool.places())
         .map(|place| Instance::of_pool(state, place))
         .collect();
     let size = usize::from(pool.size.instances());
-    for service in config.services.iter_mut().filter(|service| !service.ports.is_empty()) {
-        // All but the spares.
+    for service in builder.services.iter_mut().filter(|service| !service.ports.is_empty()) {
         service.serving = service.serving.or(NonZeroUsize::new(service.instances.len() + size));
         service.instances.extend(members.iter().cloned());
     }
-    config
+    builder
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use onionweave_assign::Mixed;
+    use onionweave_control::Endpoint;
+    use onionweave_desc::v2::ServiceKey;
 
     use super::*;
+    use crate::builder::{Pool, PoolSize, Service};
 
     #[test]
     fn pool_joins_the_services_that_it_hosts() {
-        let text = "[publisher]\nstate = \"s\"\n[pool]\nsize = 2\nspare = 1\n\
-                    [[service]]\nkey = \"k\"\nports = [\"80\"]\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\n\
-                    [[service]]\nkey = \"l\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\n";
-        let config = with_pool(&Config::parse(text, Path::new("/etc/ow")).unwrap());
-        let [hosted, other] = &config.services[..] else {
+        let service = || {
+            let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
+            let tor: Endpoint = "h:1".parse().unwrap();
+            Service::new(key, Box::new(Mixed::default())).instance(Instance::new("a", tor))
+        };
+        let builder = Builder::new()
+            .state("/etc/ow/s")
+            .pool(Pool::new(PoolSize::Exactly(2.try_into().unwrap())))
+            .service(service().port("80".parse().unwrap()))
+            .service(service());
+        let builder = with_pool(&builder);
+        let [hosted, other] = &builder.services[..] else {
             panic!()
         };
         let names: Vec<_> = hosted
@@ -390,7 +399,7 @@ mod tests {
             .collect();
         assert_eq!(names, ["a", "pool-1", "pool-2", "pool-3"]);
         assert_eq!(
-            hosted.instances[3].control.as_ref().unwrap().to_string(),
+            hosted.instances[3].tor().unwrap().endpoint.to_string(),
             "unix:/etc/ow/s/pool/3/control"
         );
         assert_eq!(hosted.serving, NonZeroUsize::new(3));

@@ -33,8 +33,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_socks::tcp::Socks5Stream;
 
+use crate::builder::Access;
 use crate::check::{Stream, connect};
-use crate::link::{Access, has_v2};
+use crate::link::has_v2;
 
 /// How long connecting to the prober's control port may take, and each command there.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use console::style;
 use futures_util::future::join_all;
-use onionweave_driver::config::Config;
+use onionweave_cli::config::Config;
 use onionweave_driver::{PoolMember, Publisher};
 use onionweave_publish::pool::PlaceState;
 use onionweave_testnet::{Client, Network, Role};
@@ -165,12 +165,12 @@ impl<'a> Bench<'a> {
 
     /// Measures pools of one and more instances, which grow in the running publisher.
     async fn measure(&self, limit: Limit, most: u16, rounds: u16) -> anyhow::Result<Vec<Measured>> {
-        let (mut publisher, mut reports) = Publisher::start(&self.config(limit, 1)?)?;
+        let (mut publisher, mut reports) = self.config(limit, 1)?.builder()?.start()?;
         tokio::spawn(async move { while reports.recv().await.is_some() {} });
         let mut all = Vec::new();
         let mut quotas = Vec::new();
         for instances in 1..=most {
-            publisher.reload(&self.config(limit, instances)?).await?;
+            publisher.reload(self.config(limit, instances)?.builder()?).await?;
             let wait = self.screen.wait(&format!("a pool of {instances}"), "");
             let members = ready(&publisher, instances).await?;
             // The plan is proved within a second; the directories then hand out all instances.

@@ -7,8 +7,8 @@ use super::*;
 use crate::sides::Teller;
 
 /// How long a check may take here: far longer than it does, except where an answer never comes.
-const LONG: &str = "20s";
-const SHORT: &str = "200ms";
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(200);
 
 /// A server that answers every request with these bytes, and then closes; with none, it never does.
 struct Server {
@@ -51,20 +51,12 @@ impl Drop for Server {
     }
 }
 
-fn check(table: &str) -> Check {
-    let text = format!(
-        "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\ncheck = {{ {table} }}\n"
-    );
-    let config = crate::config::Config::parse(&text, "/".as_ref()).unwrap();
-    config.services[0].instances[0].check.clone().unwrap()
-}
-
-fn checker(table: &str) -> (Checker, mpsc::Receiver<(u64, Event)>) {
+fn checker(check: Check) -> (Checker, mpsc::Receiver<(u64, Event)>) {
     let (tell, events) = Teller::new_for_tests();
     let checker = Checker {
         instance: "a".into(),
         settings: CheckSettings {
-            check: check(table),
+            check,
             service: "rf75jzdtba4wnd6v".parse().unwrap(),
             prober: None,
             pass: None,
@@ -76,12 +68,16 @@ fn checker(table: &str) -> (Checker, mpsc::Receiver<(u64, Event)>) {
     (checker, events)
 }
 
-async fn outcome(table: &str) -> Result<(), String> {
-    match checker(table).0.check(&mut None).await.unwrap() {
+async fn outcome(check: Check) -> Result<(), String> {
+    match checker(check).0.check(&mut None).await.unwrap() {
         Outcome::Served => Ok(()),
         Outcome::Failed(why) => Err(why),
         Outcome::Unknown(why) => panic!("{why}"),
     }
+}
+
+fn http_check(address: &str, path: &str) -> Check {
+    Check::http(&format!("http://{address}{path}")).unwrap()
 }
 
 fn failed(why: &str) -> Result<(), String> {
@@ -92,52 +88,55 @@ fn failed(why: &str) -> Result<(), String> {
 async fn tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let table = format!("tcp = \"{address}\", within = \"{LONG}\"");
-    assert_eq!(outcome(&table).await, Ok(()));
+    let check = Check::tcp(address.to_string().parse().unwrap()).within(LONG);
+    assert_eq!(outcome(check.clone()).await, Ok(()));
     drop(listener);
-    assert_eq!(outcome(&table).await, failed("connection refused"));
+    assert_eq!(outcome(check).await, failed("connection refused"));
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let table = format!("tcp = \"unix:{}\", within = \"{LONG}\"", path.display());
-    assert_eq!(outcome(&table).await, failed("entity not found"));
+    let check = Check::tcp(Endpoint::Unix(path.clone())).within(LONG);
+    assert_eq!(outcome(check.clone()).await, failed("entity not found"));
     let listener = UnixListener::bind(&path).unwrap();
-    assert_eq!(outcome(&table).await, Ok(()));
+    assert_eq!(outcome(check.clone()).await, Ok(()));
     drop(listener);
-    assert_eq!(outcome(&table).await, failed("connection refused"));
+    assert_eq!(outcome(check).await, failed("connection refused"));
 }
 
 #[tokio::test]
 async fn http() {
-    for (answer, extra, expected) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "", Ok(())),
-        ("HTTP/1.0 204 None\r\n\r\n", "", Ok(())),
-        ("HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n", "", Ok(())),
+    for (answer, status, expected) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", None, Ok(())),
+        ("HTTP/1.0 204 None\r\n\r\n", None, Ok(())),
+        ("HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n", None, Ok(())),
         // The answer comes, its body never ends.
-        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nx", "", Ok(())),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "", Ok(())),
-        ("HTTP/1.1 503 No\r\n\r\n", "", failed("HTTP 503")),
-        ("HTTP/1.1 404 No\r\n\r\n", "", failed("HTTP 404")),
-        ("HTTP/1.1 503 No\r\n\r\n", ", status = 503", Ok(())),
-        ("HTTP/1.1 200 OK\r\n\r\n", ", status = 204", failed("HTTP 200")),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nx", None, Ok(())),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", None, Ok(())),
+        ("HTTP/1.1 503 No\r\n\r\n", None, failed("HTTP 503")),
+        ("HTTP/1.1 404 No\r\n\r\n", None, failed("HTTP 404")),
+        ("HTTP/1.1 503 No\r\n\r\n", Some(503), Ok(())),
+        ("HTTP/1.1 200 OK\r\n\r\n", Some(204), failed("HTTP 200")),
         (
             "SSH-2.0-OpenSSH\r\n",
-            "",
+            None,
             failed("no HTTP answer: invalid HTTP version parsed"),
         ),
         (
             "",
-            "",
+            None,
             failed("no HTTP answer: connection closed before message completed"),
         ),
     ] {
         let server = Server::start(Some(answer)).await;
-        let table = format!("http = \"http://{}/\", within = \"{LONG}\"{extra}", server.address);
-        assert_eq!(outcome(&table).await, expected, "{answer:?}");
+        let mut check = http_check(&server.address, "/").within(LONG);
+        if let Some(status) = status {
+            check = check.status(status).unwrap();
+        }
+        assert_eq!(outcome(check).await, expected, "{answer:?}");
     }
     let server = Server::start(Some("echo")).await;
-    let table = format!("http = \"http://{}/a?b=c\", within = \"{LONG}\"", server.address);
-    assert_eq!(outcome(&table).await, Ok(()));
+    let check = http_check(&server.address, "/a?b=c").within(LONG);
+    assert_eq!(outcome(check).await, Ok(()));
 }
 
 #[tokio::test]
@@ -154,8 +153,8 @@ async fn answers_without_end() {
             .is_ok()
         {}
     });
-    let table = format!("http = \"http://{address}/\", within = \"{LONG}\"");
-    let error = outcome(&table).await.unwrap_err();
+    let check = http_check(&address.to_string(), "/").within(LONG);
+    let error = outcome(check).await.unwrap_err();
     assert!(error.starts_with("no HTTP answer: "), "{error}");
     // The connection was closed, else this would go on.
     server.await.unwrap();
@@ -164,16 +163,13 @@ async fn answers_without_end() {
 #[tokio::test]
 async fn silence_is_a_failure() {
     let server = Server::start(None).await;
-    let table = format!("http = \"http://{}/\", within = \"{SHORT}\"", server.address);
-    assert_eq!(outcome(&table).await, failed("no answer within 200ms"));
+    let check = http_check(&server.address, "/").within(SHORT);
+    assert_eq!(outcome(check).await, failed("no answer within 200ms"));
 }
 
 #[tokio::test]
 async fn nothing_to_check_is_no_result() {
-    let text = "[publisher.prober]\nsocks = \"h:1\"\ncontrol = \"h:1\"\n[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"h:1\"\ncheck = { tor = 80 }\n";
-    let config = crate::config::Config::parse(text, "/".as_ref()).unwrap();
-    let (mut checker, _events) = checker("tcp = \"h:1\"");
-    checker.settings.check = config.services[0].instances[0].check.clone().unwrap();
+    let (checker, _events) = checker(Check::tor(80));
     assert_eq!(checker.check(&mut None).await, None);
 }
 
@@ -181,7 +177,11 @@ async fn nothing_to_check_is_no_result() {
 async fn verdicts_are_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (checker, mut events) = checker(&format!("tcp = \"{address}\", every = \"100ms\", within = \"{LONG}\""));
+    let (checker, mut events) = checker(
+        Check::tcp(address.to_string().parse().unwrap())
+            .every(Duration::from_millis(100))
+            .within(LONG),
+    );
     let task = tokio::spawn(checker.run());
     // One success, so that the first failure is not the first result.
     listener.accept().await.unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use onionweave_control::TorVersion;
 
-use crate::Error;
+use crate::error::PoolProblem;
 
 /// How long the binary may take to say what it is. It takes some hundredths of a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -18,40 +18,30 @@ const LONGEST_ANSWER: u64 = 64 * 1024;
 const COMPLAINTS: usize = 3;
 
 /// Finds the binary, a path or a name in `PATH`, and asks it for its version.
-pub(super) fn find(tor: &Path) -> Result<PathBuf, Error> {
-    let path = locate(tor).ok_or_else(|| wrong(format!("tor: there is no program {} in PATH", tor.display())))?;
+pub(super) fn find(tor: &Path) -> Result<PathBuf, PoolProblem> {
+    let path = locate(tor).ok_or_else(|| PoolProblem::NotInPath(tor.into()))?;
     let answer = ask(&path, &["--version"], "")?;
     let first = answer.text.lines().next().unwrap_or_default();
     let version = first.strip_prefix("Tor version ").map(str::parse::<TorVersion>);
     match version {
         Some(Ok(version)) if version.has_v2_onion_services() => Ok(path),
-        Some(Ok(version)) => Err(wrong(format!(
-            "tor: {} is Tor {version}, which has no v2 onion services; 0.4.5.10 was the last that had them",
-            path.display()
-        ))),
-        _ => Err(wrong(format!(
-            "tor: {} is no Tor: to --version it answers {first:?}",
-            path.display()
-        ))),
+        Some(Ok(version)) => Err(PoolProblem::TooNew { path, version }),
+        _ => Err(PoolProblem::NotTor {
+            path,
+            answer: first.to_owned(),
+        }),
     }
 }
 
 /// Lets Tor judge a configuration.
-pub(super) fn verify(tor: &Path, torrc: &str) -> Result<(), Error> {
+pub(super) fn verify(tor: &Path, torrc: &str) -> Result<(), PoolProblem> {
     let answer = ask(tor, &["--verify-config", "-f", "-"], torrc)?;
     if answer.success {
         return Ok(());
     }
     let complaint = |line: &str| Some(line.split_once("[warn] ").or(line.split_once("[err] "))?.1.to_owned());
     let complaints: Vec<_> = answer.text.lines().filter_map(complaint).take(COMPLAINTS).collect();
-    Err(wrong(format!("torrc: Tor refuses it: {}", complaints.join("; "))))
-}
-
-fn wrong(what: String) -> Error {
-    Error::Config {
-        at: None,
-        what: format!("pool: {what}"),
-    }
+    Err(PoolProblem::Refused(complaints.join("; ")))
 }
 
 fn locate(tor: &Path) -> Option<PathBuf> {
@@ -75,8 +65,11 @@ struct Answer {
 }
 
 /// Runs the binary for a moment.
-fn ask(tor: &Path, arguments: &[impl AsRef<OsStr>], input: &str) -> Result<Answer, Error> {
-    let failed = |error: std::io::Error| wrong(format!("tor: cannot run {}: {error}", tor.display()));
+fn ask(tor: &Path, arguments: &[impl AsRef<OsStr>], input: &str) -> Result<Answer, PoolProblem> {
+    let failed = |source| PoolProblem::Run {
+        path: tor.into(),
+        source,
+    };
     let mut child = Command::new(tor)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -110,11 +103,10 @@ fn ask(tor: &Path, arguments: &[impl AsRef<OsStr>], input: &str) -> Result<Answe
             success: status.success(),
             text: text.map_err(failed)?,
         }),
-        Err(_) => Err(wrong(format!(
-            "tor: {} does not answer within {} s",
-            tor.display(),
-            ANSWER_WITHIN.as_secs()
-        ))),
+        Err(_) => Err(PoolProblem::Silent {
+            path: tor.into(),
+            within: ANSWER_WITHIN,
+        }),
     }
 }
 
@@ -147,20 +139,17 @@ mod tests {
         ] {
             let (_folder, path) = script(text);
             let error = find(&path).unwrap_err().to_string();
-            assert!(error.starts_with("pool: tor: ") && error.contains(expected), "{error}");
+            assert!(error.starts_with("tor: ") && error.contains(expected), "{error}");
         }
         let error = find(Path::new("/none/tor")).unwrap_err().to_string();
-        assert!(
-            error.starts_with("pool: tor: cannot run /none/tor: No such file"),
-            "{error}"
-        );
+        assert!(error.starts_with("tor: cannot run /none/tor: No such file"), "{error}");
         let error = find(Path::new("no-such-tor")).unwrap_err().to_string();
-        assert_eq!(error, "pool: tor: there is no program no-such-tor in PATH");
+        assert_eq!(error, "tor: there is no program no-such-tor in PATH");
 
         let (_folder, path) =
             script("cat >/dev/null; echo 'Nov 1 [notice] x'; echo 'Nov 1 [warn] Unknown option'; exit 1");
         let error = verify(&path, "Bogus 1\n").unwrap_err().to_string();
-        assert_eq!(error, "pool: torrc: Tor refuses it: Unknown option");
+        assert_eq!(error, "torrc: Tor refuses it: Unknown option");
         let (_folder, path) = script("cat >/dev/null; echo 'Nov 1 [warn] hm'");
         assert!(verify(&path, "").is_ok());
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
-use crate::config::Pool;
+use crate::builder::Pool;
+use crate::error::PoolProblem;
 
 /// The least that is given to one instance by default, and the most: what Tor itself takes at most without being told
 /// (`MAX_DEFAULT_MEMORY_QUEUE_SIZE`, `app/config/config.c:4101`).
@@ -26,16 +26,11 @@ pub(super) struct Blueprint {
 
 impl Blueprint {
     /// `tor` is the checked binary.
-    pub(super) fn new(pool: &Pool, state: &Path, tor: PathBuf) -> Result<Self, Error> {
+    pub(super) fn new(pool: &Pool, state: &Path, tor: PathBuf) -> Result<Self, PoolProblem> {
         let allowed = own_file_limit();
         let open_files = match pool.open_files {
             Some(wanted) if wanted > allowed => {
-                return Err(Error::Config {
-                    at: None,
-                    what: format!(
-                        "pool: open_files is {wanted}, and the publisher itself may open no more than {allowed} (ulimit -Hn)"
-                    ),
-                });
+                return Err(PoolProblem::ManyFiles { wanted, allowed });
             }
             Some(wanted) => wanted,
             None => OPEN_FILES.min(allowed),
@@ -127,22 +122,20 @@ fn total_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::builder::PoolSize;
 
-    fn blueprint(pool: &str) -> Result<Blueprint, Error> {
-        let text = format!(
-            "[publisher]\nstate = \"s\"\n[[service]]\nkey = \"k\"\nports = [\"80\"]\n[pool]\nsize = 2\n{pool}\n"
-        );
-        let config = Config::parse(&text, Path::new("/a \"b\"")).unwrap();
-        let state = config.publisher.state.clone().unwrap();
-        Blueprint::new(config.pool.as_ref().unwrap(), &state, "/usr/bin/tor".into())
+    fn pool() -> Pool {
+        Pool::new(PoolSize::Exactly(2.try_into().unwrap()))
+    }
+
+    fn blueprint(pool: Pool) -> Result<Blueprint, PoolProblem> {
+        Blueprint::new(&pool, Path::new("/a \"b\"/s"), "/usr/bin/tor".into())
     }
 
     #[test]
     fn torrc_has_what_the_pool_needs_and_then_what_is_added() {
-        let torrc = blueprint("memory = \"512 MB\"\ntorrc = [\"NumCPUs 2\"]")
-            .unwrap()
-            .torrc(3);
+        let torrc = blueprint(pool().memory(512 << 20).torrc(["NumCPUs 2"]));
+        let torrc = torrc.unwrap().torrc(3);
         for line in [
             r#"DataDirectory "/a \"b\"/s/pool/3/data""#,
             r#"ControlPort unix:"/a \"b\"/s/pool/3/control""#,
@@ -153,14 +146,14 @@ mod tests {
             assert!(torrc.lines().any(|found| found == line), "{line} is not in\n{torrc}");
         }
         assert_eq!(torrc.lines().last(), Some("NumCPUs 2"));
-        let kept = blueprint("keep = true").unwrap().torrc(3);
+        let kept = blueprint(pool().keep(true)).unwrap().torrc(3);
         assert!(!kept.contains("__OwningControllerFD"), "{kept}");
     }
 
     #[test]
     fn memory_is_shared_by_default() {
         let total = total_memory().unwrap();
-        let memory = blueprint("").unwrap().memory.unwrap();
+        let memory = blueprint(pool()).unwrap().memory.unwrap();
         // Two that serve and a spare.
         assert!(
             memory * 3 <= total / 2 || memory == *MEMORY.start(),
@@ -170,9 +163,9 @@ mod tests {
 
     #[test]
     fn more_files_than_the_publisher_may_have_are_refused() {
-        let error = blueprint("open_files = 4611686018427387904").unwrap_err().to_string();
+        let error = blueprint(pool().open_files(1 << 62)).unwrap_err().to_string();
         assert!(
-            error.starts_with("pool: open_files is 4611686018427387904, and the publisher"),
+            error.starts_with("open_files is 4611686018427387904, and the publisher"),
             "{error}"
         );
     }

@@ -9,7 +9,7 @@ use onionweave_desc::v2::{ClientKeys, ClientName, ServiceKey};
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, ServiceId};
 use zeroize::Zeroizing;
 
-use crate::config::ServicePort;
+use crate::builder::ServicePort;
 
 /// The services that every child hosts.
 pub(crate) type HostedServices = BTreeMap<ServiceId, Hosted>;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use onionweave_cli::config::Config;
 use onionweave_desc::v2::{ClientKey, ClientKeys, HostnameFile, IntroductionPoint, UnverifiedDescriptor};
-use onionweave_driver::config::Config;
-use onionweave_driver::{Publisher, Reports};
+use onionweave_driver::Reports;
 use onionweave_publish::Report;
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie};
 use onionweave_testnet::{Backend, Client, Instance, Network, ServiceKey};
@@ -170,7 +170,7 @@ async fn authorized_clients_are_spread_over_the_instances() {
     let folder = private_folder();
     let text = basic.configure(folder.path(), "") + &stealth.configure(folder.path(), "");
     let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = Publisher::start(&config).unwrap();
+    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
     // One ring for all clients of the basic service, and one for each of the stealth service's two.
     proved(&mut reports, 3).await;
 
@@ -266,7 +266,7 @@ async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
     );
     let text = publisher + &basic.configure(folder.path(), check) + &stealth.configure(folder.path(), check);
     let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = Publisher::start(&config).unwrap();
+    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
     proved(&mut reports, 3).await;
     let asked = |fleets: [&Fleet; 2]| fleets.map(Fleet::requests).concat();
     let deadline = tokio::time::Instant::now() + 60 * SECOND;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use onionweave_driver::config::Config;
-use onionweave_driver::{Publisher, Reports};
+use onionweave_cli::config::Config;
+use onionweave_driver::Reports;
 use onionweave_publish::{Cause, Report, Round};
 use onionweave_testnet::Backend;
 
@@ -57,7 +57,7 @@ async fn instances_that_only_the_directories_know_are_published() {
     let control = own.control();
     let text = format!("[publisher]\ncontrol = \"{control}\"\n[[service]]\nkey = \"private_key\"\n{tables}");
     let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = Publisher::start(&config).unwrap();
+    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
 
     // The instances publish half a minute after their start.
     let both = |report| round(report).filter(|round| round.plan.values().flatten().any(|(name, _)| &**name == "b"));

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use onionweave_cli::config::Config;
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
 use onionweave_driver::Publisher;
-use onionweave_driver::config::Config;
 use onionweave_publish::{Report, Round, SlotId};
 use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
@@ -195,7 +195,7 @@ impl Running {
     pub(crate) fn start(fleet: &Fleet, names: &[&str], extra: Extra<'_>) -> Self {
         let folder = Arc::new(private_folder());
         let config = config(fleet, names, extra, &folder);
-        let (publisher, mut reports) = Publisher::start(&config).unwrap();
+        let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
         let (to, from) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {

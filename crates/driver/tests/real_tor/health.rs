@@ -170,7 +170,7 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     let folder = running.folder.clone();
     let config = crate::harness::config(&failing.fleet, &["a", "b", "c"], all_down, &folder);
     running.drain();
-    running.publisher.reload(&config).await.unwrap();
+    running.publisher.reload(config.builder().unwrap()).await.unwrap();
     let mut unfit = BTreeSet::new();
     while unfit.len() < 3 {
         let (_, report) = running
@@ -192,7 +192,7 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     }
     let config = crate::harness::config(&failing.fleet, &["a", "b", "c"], Extra::default(), &folder);
     running.drain();
-    running.publisher.reload(&config).await.unwrap();
+    running.publisher.reload(config.builder().unwrap()).await.unwrap();
     for _ in 0..3 {
         let fit = running
             .report(10 * SECOND, |report| matches!(report, Report::Fit(_)))

@@ -110,7 +110,7 @@ async fn shares_in_the_directories_follow_loads() {
     let clients = clients(&network, 6, &[]).await;
     running
         .publisher
-        .reload(&config(&fleet, &["a", "b"], extra, &running.folder))
+        .reload(config(&fleet, &["a", "b"], extra, &running.folder).builder().unwrap())
         .await
         .unwrap();
     running.drain();

@@ -52,7 +52,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
         if instances != 2 {
             let folder = running.folder.clone();
             let config = harness::config(&fleet, &NAMES[..instances], Extra::default(), &folder);
-            running.publisher.reload(&config).await.unwrap();
+            running.publisher.reload(config.builder().unwrap()).await.unwrap();
         }
         // The instances join one by one, so there may be several rounds.
         let mut points = fleet.points().await;
@@ -113,7 +113,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     // Real clients with fresh identities follow the plan.
     let folder = running.folder.clone();
     let config = harness::config(&fleet, &NAMES[..3], Extra::default(), &folder);
-    running.publisher.reload(&config).await.unwrap();
+    running.publisher.reload(config.builder().unwrap()).await.unwrap();
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     let clients = clients(&network, 10, &[]).await;
     // An even split fails a test at 1 % once in a hundred times by chance; twice in a row it does not.

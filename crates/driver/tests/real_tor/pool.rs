@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use onionweave_cli::config::Config;
 use onionweave_control::{Connection, Credentials, Endpoint, Options};
 use onionweave_desc::v2::{ClientKey, ClientKeys, IntroductionPoint};
-use onionweave_driver::config::Config;
 use onionweave_driver::{PoolMember, Publisher};
 use onionweave_publish::pool::PlaceState;
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie, ServiceId};
@@ -97,7 +97,7 @@ impl Site {
 
 /// Starts a publisher whose reports nobody reads.
 fn start(config: &Config) -> Publisher {
-    let (publisher, mut reports) = Publisher::start(config).unwrap();
+    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
     tokio::spawn(async move { while reports.recv().await.is_some() {} });
     publisher
 }
@@ -218,7 +218,11 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     // Another configuration goes round: at any time all others are ready.
     let before = pids(&publisher.pool());
     publisher
-        .reload(&site.config(&format!("{pool}\nstart_pause = \"500ms\""), ""))
+        .reload(
+            site.config(&format!("{pool}\nstart_pause = \"500ms\""), "")
+                .builder()
+                .unwrap(),
+        )
         .await
         .unwrap();
     // A reload that concerned the instances would begin with one at once, the pause being over.
@@ -227,7 +231,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     let mut other = site.text(pool, "");
     other = other.replace("torrc = [", "torrc = [\"ConnLimit 1001\", ");
     publisher
-        .reload(&Config::parse(&other, site.folder.path()).unwrap())
+        .reload(Config::parse(&other, site.folder.path()).unwrap().builder().unwrap())
         .await
         .unwrap();
     members(&publisher, 2 * POOL_LIMIT, |members| {
@@ -252,7 +256,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     );
     let both = format!("{other}{more}");
     publisher
-        .reload(&Config::parse(&both, site.folder.path()).unwrap())
+        .reload(Config::parse(&both, site.folder.path()).unwrap().builder().unwrap())
         .await
         .unwrap();
     let key = format!("hs/service/desc/id/{}", second.service_id());
@@ -273,7 +277,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     }
     clients[0].fetch(&second.onion(), 80).await.unwrap_err();
     publisher
-        .reload(&Config::parse(&other, site.folder.path()).unwrap())
+        .reload(Config::parse(&other, site.folder.path()).unwrap().builder().unwrap())
         .await
         .unwrap();
     let deadline = Instant::now() + 10 * SECOND;
@@ -286,7 +290,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     // What Tor refuses, and what would break the pool, changes nothing.
     let bogus = other.replace("ConnLimit 1001", "Bogus 1");
     let error = publisher
-        .reload(&Config::parse(&bogus, site.folder.path()).unwrap())
+        .reload(Config::parse(&bogus, site.folder.path()).unwrap().builder().unwrap())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("Unknown option 'Bogus'"), "{error}");
@@ -294,7 +298,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     // A smaller pool ends the last one; none ends them all.
     let smaller = other.replace("size = 2", "size = 1");
     publisher
-        .reload(&Config::parse(&smaller, site.folder.path()).unwrap())
+        .reload(Config::parse(&smaller, site.folder.path()).unwrap().builder().unwrap())
         .await
         .unwrap();
     members(&publisher, 10 * SECOND, |members| members.len() == 2).await;
@@ -324,7 +328,7 @@ fn assert_no_key(folder: &Path) {
 /// Publishes until it is killed.
 async fn publish_until_killed(path: &Path) {
     let config = Config::parse(&fs::read_to_string(path).unwrap(), path.parent().unwrap()).unwrap();
-    let (_publisher, mut reports) = Publisher::start(&config).unwrap();
+    let (_publisher, mut reports) = config.builder().unwrap().start().unwrap();
     while reports.recv().await.is_some() {}
 }
 
@@ -400,7 +404,7 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     // A second publisher is kept from the same folder, and kept children stay.
     let mut publisher = Process::start(&site, &site.text(&kept, ""));
     let children = publisher.ready(&site, 1..=3).await;
-    let error = Publisher::start(&site.config(&kept, "")).unwrap_err();
+    let error = site.config(&kept, "").builder().unwrap().start().unwrap_err();
     assert!(
         error
             .to_string()

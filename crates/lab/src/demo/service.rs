@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use onionweave_driver::config::Config;
+use onionweave_cli::config::Config;
 use onionweave_driver::{Publisher, Reports};
 use onionweave_publish::Report;
 use onionweave_testnet::{Backend, Instance, Network, ServiceKey};
@@ -77,7 +77,7 @@ impl Publishing {
         let text = fs::read_to_string(config)?;
         let config = Config::parse(&text, config.parent().unwrap_or(Path::new("/")))?;
         let started = Instant::now();
-        let (publisher, reports) = Publisher::start(&config)?;
+        let (publisher, reports) = config.builder()?.start()?;
         let (sender, said) = watch::channel(Vec::new());
         let listener = tokio::spawn(listen(reports, sender, screen.clone()));
         Ok(Self {

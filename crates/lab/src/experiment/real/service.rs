@@ -14,9 +14,9 @@ use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_assign::PolicyName;
+use onionweave_cli::config::Config;
 use onionweave_control::{Connection, Credentials, Endpoint, Event, EventKind, HsDescAction, Options};
 use onionweave_driver::Publisher;
-use onionweave_driver::config::Config;
 use onionweave_publish::{Report, Round};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
@@ -324,7 +324,7 @@ fn publish(
     config: &Config,
     log: Reports,
 ) -> anyhow::Result<(Publisher, watch::Receiver<Option<Round>>, JoinHandle<()>)> {
-    let (publisher, mut reports) = Publisher::start(config)?;
+    let (publisher, mut reports) = config.builder()?.start()?;
     let (sender, rounds) = watch::channel(None);
     let listener = tokio::spawn(async move {
         while let Some(report) = reports.recv().await {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use onionweave_desc::v2::ServiceKey;
+
 use crate::Error;
 use crate::config::Config;
 
@@ -13,10 +15,23 @@ pub fn config(input: &[u8]) {
             assert!(!config.services.is_empty());
             for service in &config.services {
                 assert!(service.key.is_absolute(), "{}", service.key.display());
-                let names: BTreeSet<_> = service.instances.iter().map(|instance| &instance.name).collect();
-                assert_eq!(names.len(), service.instances.len());
-                let settings = service.settings(&config.publisher);
-                assert_eq!(settings.instances.len(), names.len());
+            }
+            let Ok(key) = ServiceKey::from_pem(include_str!("../testdata/private_key")) else {
+                unreachable!("the fixture is a key");
+            };
+            match config.assemble(|_| Ok((key.clone(), None))) {
+                Ok(builder) => {
+                    let [service] = &config.services[..] else {
+                        panic!("two services with one key");
+                    };
+                    let names: BTreeSet<_> = service.instances.iter().map(|instance| &instance.name).collect();
+                    assert_eq!(names.len(), service.instances.len());
+                    assert!(builder.validate().is_ok());
+                }
+                Err(error) => {
+                    let shown = error.to_string();
+                    assert!(!shown.contains(['\n', '\r']), "{shown:?}");
+                }
             }
         }
         Err(error) => {

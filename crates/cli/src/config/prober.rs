@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use onionweave_control::Endpoint;
+use onionweave_driver as driver;
 use serde::Deserialize;
 
 use super::Publisher;
-use super::values::{socks_endpoint, some_endpoint};
+use super::values::{socks_endpoint, some_endpoint, tor};
 
 /// The Tor that makes the requests of checks through Tor: `[publisher.prober]`.
 ///
@@ -29,6 +30,15 @@ pub struct Prober {
 }
 
 impl Prober {
+    /// The prober as the builder takes it.
+    pub(super) fn described(&self) -> driver::Prober {
+        let prober = driver::Prober::new(self.socks.clone());
+        match &self.control {
+            Some(control) => prober.tor(tor(control, &self.password_file, &self.cookie_file)),
+            None => prober,
+        }
+    }
+
     pub(super) fn check(&self, publisher: &Publisher) -> Result<(), String> {
         let access = self.password_file.is_some() || self.cookie_file.is_some();
         if self.password_file.is_some() && self.cookie_file.is_some() {

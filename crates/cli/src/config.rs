@@ -3,12 +3,14 @@
 //! Reading it is pure: text in, [`Config`] or an [`Error`] that names the place out. Relative paths are taken from the folder
 //! that the file is in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onionweave_control::Endpoint;
-use onionweave_ring::v2::AuthorizationKind;
+use onionweave_desc::v2::{ClientKeys, ServiceKey};
+use onionweave_driver::{self as driver, Builder, Check, Probe};
+use onionweave_ring::v2::ServiceId;
 use serde::Deserialize;
 
 use crate::Error;
@@ -23,23 +25,16 @@ mod service;
 mod tests;
 mod values;
 
-pub use check::{Check, HttpRequest, Probe};
 pub use instance::Instance;
-pub use load::{LoadGauge, LoadSource};
-pub use pool::{Pool, PoolSize, ServicePort};
+pub use pool::Pool;
 pub use prober::Prober;
 pub use service::Service;
-use values::{duration, from_folder, some_endpoint};
-
-/// A heartbeat faster than this would be noise.
-const FASTEST_HEARTBEAT: Duration = Duration::from_millis(100);
-/// A heartbeat slower than this would not be one: clients of a hung instance wait a minute or two.
-const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(60);
+use values::{duration, from_folder, some_endpoint, tor};
 
 /// The publisher's configuration.
 ///
 /// ```
-/// use onionweave_driver::config::Config;
+/// use onionweave_cli::config::Config;
 ///
 /// let config = Config::parse(
 ///     r#"
@@ -62,7 +57,7 @@ const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(60);
 /// )?;
 /// assert_eq!(config.services[0].key.to_str(), Some("/etc/onionweave/private_key"));
 /// assert_eq!(config.services[0].instances.len(), 2);
-/// # Ok::<(), onionweave_driver::Error>(())
+/// # Ok::<(), onionweave_cli::Error>(())
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,85 +128,116 @@ impl Config {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
         let mut config: Self = toml::from_str(text).map_err(|error| config_error(text, &error))?;
         config.check()?;
-        config.resolve(folder)?;
-        config.check_pool()?;
+        config.resolve(folder);
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::Config { at: None, what });
+    /// The publisher that the configuration describes: reads the keys, and looks whether all values fit together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Publisher`] for a key file that cannot be used, [`Error::Config`] with the name of the service or instance
+    /// where values don't fit together.
+    pub fn builder(&self) -> Result<Builder, Error> {
+        self.assemble(Service::load)
+    }
+
+    /// The same, with keys from anywhere.
+    pub(crate) fn assemble(
+        &self,
+        load: impl Fn(&Service) -> Result<(ServiceKey, Option<ClientKeys>), Error>,
+    ) -> Result<Builder, Error> {
         let publisher = &self.publisher;
-        if !(FASTEST_HEARTBEAT..=SLOWEST_HEARTBEAT).contains(&publisher.heartbeat) {
-            return wrong("publisher: heartbeat must lie between 100ms and 60s".into());
+        let mut builder = Builder::new()
+            .heartbeat(publisher.heartbeat)
+            .audit(publisher.audit)
+            .answer(publisher.answer);
+        if let Some(state) = &publisher.state {
+            builder = builder.state(state);
         }
-        if publisher.audit < Duration::from_secs(1) || publisher.answer < Duration::from_secs(1) {
-            return wrong("publisher: audit and answer must be one second or more".into());
+        if let Some(control) = &publisher.control {
+            builder = builder.tor(tor(control, &publisher.password_file, &publisher.cookie_file));
         }
+        if let Some(prober) = &publisher.prober {
+            builder = builder.prober(prober.described());
+        }
+        if let Some(pool) = &self.pool {
+            builder = builder.pool(pool.described());
+        }
+        let mut keys = BTreeMap::new();
+        for service in &self.services {
+            let (key, clients) = load(service)?;
+            let described = service.described(key, clients);
+            if let Some(other) = keys.insert(described.id(), &service.key) {
+                return Err(wrong(format!(
+                    "{} and {} hold the key of the same service",
+                    other.display(),
+                    service.key.display()
+                )));
+            }
+            builder = builder.service(described);
+        }
+        // The builder names a service by its address, the configuration by the file of its key.
+        let name = |id: &ServiceId| keys.get(id).map(|key| key.display().to_string()).unwrap_or_default();
+        builder.validate().map_err(|error| match error {
+            driver::Error::NoServices => wrong("there is no [[service]]".into()),
+            driver::Error::OutOfRange { .. } => wrong(format!("publisher: {error}")),
+            driver::Error::ProberWithoutControl => {
+                wrong("publisher.prober: needs control, or publisher.control".into())
+            }
+            driver::Error::Pool(_) => wrong(error.to_string()),
+            driver::Error::Service { service, problem, .. } => wrong(format!("service {}: {problem}", name(&service))),
+            driver::Error::Instance {
+                service,
+                instance,
+                problem,
+                ..
+            } => wrong(format!(
+                "service {}: instance \"{instance}\": {problem}",
+                name(&service)
+            )),
+            other => Error::Publisher(other),
+        })?;
+        Ok(builder)
+    }
+
+    /// The rules of single keys: which exclude each other, and which need another.
+    fn check(&self) -> Result<(), Error> {
+        let publisher = &self.publisher;
         if publisher.password_file.is_some() && publisher.cookie_file.is_some() {
-            return wrong("publisher: password_file and cookie_file exclude each other".into());
+            return Err(wrong(
+                "publisher: password_file and cookie_file exclude each other".into(),
+            ));
         }
         if let Some(prober) = &publisher.prober {
             prober
                 .check(publisher)
-                .or_else(|what| wrong(format!("publisher.prober: {what}")))?;
+                .map_err(|what| wrong(format!("publisher.prober: {what}")))?;
         }
         if self.services.is_empty() {
-            return wrong("there is no [[service]]".into());
+            return Err(wrong("there is no [[service]]".into()));
         }
         let mut keys = BTreeSet::new();
         for service in &self.services {
             let key = service.key.display();
             if !keys.insert(&service.key) {
-                return wrong(format!("service {key}: stands twice"));
+                return Err(wrong(format!("service {key}: stands twice")));
             }
             service
-                .check(publisher)
-                .or_else(|what| wrong(format!("service {key}: {what}")))?;
+                .check()
+                .map_err(|what| wrong(format!("service {key}: {what}")))?;
         }
         Ok(())
     }
 
-    /// What `[pool]` and the rest must have in common; paths are absolute by now.
-    fn check_pool(&self) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::Config { at: None, what });
-        let Some(pool) = &self.pool else {
-            return match self.services.iter().find(|service| !service.ports.is_empty()) {
-                Some(service) => wrong(format!(
-                    "service {}: ports are for the instances of a [pool], and there is none",
-                    service.key.display()
-                )),
-                None => Ok(()),
-            };
-        };
-        let Some(state) = &self.publisher.state else {
-            return wrong("pool: needs publisher.state, a folder of the publisher's own".into());
-        };
-        pool.check(state).or_else(wrong)?;
-        if self.services.iter().all(|service| service.ports.is_empty()) {
-            return wrong("pool: no [[service]] has ports, so there is nothing to host".into());
-        }
-        for service in self.services.iter().filter(|service| !service.ports.is_empty()) {
-            let key = service.key.display();
-            if service.authorization == Some(AuthorizationKind::Stealth) {
-                return wrong(format!(
-                    "service {key}: a pool cannot host a service with stealth authorization (ADD_ONION knows only basic): leave out \
-                     ports, and give it instances of its own"
-                ));
-            }
-            let reserved = |instance: &&Instance| instance.name.starts_with("pool-");
-            if let Some(instance) = service.instances.iter().find(reserved) {
-                return wrong(format!(
-                    "service {key}: instance \"{}\": names that begin with pool- are those of the pool's instances",
-                    instance.name
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn resolve(&mut self, folder: &Path) -> Result<(), Error> {
+    fn resolve(&mut self, folder: &Path) {
         let from = |path: &mut PathBuf| *path = folder.join(&*path);
         let socket = |endpoint: &mut Endpoint| from_folder(folder, endpoint);
+        let resolve_check = |check: &mut Check| {
+            if let Probe::Tcp(endpoint) = &mut check.probe {
+                socket(endpoint);
+            }
+        };
         let publisher = &mut self.publisher;
         publisher.password_file.as_mut().map(from);
         publisher.cookie_file.as_mut().map(from);
@@ -235,22 +261,18 @@ impl Config {
                 instance.cookie_file.as_mut().map(from);
                 instance.control.as_mut().map(socket);
                 instance.file.as_mut().map(from);
-                if let Some(check) = &mut instance.check {
-                    check.resolve(folder);
-                }
+                instance.check.as_mut().map(resolve_check);
             }
-            if let Some(check) = &mut service.check {
-                check.resolve(folder);
-            }
+            service.check.as_mut().map(resolve_check);
             for port in &mut service.ports {
-                port.resolve(folder).map_err(|what| Error::Config {
-                    at: None,
-                    what: format!("service {}: {what}", service.key.display()),
-                })?;
+                *port = port.clone().from_folder(folder);
             }
         }
-        Ok(())
     }
+}
+
+fn wrong(what: String) -> Error {
+    Error::Config { at: None, what }
 }
 
 /// toml's errors span several lines; ours are one line with the place in front.

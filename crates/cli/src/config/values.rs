@@ -1,20 +1,37 @@
 //! How single values are written.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onionweave_assign::{PolicyName, Weight};
 use onionweave_control::{Endpoint, Error as ControlError};
+use onionweave_driver::{ServicePort, Tor};
 use onionweave_publish::{InstanceName, Stamp};
 use onionweave_ring::v2::{AuthorizationKind, ServiceId};
-use serde::{Deserialize as _, Deserializer, de};
+use serde::{Deserialize, Deserializer, de};
 
 /// Takes the path of a unix socket from the folder.
 pub(super) fn from_folder(folder: &Path, endpoint: &mut Endpoint) {
     if let Endpoint::Unix(path) = endpoint {
         *path = folder.join(&*path);
     }
+}
+
+/// The Tor with this control port and one of these files.
+pub(super) fn tor(control: &Endpoint, password_file: &Option<PathBuf>, cookie_file: &Option<PathBuf>) -> Tor {
+    let tor = Tor::new(control.clone());
+    match (password_file, cookie_file) {
+        (Some(file), _) => tor.password_file(file),
+        (None, Some(file)) => tor.cookie_file(file),
+        (None, None) => tor,
+    }
+}
+
+pub(super) fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServicePort>, D::Error> {
+    let ports = Vec::<String>::deserialize(deserializer)?;
+    let ports = ports.iter().map(|port| port.parse().map_err(de::Error::custom));
+    ports.collect()
 }
 
 pub(super) fn some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServiceId>, D::Error> {

@@ -3,12 +3,28 @@ use std::time::Duration;
 
 use onionweave_assign::{Damping, Weight};
 use onionweave_control::Endpoint;
-use onionweave_publish::{Source, Stamp};
+use onionweave_desc::v2::{ClientKeys, ServiceKey};
+use onionweave_driver::LoadSource;
+use onionweave_publish::Stamp;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
 use super::*;
 
+/// Reads a configuration, and lets the builder judge its values. Each service has a key of its own.
 fn parse(text: &str) -> Result<Config, Error> {
-    Config::parse(text, Path::new("/etc/ow"))
+    let config = Config::parse(text, Path::new("/etc/ow"))?;
+    let builder = config.assemble(|service| {
+        let key = ServiceKey::generate(|bytes| SysRng.try_fill_bytes(bytes)).unwrap();
+        let clients = include_bytes!("../../testdata/client_keys");
+        let clients = service
+            .client_keys
+            .as_ref()
+            .map(|_| ClientKeys::parse(clients).unwrap());
+        Ok((key, clients))
+    })?;
+    assert!(builder.validate().is_ok());
+    Ok(config)
 }
 
 const MINIMAL: &str = "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"unix:a.sock\"\n";
@@ -21,34 +37,14 @@ fn source_is_what_the_keys_say() {
             keys.replace("; ", "\n")
         )
     };
-    let directories = |seconds| Source::Directories {
-        every: Duration::from_secs(seconds),
-    };
-    for (keys, source) in [
-        ("control = \"h:2\"", Source::Control),
-        (
-            "control = \"h:2\"; address = \"abcdefghijklmnop.onion\"",
-            Source::Control,
-        ),
-        ("file = \"f\"; stale = \"3h\"", Source::File),
-        ("file = \"f\"; address = \"abcdefghijklmnop\"", Source::File),
-        ("address = \"abcdefghijklmnop\"", directories(30)),
-        ("address = \"abcdefghijklmnop\"; poll = \"5m\"", directories(300)),
+    for keys in [
+        "control = \"h:2\"",
+        "control = \"h:2\"; address = \"abcdefghijklmnop.onion\"",
+        "file = \"f\"; stale = \"3h\"",
+        "file = \"f\"; address = \"abcdefghijklmnop\"",
+        "address = \"abcdefghijklmnop\"; poll = \"5m\"",
     ] {
-        let config = parse(&text(keys)).unwrap();
-        let settings = config.services[0].settings(&config.publisher);
-        assert_eq!(settings.instances[0].source, source, "{keys}");
-        assert_eq!(
-            settings.instances[0].address.is_some(),
-            keys.contains("address"),
-            "{keys}"
-        );
-        let hours = if keys.contains("stale") { 3.0 } else { 2.25 };
-        assert_eq!(
-            settings.instances[0].stale_after.as_secs_f64(),
-            hours * 3600.0,
-            "{keys}"
-        );
+        parse(&text(keys)).unwrap();
     }
     for (keys, expected) in [
         ("weight = 1", "needs control, file, or an address of its own"),
@@ -61,16 +57,16 @@ fn source_is_what_the_keys_say() {
             "control = \"h:2\"; stale = \"2h\"",
             "poll and stale are for what is known without",
         ),
-        ("file = \"f\"; poll = \"1ms\"", "poll of a file must be 100ms or more"),
-        ("file = \"f\"; poll = \"2h\"", "poll must be 1h or less"),
+        ("file = \"f\"; poll = \"1ms\"", "poll must lie between 100ms and 1h"),
+        ("file = \"f\"; poll = \"2h\"", "poll must lie between 100ms and 1h"),
         (
             "address = \"abcdefghijklmnop\"; poll = \"100ms\"",
-            "poll of directories must be 1s or more",
+            "poll must lie between 1s and 1h",
         ),
-        ("file = \"f\"; stale = \"59m\"", "stale must lie between 1h and 72h"),
+        ("file = \"f\"; stale = \"59m\"", "stale must lie between 1h and 3days"),
         (
             "address = \"abcdefghijklmnop\"; stale = \"73h\"",
-            "stale must lie between 1h and 72h",
+            "stale must lie between 1h and 3days",
         ),
         (
             "address = \"abcdefghijklmnop\"; restart = [\"r\"]",
@@ -78,8 +74,11 @@ fn source_is_what_the_keys_say() {
         ),
     ] {
         let error = parse(&text(keys)).unwrap_err().to_string();
-        let expected = format!("service k: instance \"a\": {expected}");
-        assert!(error.starts_with(&expected), "{keys} gave {error:?}");
+        let [short, long] = ["k", "/etc/ow/k"].map(|key| format!("service {key}: instance \"a\": {expected}"));
+        assert!(
+            error.starts_with(&short) || error.starts_with(&long),
+            "{keys} gave {error:?}"
+        );
     }
     let two = "address = \"abcdefghijklmnop\"; [[service.instance]]; name = \"b\"; address = \"abcdefghijklmnop\"";
     let error = parse(&text(two)).unwrap_err().to_string();
@@ -116,13 +115,13 @@ fn paths_start_at_the_folder() {
 fn errors_name_the_place() {
     for (text, expected) in [
         ("", "there is no [[service]]"),
-        ("[[service]]\nkey = \"k\"\n", "service k: has no [[service.instance]]"),
+        ("[[service]]\nkey = \"k\"\n", "service /etc/ow/k: has no instance"),
         (
             "[publisher]\nheartbeat = \"soon\"\n",
             "line 2, column 13: \"soon\" is no duration",
         ),
         (
-            "[publisher]\nheartbeat = \"1ms\"\n",
+            "[publisher]\nheartbeat = \"1ms\"\n[[service]]\nkey = \"k\"\nports = [\"80\"]\n",
             "publisher: heartbeat must lie between",
         ),
         (
@@ -200,7 +199,7 @@ fn pool_has_defaults() {
     let config = parse(POOL).unwrap();
     let pool = config.pool.unwrap();
     assert_eq!(pool, Pool::default());
-    assert!(pool.places() >= 2, "a core and a spare");
+    assert!(pool.described().places() >= 2, "a core and a spare");
     assert_eq!(config.publisher.state.as_deref(), Some(Path::new("/etc/ow/state")));
     assert_eq!(config.services[0].ports[1].target(), "unix:/etc/ow/web.sock");
     let config = parse(&POOL.replace(
@@ -209,7 +208,7 @@ fn pool_has_defaults() {
     ))
     .unwrap();
     let pool = config.pool.unwrap();
-    assert_eq!((pool.places(), pool.memory), (5, Some(1 << 30)));
+    assert_eq!((pool.described().places(), pool.memory), (5, Some(1 << 30)));
     assert_eq!(pool.tor, Path::new("/etc/ow/bin/tor"));
 }
 
@@ -242,29 +241,32 @@ fn errors_of_the_pool_name_the_key_and_the_limit() {
         ),
         (
             pool("start_pause = \"1ms\""),
-            "pool: start_pause must lie between 100ms and 60s",
+            "pool: start_pause must lie between 100ms and 1m",
         ),
         (
             pool("start_within = \"1s\""),
-            "pool: start_within must lie between 5s and 600s",
+            "pool: start_within must lie between 5s and 10m",
         ),
         (pool("tor = \"\""), "pool: tor must name a program"),
         (
             pool("torrc = [\"NumCPUs 1\", \"ControlPort 9051\"]"),
-            "line 4, column 9: ControlPort is not allowed",
+            "line 4, column 9: torrc: ControlPort is not allowed",
         ),
-        (POOL.replace("state = \"state\"", ""), "pool: needs publisher.state"),
+        (
+            POOL.replace("state = \"state\"", ""),
+            "pool: needs a state folder (publisher.state)",
+        ),
         (
             POOL.replace("\"state\"", &format!("\"{}\"", "x".repeat(90))),
             "pool: publisher.state: the path of the control socket /etc/ow/xx",
         ),
         (
             POOL.replace("[pool]\n", ""),
-            "service /etc/ow/k: ports are for the instances of a [pool]",
+            "service /etc/ow/k: ports are for the instances of a pool",
         ),
         (
             format!("{}[pool]\n[publisher]\nstate = \"s\"\n", MINIMAL),
-            "pool: no [[service]] has ports",
+            "pool: no service has ports",
         ),
         (
             POOL.replace("\"80\"", "\"web\""),
@@ -299,19 +301,25 @@ fn instances_have_what_goes_with_their_source() {
         ("control = \"h:1\"\nrestart = [\"\"]", "the restart command is empty"),
         (
             "control = \"h:1\"\ncheck = { tor = 80 }",
-            "a check through Tor needs [publisher.prober]",
+            "check: a check through Tor needs a prober",
         ),
     ] {
         let error = with(lines).unwrap_err().to_string();
-        let expected = format!("service k: instance \"a\": {expected}");
-        assert!(error.starts_with(&expected), "{lines:?} gave {error:?}");
+        let [short, long] = ["k", "/etc/ow/k"].map(|key| format!("service {key}: instance \"a\": {expected}"));
+        assert!(
+            error.starts_with(&short) || error.starts_with(&long),
+            "{lines:?} gave {error:?}"
+        );
     }
     let service = parse(&MINIMAL.replace("\nkey", "\ncheck = { tor = 80 }\nkey"));
     let error = service.unwrap_err().to_string();
-    assert_eq!(error, "service k: a check through Tor needs [publisher.prober]");
+    assert!(
+        error.starts_with("service /etc/ow/k: check: a check through Tor needs a prober"),
+        "{error}"
+    );
     let error = with("file = \"f\"").unwrap_err().to_string();
     assert!(
-        error.starts_with("service k: no instance has a control port"),
+        error.starts_with("service /etc/ow/k: no instance has a control port"),
         "{error}"
     );
 
@@ -322,7 +330,7 @@ fn instances_have_what_goes_with_their_source() {
     let [instance] = &service.instances[..] else { panic!() };
     assert_eq!(instance.file.as_deref(), Some(Path::new("/etc/ow/a.desc")));
     assert_eq!(instance.poll, Some(Duration::from_secs(5)));
-    assert_eq!(service.check_of(instance).unwrap().to_string(), "port 80 through Tor");
+    assert_eq!(service.check.as_ref().unwrap().to_string(), "port 80 through Tor");
     let prober = config.publisher.prober.unwrap();
     assert_eq!(prober.socks, Endpoint::Unix("/etc/ow/socks".into()));
 }
@@ -336,14 +344,9 @@ fn loads_are_read_where_the_keys_say() {
     let file = format!("{text}[[service.instance]]\nname = \"b\"\nfile = \"f\"\n");
     let config = parse(&file).unwrap();
     let service = &config.services[0];
-    let [a, b] = &service.instances[..] else { panic!() };
-    assert_eq!(service.load_of(a).unwrap().source, LoadSource::Bandwidth);
-    assert_eq!(service.load_of(b), None, "no Tor to ask");
-    let damping = service.settings(&config.publisher).damping;
+    assert_eq!(service.load.as_ref().unwrap().source, LoadSource::Bandwidth);
     let expected = Damping::new(0.5, Duration::from_secs(300)).unwrap();
-    assert_eq!(damping, Some(expected));
-    let unmeasured = parse(&file.replace("load = { bandwidth = true }\n", "")).unwrap();
-    assert_eq!(unmeasured.services[0].settings(&unmeasured.publisher).damping, None);
+    assert_eq!(service.balance, expected);
 
     for (balance, expected) in [
         ("strength = 1.0", "strength 1 is not at least 0 and less than 1"),
@@ -378,12 +381,15 @@ fn weights_are_positive_whole_numbers() {
 fn doubles_are_refused() {
     let second = |name, control| format!("{MINIMAL}[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
     let error = parse(&second("a", "h:1")).unwrap_err().to_string();
-    assert!(error.contains("two instances are named \"a\""), "{error}");
+    assert!(
+        error.contains("instance \"a\": two instances have this name"),
+        "{error}"
+    );
     let error = parse(&second("b", "unix:a.sock")).unwrap_err().to_string();
     assert!(error.contains("another instance has the control port"), "{error}");
     let file = |name| format!("[[service.instance]]\nname = \"{name}\"\nfile = \"f\"\n");
     let error = parse(&format!("{MINIMAL}{}{}", file("b"), file("c")))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("another instance has the file f"), "{error}");
+    assert!(error.contains("another instance has the file /etc/ow/f"), "{error}");
 }
