@@ -2,8 +2,10 @@
 //! new clients visit the service.
 
 mod census;
+mod conditions;
 mod disk;
 mod fault;
+mod findings;
 mod fleet;
 mod forwarder;
 mod picture;
@@ -25,6 +27,7 @@ use tokio::time::sleep;
 
 use census::{Asked, Census};
 use fault::Fault;
+use findings::{Finding, Findings};
 use fleet::Fleet;
 use pooled::Pooled;
 use publisher::Said;
@@ -90,9 +93,9 @@ const FEW_CLIENTS: usize = 8;
 /// which none did, and explains each that did not by what the client's Tor read and said. Then lets
 /// all clients come in the very second of a fault, and repeats the faults that have aims.
 ///
-/// Takes about 35 minutes. Writes docs/faults.md and its picture when all faults were done. The
-/// environment variable ONIONWEAVE_TOR names another tor, ONIONWEAVE_KEEP keeps the network's
-/// folder.
+/// Takes about 35 minutes. Writes docs/faults.md, its picture and its figures, docs/faults.json,
+/// when all faults were done. The environment variable ONIONWEAVE_TOR names another tor,
+/// ONIONWEAVE_KEEP keeps the network's folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only these faults, and nothing repeated unless `--rounds` asks for them.
@@ -103,10 +106,15 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 
-    /// File for the report; the picture goes beside it. By default docs/faults.md, or with --only
-    /// or --brief nowhere.
+    /// File for the report; its picture and its figures go beside it. By default docs/faults.md, or
+    /// with --only or --brief nowhere.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// Run nothing: write the report again from the figures in this file, such as
+    /// docs/faults.json.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "list", "rounds", "brief"])]
+    from: Option<PathBuf>,
 
     /// Number of repetitions of the faults that have aims; by default 9, or with --only or --brief
     /// none.
@@ -163,6 +171,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Some(file) = &args.from {
+        let out = args.out.clone().unwrap_or_else(|| file.with_extension("md"));
+        return report::write_report(&out, &Findings::read(file)?);
+    }
     eprintln!("building the publisher");
     let program = program::build_publisher(!args.brief)?;
     let all = args.only.is_empty();
@@ -191,7 +203,7 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
     );
     screen.heading("A private Tor network, a service on three instances, and its publisher");
     let network = stage::start_network(&screen, Network::builder().relays(fleet::RELAYS)).await?;
-    let load = report::Load::now();
+    let load = conditions::Load::now();
     let small_disk = plan.faults.contains(&Fault::StateFull);
     let (fleet, mut reader, visitors) = {
         let wait = screen.wait("three instances, the publisher and its Tor", "");
@@ -248,15 +260,15 @@ async fn story(plan: Plan<'_>) -> anyhow::Result<()> {
         screen.heading("Repeated");
         timings = timing::measure(&screen, &clock, &mut suite.fleet, &mut reader, plan.rounds).await?;
     }
-    let report = report::Report {
-        conditions: report::Conditions::new(&suite.fleet.network, load, plan.clients, plan.window),
-        episodes,
-        moments,
+    let findings = Findings {
+        conditions: conditions::describe(&suite.fleet.network, &load, plan.clients, plan.window),
+        faults: episodes.iter().map(Finding::of_fault).collect(),
+        moments: moments.iter().map(Finding::of_moment).collect(),
         timings,
     };
-    report.show(&screen);
+    report::show(&screen, &findings);
     if let Some(out) = plan.out {
-        report.write(&out)?;
+        report::write(&out, &findings, &episodes)?;
         screen.event(&format!("{} {}", good("✓"), out.display()));
     }
     Ok(())

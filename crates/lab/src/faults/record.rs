@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest time between two looks at an instance's offer, in seconds: a point seen this shortly
 /// before is offered still.
 const OFFERED_LATELY: f64 = 1.5;
@@ -114,7 +116,7 @@ pub(crate) struct Point {
 }
 
 /// Number of visits, and number of those that reached an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rate {
     pub(crate) tried: usize,
     pub(crate) reached: usize,
@@ -342,7 +344,7 @@ pub(crate) struct Explanation {
     pub(crate) evidence: String,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Cause {
     /// Every text that it read named nothing but what was broken.
     OnlyBroken(String),
@@ -354,6 +356,19 @@ pub(crate) enum Cause {
     NoDescriptor,
     /// The records do not explain it.
     Unknown,
+}
+
+impl Cause {
+    /// Returns the cause in words, without naming who was broken.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::OnlyBroken(_) => "the client read only points of an instance that was broken",
+            Self::AlsoBroken(_) => "the client read points of a broken instance beside sound ones",
+            Self::DeadDirectory(_) => "the client's Tor waited for a directory that was dead",
+            Self::NoDescriptor => "no directory gave the client a descriptor",
+            Self::Unknown => "**not explained**",
+        }
+    }
 }
 
 impl std::fmt::Display for Cause {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use onionweave_control::{Event, EventKind, Events, HsDescAction};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -31,10 +32,10 @@ const LULL: Duration = Duration::from_secs(1);
 const LOUD_WITHIN: Duration = Duration::from_secs(130);
 
 /// A measurement, with its aim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Timing {
-    pub(crate) what: &'static str,
-    pub(crate) peers: &'static str,
+    pub(crate) what: String,
+    pub(crate) peers: String,
     /// At most so many seconds.
     pub(crate) median_aim: Option<f64>,
     pub(crate) maximum_aim: Option<f64>,
@@ -46,10 +47,10 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    fn new(what: &'static str, peers: &'static str, median_aim: Option<f64>, maximum_aim: Option<f64>) -> Self {
+    fn new(what: &str, peers: &str, median_aim: Option<f64>, maximum_aim: Option<f64>) -> Self {
         Self {
-            what,
-            peers,
+            what: what.to_owned(),
+            peers: peers.to_owned(),
             median_aim,
             maximum_aim,
             measured: Vec::new(),
