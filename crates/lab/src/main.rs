@@ -12,6 +12,7 @@ mod pool_bench;
 mod program;
 mod screen;
 mod stage;
+mod statistics;
 mod svg;
 
 use std::process::ExitCode;

@@ -25,7 +25,7 @@ pub(crate) use reading::{Held, Reader, difference, planned, shares, verified};
 use crate::screen::{Screen, Wait, good};
 
 /// Runs a command's story on a private network, and ends everything with it, also with ctrl-c.
-pub(crate) fn play(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+pub(crate) fn play<T>(story: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     if std::env::var_os(tor::VARIABLE).is_none() {
         packages::ensure(&tor::missing_packages())?;
     }

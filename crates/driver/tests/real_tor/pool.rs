@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -465,9 +464,14 @@ async fn no_storm_of_starts() {
     let folder = private_folder();
     let tor = folder.path().join("tor");
     let script = "#!/bin/sh\ncase $1 in\n--version) echo 'Tor version 0.4.5.9.' ;;\n--verify-config) ;;\n\
-                  *) date +%s.%N >>\"${0%/*}/starts\"; echo 'no luck today'; exit 1 ;;\nesac\n";
-    fs::write(&tor, script).unwrap();
-    fs::set_permissions(&tor, fs::Permissions::from_mode(0o700)).unwrap();
+                  *) echo 'no luck today'; date +%s.%N >>\"${0%/*}/starts\"; exit 1 ;;\nesac\n";
+    // Written by another process: a file that a fork of this one still holds open for writing cannot be
+    // executed.
+    let written = Command::new("/bin/sh")
+        .args(["-c", r#"printf %s "$2" >"$1" && chmod 700 "$1""#, "sh"])
+        .args([tor.as_os_str(), script.as_ref()])
+        .status();
+    assert!(written.unwrap().success());
     write_secret(&folder.path().join("private_key"), calm_key().pem());
     let text = "[publisher]\nstate = \"state\"\n[pool]\ntor = \"./tor\"\nsize = 8\nstart_pause = \"200ms\"\n\
                 [[service]]\nkey = \"private_key\"\nports = [\"80\"]\n";

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
 use onionweave_testnet::{Client, SERVICE_PORT};
-use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use tokio::time::sleep;
 
 use crate::stage::{AT_ONCE, NAMES};
+use crate::statistics::chi_square;
 
 /// Tor takes a new identity at most this often (`MAX_SIGNEWNYM_RATE`).
 pub(crate) const IDENTITY_EVERY: Duration = Duration::from_secs(10);
@@ -49,19 +49,7 @@ impl Tally {
     /// Returns the chance of a split at least as uneven as this one if clients follow the `shares`:
     /// Pearson's chi-square test.
     pub(crate) fn chi_square(&self, shares: &[f64]) -> Option<(f64, f64)> {
-        let total = self.total() as f64;
-        let cells: Vec<_> = self
-            .answered
-            .iter()
-            .zip(shares)
-            .filter(|&(_, &share)| share > 0.0)
-            .collect();
-        let statistic: f64 = cells
-            .iter()
-            .map(|&(&count, &share)| (count as f64 - total * share).powi(2) / (total * share))
-            .sum();
-        let distribution = ChiSquared::new(cells.len().checked_sub(1)? as f64).ok()?;
-        (total > 0.0).then(|| (statistic, distribution.sf(statistic)))
+        chi_square(&self.answered, shares)
     }
 }
 

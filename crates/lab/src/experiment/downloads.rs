@@ -167,7 +167,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
             .line("RendPostPeriod 1 hour")
     });
     let plans: Vec<_> = plans.collect();
-    let visits = real::play(async || {
+    let visits = real::play(async {
         let stage = real::Stage::start(run, "downloads", run.count(load.clients as usize, 3), &[]).await?;
         let services = stage.services(&plans, 2).await;
         let visiting = real::Visiting::returning().each(load.downloads as usize);

@@ -212,7 +212,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
         if graph.late { plan.first_is_late() } else { plan }
     });
     let plans: Vec<_> = plans.collect();
-    let (visits, deaths, length) = real::play(async || {
+    let (visits, deaths, length) = real::play(async {
         let stage = real::Stage::start(run, "failover", run.count(12, 4), &[REAL_PATIENCE]).await?;
         let services = stage.services(&plans, 2).await;
         // Who has most, where that matters.

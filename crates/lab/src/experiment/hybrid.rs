@@ -170,7 +170,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
         .iter()
         .map(|&(instances, policy)| real::Plan::new(instances).policy(policy));
     let plans: Vec<_> = plans.collect();
-    let (calm, after) = real::play(async || {
+    let (calm, after) = real::play(async {
         let stage = real::Stage::start(run, "hybrid", clients, &[]).await?;
         let services = stage.services(&plans, 1).await;
         let visiting = real::Visiting::fresh().each(run.count(600, 12) / clients);

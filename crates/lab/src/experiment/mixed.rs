@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use onionweave_assign::PolicyName;
 use onionweave_sim::{Crowd, Scenario};
-use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
 use crate::experiment::plot::{self, Axis, Layer, Panel, Picture, Sign};
 use crate::experiment::series::{self, Spread};
 use crate::experiment::trace::percent;
 use crate::experiment::{Run, real, thesis};
+use crate::statistics::chi_square;
 
 const INSTANCES: [usize; 5] = [2, 3, 4, 5, 6];
 /// Instances have their introduction points before the first client comes.
@@ -74,7 +74,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
     let clients = run.count(25, 4);
     let requests = run.count((thesis::MIXED_CLIENTS * thesis::MIXED_REQUESTS) as usize, 12);
     let plans = INSTANCES.map(|instances| real::Plan::new(instances).policy(PolicyName::Mixed));
-    let visits = real::play(async || {
+    let visits = real::play(async {
         let stage = real::Stage::start(run, "mixed", clients, &[]).await?;
         let services = stage.services(&plans, 2).await;
         let visiting = real::Visiting::fresh().each(requests / clients);
@@ -128,10 +128,8 @@ impl Measured {
     /// same share: Pearson's chi-square test.
     fn p(&self) -> f64 {
         let counts = self.answered.first().map(Vec::as_slice).unwrap_or_default();
-        let expected = counts.iter().sum::<u64>() as f64 / counts.len().max(1) as f64;
-        let terms = counts.iter().map(|&count| (count as f64 - expected).powi(2) / expected);
-        let statistic: f64 = terms.sum();
-        ChiSquared::new(self.instances as f64 - 1.0).map_or(f64::NAN, |distribution| distribution.sf(statistic))
+        let even = vec![1.0 / self.instances as f64; self.instances];
+        chi_square(counts, &even).map_or(f64::NAN, |(_, p)| p)
     }
 }
 

@@ -153,7 +153,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
             .line("RendPostPeriod 2 minutes")
     });
     let plans: Vec<_> = plans.collect();
-    let (visits, uploads) = real::play(async || {
+    let (visits, uploads) = real::play(async {
         let stage = real::Stage::start(run, "policies", run.count(14, 4), &[REAL_PATIENCE]).await?;
         let services = stage.services(&plans, 2).await;
         let before: Vec<_> = services.iter().map(real::Service::uploads).collect();

@@ -112,7 +112,7 @@ fn measure(run: &Run) -> anyhow::Result<Vec<Measured>> {
         real::Plan::new(graph.instances).line(format!("RendPostPeriod {period} seconds"))
     });
     let plans: Vec<_> = plans.collect();
-    let visits = real::play(async || {
+    let visits = real::play(async {
         let stage = real::Stage::start(run, "race", run.count(12, 3), &[]).await?;
         // One after the other, so that the instances of each start together.
         let services = stage.services(&plans, 1).await;

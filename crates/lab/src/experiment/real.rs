@@ -11,5 +11,7 @@ mod stage;
 mod visits;
 
 pub(crate) use service::{Plan, Service};
-pub(crate) use stage::{Stage, play};
+pub(crate) use stage::Stage;
+
+pub(crate) use crate::stage::play;
 pub(crate) use visits::{Visiting, answered, in_vain, outage, trace, waits};

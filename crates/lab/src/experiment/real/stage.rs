@@ -2,20 +2,16 @@
 
 use std::cell::Cell;
 
-use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_testnet::{Client, Network, Role};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::service::{Plan, Service};
 use crate::experiment::Run;
 use crate::experiment::progress::Progress;
+use crate::stage::AT_ONCE;
 
 /// Relays besides three authorities, which are relays too.
 const RELAYS: usize = 11;
-/// Number of clients that build their first circuits at once: each is a process, and a small
-/// machine has two cores.
-const AT_ONCE: usize = 3;
 
 /// A network that runs, and its clients.
 pub(crate) struct Stage<'a> {
@@ -25,22 +21,6 @@ pub(crate) struct Stage<'a> {
     pub(super) run: &'a Run,
     /// Number of times that clients were sent.
     pub(super) visited: Cell<usize>,
-}
-
-/// Runs an experiment's story, and ends everything with it, also with ctrl-c.
-pub(crate) fn play<T>(story: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        // What is dropped half-way ends its processes.
-        tokio::select! {
-            result = story() => result,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that ran has ended"),
-            _ = terminate.recv() => bail!("terminated; everything that ran has ended"),
-        }
-    });
-    runtime.shutdown_background();
-    result
 }
 
 impl<'a> Stage<'a> {
