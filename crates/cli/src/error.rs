@@ -34,6 +34,9 @@ pub enum Error {
     /// The publisher cannot start.
     #[error(transparent)]
     Publisher(#[from] onionweave_driver::Error),
+    /// A part of the running publisher failed.
+    #[error(transparent)]
+    Failed(#[from] onionweave_driver::Failure),
     /// The system does not let the program hear signals.
     #[error("signals: {0}")]
     Signals(std::io::Error),

@@ -38,7 +38,7 @@ pub fn check(file: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// Whatever keeps the publisher from starting.
+/// Whatever keeps the publisher from starting; [`Error::Failed`] if a part of it fails later.
 pub async fn run(file: &Path) -> Result<(), Error> {
     let config = load(file)?;
     // Before anything is published, so that no signal is missed.
@@ -52,6 +52,7 @@ pub async fn run(file: &Path) -> Result<(), Error> {
     loop {
         tokio::select! {
             Some(report) = reports.recv() => log(&report),
+            failure = publisher.failed() => return Err(failure.into()),
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             _ = hangup.recv() => match reload(&mut publisher, file).await {

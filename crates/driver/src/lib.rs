@@ -23,4 +23,4 @@ pub use builder::{
 };
 pub use error::{Error, InstanceProblem, PoolProblem, ServiceProblem};
 pub use pool::PoolMember;
-pub use publisher::{Publisher, Reports, ServiceReport};
+pub use publisher::{Failure, Publisher, Reports, ServiceReport};

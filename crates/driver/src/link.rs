@@ -20,6 +20,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// Tor announces the descriptors of a service one by one, in the same moment. One reading answers them all.
 const ONE_REBUILDING: Duration = Duration::from_secs(1);
 
+/// Time after which an instance without a descriptor is warned of. Introduction points stand within some seconds.
+const NOTHING_AFTER: Duration = Duration::from_secs(120);
+
 /// What a link is called.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum LinkName {
@@ -159,6 +162,7 @@ impl Link {
         }
         self.tell(LinkInput::Up(connection.clone())).await?;
         let mut last_rebuilt: Option<Instant> = None;
+        let mut refusals = Refusals::default();
         let mut heart = interval(self.settings.heartbeat / 2);
         heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -184,7 +188,7 @@ impl Link {
                 why = self.end(connection) => return Ok(why),
                 _ = heart.tick() => false,
             };
-            if let Err(why) = self.ask(connection, rebuilt).await? {
+            if let Err(why) = self.ask(connection, rebuilt, &mut refusals).await? {
                 return Ok(why);
             }
         }
@@ -212,7 +216,12 @@ impl Link {
     }
 
     /// The heartbeat: a question whose answer is also what the publisher wants to know.
-    async fn ask(&self, connection: &Connection, rebuilt: bool) -> Result<Result<(), Down>, Unheard> {
+    async fn ask(
+        &self,
+        connection: &Connection,
+        rebuilt: bool,
+        refusals: &mut Refusals,
+    ) -> Result<Result<(), Down>, Unheard> {
         let key = match &self.name {
             LinkName::Own => "status/circuit-established".to_owned(),
             LinkName::Instance(_) => format!("hs/service/desc/id/{}", self.service),
@@ -220,12 +229,20 @@ impl Link {
         let input = match connection.get_info(&key).await {
             Ok(answer) if self.name == LinkName::Own => LinkInput::Circuits(answer == "1"),
             Ok(text) if text.is_empty() => LinkInput::OffersNothing,
-            Ok(text) => LinkInput::Offers {
-                text: text.into_bytes(),
-                rebuilt,
-            },
-            // `551 Not found in cache`: the instance lives, but has nothing to offer yet.
-            Err(ControlError::Rejected { .. }) => LinkInput::OffersNothing,
+            Ok(text) => {
+                *refusals = Refusals::default();
+                LinkInput::Offers {
+                    text: text.into_bytes(),
+                    rebuilt,
+                }
+            }
+            Err(ControlError::Rejected { code, text, .. }) => {
+                let warning = refusals.take(code, &text, Instant::now());
+                if let Some(warning) = warning.filter(|_| self.name != LinkName::Own) {
+                    tracing::warn!(instance = %self.name, "{warning}");
+                }
+                LinkInput::OffersNothing
+            }
             Err(error) => return Ok(Err(lost(&error))),
         };
         self.tell(input).await?;
@@ -251,6 +268,39 @@ impl Link {
 
     async fn tell(&self, input: LinkInput) -> Result<(), Unheard> {
         self.to.send((self.name.clone(), input)).await.map_err(|_| Unheard)
+    }
+}
+
+/// Refusals to tell the instance's descriptor.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Option<Instant>,
+    /// The answer that was warned of.
+    told: Option<String>,
+}
+
+impl Refusals {
+    /// The warning that an answer deserves, once each. `551 Not found in cache` is what a Tor says that has nothing to offer
+    /// yet, so it counts after [`NOTHING_AFTER`] only; any other refusal stays.
+    fn take(&mut self, code: u16, text: &str, now: Instant) -> Option<String> {
+        let since = *self.since.get_or_insert(now);
+        let advice = match code {
+            551 if now.duration_since(since) < NOTHING_AFTER => return None,
+            551 => {
+                "it has no descriptor of this service: look whether it has the service's private_key, or name its own address, and \
+                 whether it has introduction points"
+            }
+            552 => "it cannot tell a descriptor of this service: look whether it hosts the service",
+            510 => "its control port does not allow GETINFO hs/service/desc/id: a filter stands before it",
+            _ => "it does not tell its descriptor",
+        };
+        let answer = format!("{code} {text}");
+        if self.told.as_ref() == Some(&answer) {
+            return None;
+        }
+        let warning = format!("{advice} (Tor answered {answer})");
+        self.told = Some(answer);
+        Some(warning)
     }
 }
 
@@ -292,4 +342,28 @@ pub(super) fn has_v2(version: &str) -> bool {
     version
         .parse()
         .is_ok_and(|version: TorVersion| version.has_v2_onion_services())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_warned_of_once_and_not_yet_is_given_time() {
+        let start = Instant::now();
+        for (code, text) in [(510, "Command filtered"), (552, "Unrecognized key")] {
+            let mut refusals = Refusals::default();
+            let warning = refusals.take(code, text, start).unwrap();
+            assert!(warning.ends_with(&format!("(Tor answered {code} {text})")), "{warning}");
+            assert_eq!(refusals.take(code, text, start + 2 * NOTHING_AFTER), None);
+            assert!(refusals.take(code, "another", start).is_some(), "each new text");
+        }
+        let mut refusals = Refusals::default();
+        let not_found = "Not found in cache";
+        assert_eq!(refusals.take(551, not_found, start), None);
+        assert_eq!(refusals.take(551, not_found, start + NOTHING_AFTER / 2), None);
+        let warning = refusals.take(551, not_found, start + NOTHING_AFTER).unwrap();
+        assert!(warning.contains("private_key"), "{warning}");
+        assert_eq!(refusals.take(551, not_found, start + 3 * NOTHING_AFTER), None);
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use onionweave_publish::InstanceName;
@@ -13,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::builder::{Builder, Instance};
 use crate::error::Error;
+use crate::service::spread_panic;
 
 mod binary;
 mod blueprint;
@@ -121,6 +124,11 @@ impl RunningPool {
         }
     }
 
+    /// Waits until its task ended without having been told to.
+    pub(super) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.task).poll(context).map(drop)
+    }
+
     pub(super) fn members(&self) -> Vec<PoolMember> {
         self.members.borrow().clone()
     }
@@ -172,7 +180,7 @@ impl PoolTask {
             let sleep_for = due.map_or(LONGEST_SLEEP, |at| at.saturating_sub(self.started.elapsed()));
             tokio::select! {
                 Some((place, news)) = self.news.1.recv() => self.hear(place, news),
-                Some(_) = self.tasks.join_next() => {}
+                Some(ended) = self.tasks.join_next() => spread_panic(ended),
                 order = self.orders.recv() => match order {
                     Some(Order::Reload(setup)) => self.reload(setup),
                     Some(Order::Stop(done)) => {

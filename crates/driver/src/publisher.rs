@@ -7,6 +7,9 @@
 //! command. Nothing is decided here.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 use onionweave_publish::Report;
 use onionweave_ring::v2::ServiceId;
@@ -32,6 +35,18 @@ pub struct ServiceReport {
     pub service: ServiceId,
     /// What happened.
     pub report: Report,
+}
+
+/// Part of a publisher that failed; see [`Publisher::failed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The service with this address is not published any more.
+    #[error("service {0}: its task has failed, and nothing is published any more")]
+    Service(ServiceId),
+    /// The pool is not looked after any more.
+    #[error("the pool's task has failed")]
+    Pool,
 }
 
 /// The reports of a running publisher.
@@ -132,6 +147,25 @@ impl Publisher {
         self.pool.as_ref().map(RunningPool::members).unwrap_or_default()
     }
 
+    /// Waits until a part of the publisher fails, which is a mistake of this program: a task panicked, and has said why on
+    /// standard error. What the part did is not done any more, so the program should end and be started anew.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn failed(&mut self) -> Failure {
+        poll_fn(|context| {
+            for (id, running) in &mut self.services {
+                if Pin::new(&mut running.task).poll(context).is_ready() {
+                    return Poll::Ready(Failure::Service(*id));
+                }
+            }
+            match &mut self.pool {
+                Some(pool) => pool.poll_ended(context).map(|()| Failure::Pool),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun. The directories keep what
     /// they have. Then the instances of the pool end, unless they are to be kept.
     pub async fn stop(mut self) {
@@ -154,5 +188,43 @@ impl Publisher {
         let task = ServiceTask::new(machine, setup, folders, receiver, self.reports.clone());
         let task = tokio::spawn(task.run());
         self.services.insert(id, Running { orders, task });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use onionweave_assign::PolicyName;
+    use onionweave_control::Endpoint;
+    use onionweave_desc::v2::ServiceKey;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::builder::{Instance, Service};
+
+    fn builder() -> Builder {
+        let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
+        let tor: Endpoint = "unix:/nonexistent/control".parse().unwrap();
+        Publisher::builder().service(Service::new(key, PolicyName::Mixed.policy()).instance(Instance::new("a", tor)))
+    }
+
+    #[tokio::test]
+    async fn service_that_panics_is_told() {
+        let (mut publisher, _reports) = builder().start().unwrap();
+        let short = Duration::from_millis(100);
+        assert!(timeout(short, publisher.failed()).await.is_err(), "all is well");
+        let id = *publisher.services.keys().next().unwrap();
+        let running = publisher.services.get_mut(&id).unwrap();
+        running.task.abort();
+        running.task = tokio::spawn(async {
+            let mut links = tokio::task::JoinSet::new();
+            links.spawn(async { panic!("a link panics, as this test wants") });
+            while let Some(ended) = links.join_next().await {
+                crate::service::spread_panic(ended);
+            }
+            std::future::pending().await
+        });
+        assert_eq!(publisher.failed().await, Failure::Service(id));
     }
 }

@@ -14,7 +14,7 @@ use onionweave_ring::v2::ServiceId;
 use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress, UnixTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::ServiceReport;
@@ -132,7 +132,7 @@ impl ServiceTask {
                 Some((name, input)) = self.link_inputs.1.recv() => self.link_input(name, input),
                 Some(done) = self.done.1.recv() => self.command_done(done),
                 event = self.sides.next() => self.handle(event),
-                Some(_) = self.tasks.join_next() => {}
+                Some(ended) = self.tasks.join_next() => spread_panic(ended),
                 order = self.orders.recv() => match order {
                     Some(Order::Reload(setup)) => self.reload(*setup),
                     Some(Order::Stop(done)) => {
@@ -497,6 +497,15 @@ impl ServiceTask {
         };
         // Whatever takes longer will be seen by the next publisher's first look at the ring.
         let _ = timeout(STOP_WITHIN, all_out).await;
+    }
+}
+
+/// Lets a task's panic end this one too: whatever it did is not done any more.
+pub(super) fn spread_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

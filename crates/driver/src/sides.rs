@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::check::{CheckSettings, Checker};
 use crate::gauge::{Gauge, GaugeSettings};
+use crate::service::spread_panic;
 use crate::watch::{Folders, Watch, WatchSettings};
 
 /// So many events may wait; who tells more waits too.
@@ -103,11 +104,17 @@ impl Sides {
     /// Waits for the next event. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Event {
         loop {
+            let told = tokio::select! {
+                Some(ended) = self.tasks.join_next() => {
+                    spread_panic(ended);
+                    continue;
+                }
+                told = self.from.recv() => told,
+            };
             // Both ends are here, so there is always one who could send.
-            let Some((run, event)) = self.from.recv().await else {
+            let Some((run, event)) = told else {
                 return std::future::pending().await;
             };
-            while self.tasks.try_join_next().is_some() {}
             let runs = self.watches.values().map(|side| side.run);
             if runs
                 .chain(self.checks.values().map(|side| side.run))
