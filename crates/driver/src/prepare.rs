@@ -43,9 +43,10 @@ impl Prepared {
         for (service, seed) in builder.services.iter().zip(seeds(builder, state)) {
             for audience in audiences(service) {
                 let setup = setup(service, builder, &audience, prober.as_ref());
+                let id = audience.key.service_id();
                 let machine = Machine::new(audience.key, service.policy(), setup.settings.clone(), seed);
                 let prepared = PreparedService { machine, setup };
-                if services.insert(prepared.machine.service_id(), prepared).is_some() {
+                if services.insert(id, prepared).is_some() {
                     return Err(service.wrong(ServiceProblem::Twice));
                 }
             }
@@ -128,7 +129,7 @@ fn audiences(service: &Service) -> Vec<Audience> {
 fn setup(service: &Service, builder: &Builder, audience: &Audience, prober: Option<&Prober>) -> Setup {
     let restarts = service.instances.iter().filter(|instance| !instance.restart.is_empty());
     let mut settings = service.settings(builder);
-    settings.authorization = audience.authorization.clone();
+    settings.authorization = audience.authorization.clone().map(Into::into);
     Setup {
         links: links(service, builder),
         sides: SideSettings {

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{Connection, Endpoint, FetchOutcome, HsFetch, HsPost, Options, PostOutcome};
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
+use onionweave_publish::version::{Point, V2};
 use onionweave_ring::v2::{ClientCookie, DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::TryRng as _;
@@ -85,7 +86,7 @@ impl fmt::Debug for Prober {
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     address: ServiceId,
-    points: Arc<[IntroductionPoint]>,
+    points: Arc<[Point]>,
     since: Instant,
 }
 
@@ -108,7 +109,7 @@ impl Prober {
     pub(super) async fn open(
         &self,
         old: Option<Door>,
-        points: &Arc<[IntroductionPoint]>,
+        points: &Arc<[Point]>,
         ring: &HashRing,
         pass: Option<&ClientCookie>,
     ) -> Result<Door, String> {
@@ -143,9 +144,10 @@ impl Prober {
         }
     }
 
-    async fn make_door(&self, points: &Arc<[IntroductionPoint]>, ring: &HashRing) -> Result<Door, String> {
+    async fn make_door(&self, points: &Arc<[Point]>, ring: &HashRing) -> Result<Door, String> {
         let connection = self.connection().await?;
-        let new = NewDoor::make(points.to_vec()).await?;
+        let offered = points.iter().filter_map(V2::introduction_point).collect();
+        let new = NewDoor::make(offered).await?;
         let mut last = String::from("no directory stands on the ring");
         for directory in new.id.responsible(ring) {
             match new.hang(&connection, directory).await {

@@ -185,7 +185,7 @@ impl Publisher {
         let (orders, receiver) = mpsc::channel(4);
         let folders = self.folders.clone();
         let PreparedService { machine, setup } = prepared;
-        let task = ServiceTask::new(machine, setup, folders, receiver, self.reports.clone());
+        let task = ServiceTask::new(machine, id, setup, folders, receiver, self.reports.clone());
         let task = tokio::spawn(task.run());
         self.services.insert(id, Running { orders, task });
     }

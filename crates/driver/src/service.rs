@@ -92,19 +92,20 @@ pub(super) struct ServiceTask {
 impl ServiceTask {
     pub(super) fn new(
         machine: Machine,
+        service: ServiceId,
         setup: Setup,
         folders: Folders,
         orders: mpsc::Receiver<Order>,
         reports: mpsc::Sender<ServiceReport>,
     ) -> Self {
         Self {
-            service: machine.service_id(),
+            service,
             setup,
             started: Instant::now(),
             carriers: Carriers::default(),
             waiting: Vec::new(),
             links: BTreeMap::new(),
-            sides: Sides::new(machine.service_id(), folders),
+            sides: Sides::new(service, folders),
             machine,
             tasks: JoinSet::new(),
             orders,
@@ -163,7 +164,7 @@ impl ServiceTask {
         tracing::trace!(service = %self.service, ?event, "told");
         self.sides.observe(&event);
         self.machine.handle(event, now);
-        self.sides.learn(|instance| self.machine.introduction_points(instance));
+        self.sides.learn(|instance| self.machine.points(instance));
     }
 
     // What comes in.

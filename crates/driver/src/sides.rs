@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use onionweave_desc::v2::IntroductionPoint;
+use onionweave_publish::version::Point;
 use onionweave_publish::{Down, Event, InstanceName};
 use onionweave_ring::HashRing;
 use onionweave_ring::v2::ServiceId;
@@ -32,7 +32,7 @@ pub(super) struct Knowledge {
     /// The directories.
     pub(super) ring: Option<HashRing>,
     /// The introduction points that each instance offers, verified; nothing for one that offers none.
-    pub(super) points: BTreeMap<InstanceName, Arc<[IntroductionPoint]>>,
+    pub(super) points: BTreeMap<InstanceName, Arc<[Point]>>,
 }
 
 /// The receiver is gone: nobody wants to hear more.
@@ -145,7 +145,7 @@ impl Sides {
     }
 
     /// Takes note of the points that the machine believes in, for the checks that need them.
-    pub(super) fn learn<'a>(&mut self, points_of: impl Fn(&InstanceName) -> &'a [IntroductionPoint]) {
+    pub(super) fn learn<'a>(&mut self, points_of: impl Fn(&InstanceName) -> &'a [Point]) {
         for (instance, side) in &self.checks {
             if side.settings.prober.is_none() {
                 continue;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, Weight};
-use onionweave_desc::v2::Authorization;
 use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress};
 
+use crate::version::Audience;
 use crate::{Report, SlotId};
 
 /// The name that the configuration gives an instance. Cheap to clone.
@@ -128,6 +128,11 @@ pub enum Event {
 
 /// Why an instance counts as down.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Down {
     /// The connection ended: the process died, or was told to go.
@@ -153,6 +158,11 @@ impl fmt::Display for Down {
 
 /// What came of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum UploadAnswer {
     /// The directory answered 200. A v2 directory says so even when it drops the descriptor (`rendcache.c:736-742`), so
@@ -166,6 +176,11 @@ pub enum UploadAnswer {
 
 /// What an audit found at a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Found {
     /// It holds this text.
@@ -262,7 +277,7 @@ pub struct Settings {
     /// Which publication time to write.
     pub stamp: Stamp,
     /// Which clients may read the introduction points; `None` for all.
-    pub authorization: Option<Authorization>,
+    pub authorization: Option<Audience>,
     /// How often a slot that was proved is proved again.
     pub audit_every: Duration,
     /// How long an upload or an audit may take before it is given up and tried again.

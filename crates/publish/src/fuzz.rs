@@ -115,7 +115,7 @@ impl World {
                     // What it wants to be there, somewhere.
                     _ => {
                         let mut wanted = self.machine.wanted();
-                        let text = wanted.next().map(|(_, descriptor)| descriptor.text().to_vec());
+                        let text = wanted.next().map(|(_, descriptor)| descriptor.bytes().to_vec());
                         Found::Text(text.unwrap_or_default())
                     }
                 };
@@ -138,7 +138,7 @@ impl World {
                     instance,
                     own: what & 0x40 != 0,
                     directory: slot.directory,
-                    descriptor_id: descriptor.descriptor_id().into(),
+                    descriptor_id: descriptor.descriptor_id,
                 };
                 (event, 0)
             }

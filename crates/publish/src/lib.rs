@@ -7,15 +7,24 @@ pub mod fuzz;
 pub mod health;
 mod machine;
 mod moment;
+mod pause;
+mod planner;
 pub mod pool;
+mod reconciler;
 mod report;
+#[cfg(feature = "serde")]
+mod serialized;
 mod slot_id;
 pub mod trace;
+pub mod version;
+mod wanted;
 
 pub use event::{
     Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, Source, Stamp, Ticket, UploadAnswer,
 };
 pub use machine::{Machine, Policy};
 pub use moment::Moment;
+pub use planner::PlanError;
 pub use report::{Cause, Report, Round};
 pub use slot_id::{Period, ReplicaNumber, SlotId};
+pub use wanted::{Target, Text, Wanted};

@@ -7,10 +7,16 @@ use std::time::Duration;
 use onionweave_assign::Weight;
 use onionweave_ring::UnixTime;
 
-use crate::{Down, InstanceName, SlotId};
+use crate::version::Unfit;
+use crate::{Down, InstanceName, Period, PlanError, SlotId};
 
 /// Why slots had to be written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Cause {
     /// The publisher started and knows of no text of its own on the ring.
@@ -71,7 +77,12 @@ impl fmt::Display for Cause {
 }
 
 /// One thing that an operator wants to know. Its `Display` is one line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Report {
     /// A round of work ended: every directory that answers was read back and holds what the plan gave it.
@@ -87,19 +98,33 @@ pub enum Report {
     /// A health check found that an instance can serve again.
     Fit(InstanceName),
     /// The instances' weights, as their loads have them now.
-    Weighed(BTreeMap<InstanceName, Weight>),
+    Weighed(#[cfg_attr(feature = "serde", serde(with = "crate::serialized::weights"))] BTreeMap<InstanceName, Weight>),
     /// What an instance offers cannot be used.
+    #[non_exhaustive]
     Unusable {
         /// Which instance.
         instance: InstanceName,
-        /// What is wrong with it.
-        why: String,
+        /// The reason.
+        why: Unfit,
     },
+    /// A policy's plan is refused. The last plan stays.
+    #[non_exhaustive]
+    PlanRefused {
+        /// The time period that the plan is for.
+        period: Period,
+        /// The policy's name.
+        policy: String,
+        /// The reason.
+        why: PlanError,
+    },
+    /// Two instances have one name. The first one counts.
+    NamedTwice(InstanceName),
     /// An instance publishes by itself although it is expected to be quiet.
     Loud(InstanceName),
     /// No instance offers introduction points. The last descriptors stay where they are.
     NobodyLeft,
     /// A slot could not be written or read; it is tried again after the pause.
+    #[non_exhaustive]
     Trouble {
         /// Which slot.
         slot: SlotId,
@@ -111,6 +136,7 @@ pub enum Report {
         pause: Duration,
     },
     /// Somebody else writes to our slot: a second publisher, or an instance that this one does not know.
+    #[non_exhaustive]
     Contested {
         /// Which slot.
         slot: SlotId,
@@ -119,6 +145,7 @@ pub enum Report {
     },
     /// A directory holds a text of this service dated in the future. Directories keep the newest, so ours is not kept until
     /// then.
+    #[non_exhaustive]
     DatedAhead {
         /// Which slot.
         slot: SlotId,
@@ -129,6 +156,7 @@ pub enum Report {
     FewDirectories(usize),
     /// An instance has just dated its descriptor, and not with the present hour: its clock or ours is off. Points are used all the
     /// same; but time periods change by the clock, and directories keep what is dated newest.
+    #[non_exhaustive]
     ClocksDiffer {
         /// Which instance.
         instance: InstanceName,
@@ -138,6 +166,7 @@ pub enum Report {
         ours: UnixTime,
     },
     /// The consensus and this machine's clock don't fit.
+    #[non_exhaustive]
     ClockOff {
         /// What the clock shows.
         now: UnixTime,
@@ -176,6 +205,11 @@ impl fmt::Display for Report {
                 Ok(())
             }
             Self::Unusable { instance, why } => write!(f, "{instance}: its descriptor cannot be used: {why}"),
+            Self::PlanRefused { period, policy, why } => write!(
+                f,
+                "period {period}: the plan of the policy {policy} is refused, and the last one stays: {why}"
+            ),
+            Self::NamedTwice(name) => write!(f, "{name}: two instances have this name; the first one counts"),
             Self::Loud(name) => write!(
                 f,
                 "{name}: publishes by itself although `quiet = true`; set PublishHidServDescriptors 0 there, or `quiet = false` here"
@@ -229,7 +263,12 @@ impl fmt::Display for Report {
 }
 
 /// One round of work: from the first difference between the wanted and the seen ring to the proof that there is none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub struct Round {
     /// Why there was work.
@@ -240,6 +279,7 @@ pub struct Round {
     pub missing: BTreeSet<SlotId>,
     /// What the plan gives every slot at the end of the round, whether the round wrote it or not: how many introduction points
     /// of which instance.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serialized::as_list"))]
     pub plan: BTreeMap<SlotId, BTreeMap<InstanceName, u32>>,
     /// From the first difference to the last proof.
     pub took: Duration,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use onionweave_assign::PolicyName;
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
+use onionweave_publish::version::V2;
 use onionweave_publish::{
     Action, Event, Found, InstanceSettings, Machine, Moment, Report, Settings, Source, Ticket, UploadAnswer,
 };
@@ -137,7 +138,7 @@ impl World {
                     }
                 }
                 Action::Report(Report::Unusable { why, .. }) => {
-                    self.complaints.push(why);
+                    self.complaints.push(why.to_string());
                     continue;
                 }
                 Action::Report(Report::Offers(_, count)) => {
@@ -169,7 +170,8 @@ impl World {
         let texts = self
             .machine
             .wanted()
-            .flat_map(|(_, descriptor)| descriptor.introduction_points().unwrap());
+            .flat_map(|(_, target)| target.points())
+            .filter_map(V2::introduction_point);
         texts.map(|point| point.identity().as_bytes()[0] / 10).collect()
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onionweave_desc::rsa::RustCrypto;
-use onionweave_desc::v2::{Authorization, Descriptor, IntroductionPoint, ServiceKey, UploadVerdict};
+use onionweave_desc::v2::{
+    Authorization, Descriptor, IntroductionPoint, ServiceKey, UnverifiedDescriptor, UploadVerdict,
+};
 use onionweave_publish::trace::{Entry, Recorder};
 use onionweave_publish::{Action, Down, Event, InstanceName, Machine, Moment, Report, SlotId, Ticket};
 use onionweave_ring::v2::{DescriptorId, Replica, SecretIdPart, TimePeriod};
@@ -395,7 +397,7 @@ impl Network {
             }
         }
         if let Some((recorder, entries)) = &mut self.trace {
-            let wanted = self.machine.wanted().map(|(slot, text)| (slot, text.text()));
+            let wanted = self.machine.wanted().map(|(slot, text)| (slot, text.bytes()));
             entries.extend(recorder.wants(wanted, self.now));
         }
         let next = self.machine.next_deadline(self.now);
@@ -556,16 +558,20 @@ impl Network {
     fn check(&self) {
         let mut times = BTreeSet::new();
         let mut texts: BTreeMap<_, BTreeSet<&[u8]>> = BTreeMap::new();
-        for (slot, descriptor) in self.machine.wanted() {
+        for (slot, target) in self.machine.wanted() {
+            let read = UnverifiedDescriptor::parse(target.bytes()).and_then(|text| self.key.verify(text));
+            let Ok(descriptor) = read else {
+                panic!("the text for {slot} is no descriptor of the service");
+            };
             times.insert(descriptor.publication_time());
             assert!(
                 texts
                     .entry((slot.period, slot.replica))
                     .or_default()
-                    .insert(descriptor.text()),
+                    .insert(target.bytes()),
                 "two directories of a replica are wanted to hold the same bytes"
             );
-            let points = self.points(descriptor);
+            let points = self.points(&descriptor);
             assert!((1..=10).contains(&points.len()), "{} points", points.len());
             let relays: BTreeSet<_> = points.iter().map(IntroductionPoint::identity).collect();
             assert_eq!(relays.len(), points.len(), "a relay stands twice in a text");

@@ -66,7 +66,10 @@ fn tell_of_upload(network: &mut Network, slot: SlotId) {
         instance: "a".into(),
         own: false,
         directory: slot.directory,
-        descriptor_id: slot.v2_descriptor_id(&network.machine().service_id()).unwrap().into(),
+        descriptor_id: slot
+            .v2_descriptor_id(&network.machine().address().v2().unwrap())
+            .unwrap()
+            .into(),
     });
 }
 
@@ -362,7 +365,7 @@ fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
         network.add_directory(Fingerprint::from([number * 20; 20]));
     }
     network.publish_consensus();
-    let service = network.machine().service_id();
+    let service = network.machine().address().v2().unwrap();
     let period = TimePeriod::at(&service, network.now().wall());
     let [replica, _] = Replica::ALL;
     let descriptor_id = DescriptorId::of(&service, period, replica);
@@ -385,7 +388,7 @@ fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
     });
     network.run_for(2 * SECOND);
     let (_, wanted) = network.machine().wanted().find(|(id, _)| *id == slot).unwrap();
-    assert!(network.held(&slot).unwrap().text() == wanted.text());
+    assert!(network.held(&slot).unwrap().text() == wanted.bytes());
 }
 
 #[test]
@@ -636,7 +639,7 @@ fn started_over_a_newer_ring_it_looks_first() {
     // Another publisher's texts lie there, signed with the second.
     let mut network = Network::builder(18).instances(["a"]).build().unwrap();
     let newer = network.now().wall();
-    let service = network.machine().service_id();
+    let service = network.machine().address().v2().unwrap();
     let ring = network.ring();
     for period in TimePeriod::published(&service, newer) {
         for replica in Replica::ALL {
@@ -662,7 +665,7 @@ fn started_over_a_newer_ring_it_looks_first() {
 #[test]
 fn next_period_is_filled_in_the_overlap_hour_and_taken_over() {
     let mut network = settled(19, 3);
-    let service = network.machine().service_id();
+    let service = network.machine().address().v2().unwrap();
     let period = TimePeriod::at(&service, network.now().wall());
     let left = period.seconds_left(&service, network.now().wall());
 
@@ -773,9 +776,7 @@ fn clock_steps_do_no_harm() {
 fn instances_are_believed_though_our_clock_is_off() {
     let points = |network: &Network| -> BTreeSet<_> {
         let texts = network.machine().wanted();
-        texts
-            .flat_map(|(_, text)| text.introduction_points().unwrap())
-            .collect()
+        texts.flat_map(|(_, target)| target.points().to_vec()).collect()
     };
     for step in [-36 * 3600, 100 * 3600] {
         let mut network = settled(39, 1);
@@ -820,7 +821,7 @@ fn no_time_is_taken_while_nobody_offers() {
     network.start("a");
     network.settle(10 * SECOND).unwrap();
     for (_, wanted) in network.machine().wanted() {
-        assert!(wanted.publication_time() <= network.now().wall());
+        assert!(wanted.stamp() <= Some(network.now().wall()));
     }
 }
 
@@ -996,7 +997,7 @@ fn ten_points_are_all_handed_out() {
 fn instance_answers_with_the_next_period_and_its_points_serve_both() {
     // In a period's last hour `GETINFO hs/service/desc/id` gives the next period's replica 1 (`rendcache.c:784-789`).
     let mut network = settled(28, 1);
-    let service = network.machine().service_id();
+    let service = network.machine().address().v2().unwrap();
     let period = TimePeriod::at(&service, network.now().wall());
     let left = period.seconds_left(&service, network.now().wall());
     network.run_for(Duration::from_secs(left - 1800));

@@ -7,6 +7,7 @@ use onionweave_assign::PolicyName;
 use onionweave_desc::rsa::RustCrypto;
 use onionweave_desc::v2::ServiceKey;
 use onionweave_publish::trace::Recorder;
+use onionweave_publish::version::Audience;
 use onionweave_publish::{InstanceSettings, Machine, Moment, Settings};
 use onionweave_ring::{Fingerprint, UnixTime};
 use rand::{RngExt as _, SeedableRng as _};
@@ -95,13 +96,16 @@ impl Builder {
             .iter()
             .map(|instance| (instance.name.clone(), Instance::new(&instance.name)))
             .collect();
-        let authorization = self.settings.authorization.clone();
         let now = Moment::new(self.start, Duration::ZERO);
         let trace = self.recorded.then(|| {
             let recorder = Recorder::default();
             let started = recorder.started(key.service_id().into(), &self.settings, now);
             (recorder, vec![started])
         });
+        let authorization = match &self.settings.authorization {
+            Some(Audience::V2(authorization)) => Some(authorization.clone()),
+            _ => None,
+        };
         let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
         let mut network = Network {
             key,

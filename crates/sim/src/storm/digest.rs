@@ -219,12 +219,12 @@ impl Digester {
                 self.number((*failures).into());
                 self.duration(*pause);
             }
-            Report::Contested { slot, pause } => {
+            Report::Contested { slot, pause, .. } => {
                 self.number(211);
                 self.slot(slot);
                 self.duration(*pause);
             }
-            Report::DatedAhead { slot, until } => {
+            Report::DatedAhead { slot, until, .. } => {
                 self.number(212);
                 self.slot(slot);
                 self.number(until.as_secs());
@@ -233,7 +233,9 @@ impl Digester {
                 self.number(213);
                 self.number(*count as u64);
             }
-            Report::ClocksDiffer { instance, theirs, ours } => {
+            Report::ClocksDiffer {
+                instance, theirs, ours, ..
+            } => {
                 self.named(214, instance);
                 self.number(theirs.as_secs());
                 self.number(ours.as_secs());

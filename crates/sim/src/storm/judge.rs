@@ -97,7 +97,7 @@ impl Judge {
         let now = state.moment(publisher);
         let seat = &mut self.seats[publisher];
         let wanted = state.publishers[publisher].machine.wanted();
-        seat.witness.wants(wanted.map(|(slot, text)| (slot, text.text())), now);
+        seat.witness.wants(wanted.map(|(slot, text)| (slot, text.bytes())), now);
         let mut objections = seat.witness.objections();
         for work in std::mem::take(&mut seat.fresh) {
             objections.extend(match work {

@@ -1,43 +1,22 @@
-//! One slot: what it shall hold, what it was seen to hold, and the work that is under way there.
+//! One slot: the text that it is to hold, what it was seen to hold, and the work that is under way there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_desc::v2::{Descriptor, IntroductionPoint};
 use onionweave_ring::DescriptorId;
 
-use crate::event::Ticket;
+use crate::Ticket;
+use crate::pause::{fraction, pause_after};
 
-/// The pause after the first failure; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// No pause is longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// So many failures in a row make a slot ailing: a round no longer waits for it.
+/// Number of failures in a row after which a slot is ailing: a round no longer waits for it.
 const AILING: u32 = 3;
-/// So many times within [`PEACE`] a slot may be written over before it is left alone for a while: two publishers would answer each
-/// other for ever.
+/// Number of times within [`PEACE`] that a slot may be written over before it is left alone for a while: two publishers would
+/// answer each other for ever.
 const CONTEST: u32 = 4;
-/// After so long without being written over, a slot is at peace again.
+/// Time without being written over after which a slot is at peace again.
 const PEACE: Duration = Duration::from_secs(300);
 
-/// The pause before try number `failures + 1`.
-pub(super) fn pause_after(failures: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(LONGEST_PAUSE)
-}
-
-/// What a slot shall hold.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) descriptor: Arc<Descriptor>,
-    pub(super) bytes: Arc<[u8]>,
-    /// The points in canonical order: two texts with the same points and time differ only in their variant.
-    pub(super) points: Vec<IntroductionPoint>,
-    pub(super) variant: u64,
-}
-
-/// What a slot was seen to hold.
+/// The text that a slot was seen to hold.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     /// Nobody looked yet.
@@ -50,7 +29,7 @@ pub(super) enum Seen {
     Other,
 }
 
-/// What is under way.
+/// The work that is under way.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     Idle,
@@ -100,7 +79,7 @@ impl Work {
     }
 }
 
-/// What a slot needs next.
+/// The next thing that a slot needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
@@ -112,7 +91,8 @@ pub(super) enum Need {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) descriptor_id: DescriptorId,
-    pub(super) wanted: Option<Wanted>,
+    /// The text that it is to hold.
+    pub(super) wanted: Option<Arc<[u8]>>,
     pub(super) seen: Seen,
     pub(super) work: Work,
     /// Failures in a row.
@@ -130,14 +110,14 @@ pub(super) struct Slot {
     pub(super) others_until: Duration,
     /// Whether our last upload was sent before theirs ended. It should have arrived after it; an audit tells whether it did.
     pub(super) hasty: bool,
-    /// How often this slot was written over, and when last.
+    /// Number of times that this slot was written over, and the uptime of the last.
     contests: u32,
     last_contest: Duration,
-    /// Until when it is left alone for that.
+    /// Uptime until which it is left alone for that.
     truce: Duration,
 }
 
-/// What is to be done about somebody else who wrote to a slot.
+/// The answer to somebody else who wrote to a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contest {
     /// It is answered at once.
@@ -171,7 +151,7 @@ impl Slot {
     /// Whether the directory was proved to hold what the slot wants.
     pub(super) fn is_proved(&self) -> bool {
         match (&self.seen, &self.wanted) {
-            (Seen::Proved(seen), Some(wanted)) => *seen == wanted.bytes,
+            (Seen::Proved(seen), Some(wanted)) => seen == wanted,
             _ => false,
         }
     }
@@ -194,14 +174,14 @@ impl Slot {
             _ => return Need::Nothing,
         }
         match &self.seen {
-            Seen::Proved(bytes) if *bytes == wanted.bytes => {
+            Seen::Proved(bytes) if bytes == wanted => {
                 if now < self.next_audit {
                     Need::Nothing
                 } else {
                     Need::Audit
                 }
             }
-            Seen::Accepted(bytes) if *bytes == wanted.bytes => {
+            Seen::Accepted(bytes) if bytes == wanted => {
                 if now < self.others_until {
                     Need::Nothing
                 } else {
@@ -226,8 +206,8 @@ impl Slot {
             Work::Idle => {
                 let wanted = self.wanted.as_ref()?;
                 let wake = self.not_before.max(match &self.seen {
-                    Seen::Proved(bytes) if *bytes == wanted.bytes => self.next_audit,
-                    Seen::Accepted(bytes) if *bytes == wanted.bytes => self.others_until,
+                    Seen::Proved(bytes) if bytes == wanted => self.next_audit,
+                    Seen::Accepted(bytes) if bytes == wanted => self.others_until,
                     _ => self.held_until,
                 });
                 (wake > now).then_some(wake)
@@ -236,7 +216,7 @@ impl Slot {
     }
 
     /// Takes a text that it shall hold from now on. Something happened, so it is tried at once, also where the last try failed.
-    pub(super) fn want(&mut self, wanted: Wanted, now: Duration) {
+    pub(super) fn want(&mut self, wanted: Arc<[u8]>, now: Duration) {
         self.wanted = Some(wanted);
         self.untried = true;
         self.not_before = self.not_before.min(now);
@@ -251,7 +231,7 @@ impl Slot {
         give_up: Duration,
         glance: Glance,
     ) -> Option<Arc<[u8]>> {
-        let bytes = self.wanted.as_ref()?.bytes.clone();
+        let bytes = self.wanted.clone()?;
         self.untried = false;
         self.work = Work::Uploading {
             ticket,
@@ -306,15 +286,6 @@ impl Slot {
         self.truce = now.saturating_add(pause);
         Contest::Truce(pause)
     }
-}
-
-/// A number from 0 up to 1 that looks drawn: another one for each seed and number (the finalizer of splitmix64).
-fn fraction(seed: u64, number: u32) -> f64 {
-    let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

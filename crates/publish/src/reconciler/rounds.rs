@@ -1,4 +1,4 @@
-//! Rounds of work: from the first difference between the two pictures to the proof that there is none.
+//! Rounds of work: from the first difference between the wanted and the seen ring to the proof that there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,61 +5,36 @@
 //! is written again after anything happened gets bytes it never had. What may differ without meaning anything is the order of
 //! the points (clients draw among them uniformly, `rendclient.c:1047-1124`) and the number of blank lines that end their list.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use onionweave_desc::Error;
-use onionweave_desc::v2::{Authorization, Draft, IntroductionPoint, ServiceKey};
+use onionweave_desc::v2::{Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v2::{Replica, TimePeriod};
-
-use super::slot::Wanted;
 
 /// At most so many blank lines are added: clients skip them, and 31 bytes change no size class.
 const MOST_BLANK_LINES: u64 = 32;
 
-/// The points in canonical order, without a relay twice and no more than `most`.
-///
-/// Of several points at one relay a client uses only the first (`rendclient.c:162-171` finds the point by its relay).
-pub(super) fn canonical(points: &[IntroductionPoint], most: usize) -> Vec<IntroductionPoint> {
-    let mut relays = BTreeSet::new();
-    let mut chosen: Vec<_> = points
-        .iter()
-        .filter(|point| relays.insert(point.identity()))
-        .take(most)
-        .cloned()
-        .collect();
-    chosen.sort();
-    chosen
-}
-
-/// How many texts with these points differ from each other.
+/// Number of texts with so many points that differ from each other.
 pub(super) fn variants(points: usize) -> u64 {
     (1..=points as u64).product::<u64>().saturating_mul(MOST_BLANK_LINES)
 }
 
-/// Signs `points` (in canonical order) for a slot of `replica` in `period` as text number `variant`.
+/// Signs `points` for a slot of `replica` in `period` as text number `variant`.
 pub(super) fn write(
     key: &ServiceKey,
     authorization: Option<&Authorization>,
-    (period, replica): (TimePeriod, Replica),
-    points: Vec<IntroductionPoint>,
+    period: TimePeriod,
+    replica: Replica,
+    points: &[IntroductionPoint],
     variant: u64,
     time: UnixTime,
-) -> Result<Wanted, Error> {
+) -> Result<Descriptor, Error> {
     let orders = variants(points.len()) / MOST_BLANK_LINES;
     let blank_lines = (variant / orders) % MOST_BLANK_LINES;
-    let mut draft = Draft::new(permuted(&points, variant % orders)).trailing_blank_lines(blank_lines as usize);
+    let mut draft = Draft::new(permuted(points, variant % orders)).trailing_blank_lines(blank_lines as usize);
     if let Some(authorization) = authorization {
         draft = draft.authorization(authorization.clone());
     }
-    let descriptor = draft.sign(key, period, replica, time)?;
-    Ok(Wanted {
-        bytes: Arc::from(descriptor.text()),
-        descriptor: Arc::new(descriptor),
-        points,
-        variant,
-    })
+    draft.sign(key, period, replica, time)
 }
 
 /// The `number`-th order of `items`, for `number` below the factorial of their count.
@@ -85,59 +60,35 @@ mod tests {
     use super::*;
 
     fn points() -> Vec<IntroductionPoint> {
-        UnverifiedDescriptor::parse(include_bytes!("../../testdata/descriptor.txt"))
+        UnverifiedDescriptor::parse(include_bytes!("../../../testdata/descriptor.txt"))
             .and_then(UnverifiedDescriptor::verify)
             .and_then(|descriptor| descriptor.introduction_points())
             .unwrap()
     }
 
     #[test]
-    fn relay_stands_once_and_order_does_not_matter() {
-        let points = points();
-        let again = IntroductionPoint::new(
-            points[0].identity(),
-            points[1].address(),
-            points[1].port(),
-            points[1].onion_key().clone(),
-            points[1].service_key().clone(),
-        )
-        .unwrap();
-        let mut doubled = points.clone();
-        doubled.insert(1, again);
-        let expected = canonical(&points, 10);
-        assert_eq!(expected.len(), points.len());
-        assert_eq!(
-            canonical(&doubled, 10),
-            expected,
-            "the first point of a relay is the one that clients use"
-        );
-        doubled.reverse();
-        assert_eq!(canonical(&doubled, 10).len(), points.len());
-        assert_eq!(canonical(&points, 2).len(), 2);
-    }
-
-    #[test]
     fn variants_differ_in_bytes_and_in_nothing_else() {
-        let key = ServiceKey::from_pem(include_str!("../../testdata/private_key")).unwrap();
+        let key = ServiceKey::from_pem(include_str!("../../../testdata/private_key")).unwrap();
         let [replica, _] = Replica::ALL;
         let slot = (TimePeriod::new(20780), replica);
         for count in 1..=3 {
-            let points = canonical(&points(), count);
+            let points = points()[..count].to_vec();
             let mut texts = BTreeSet::new();
             for variant in 0..variants(count) {
-                let wanted = write(
+                let text = write(
                     &key,
                     None,
-                    slot,
-                    points.clone(),
+                    slot.0,
+                    slot.1,
+                    &points,
                     variant,
                     UnixTime::from_secs(1_795_348_800),
                 )
                 .unwrap();
-                let found: BTreeSet<_> = wanted.descriptor.introduction_points().unwrap().into_iter().collect();
+                let found: BTreeSet<_> = text.introduction_points().unwrap().into_iter().collect();
                 assert_eq!(found, points.iter().cloned().collect());
                 assert!(
-                    texts.insert(wanted.bytes.to_vec()),
+                    texts.insert(text.text().to_vec()),
                     "variant {variant} of {count} points stood before"
                 );
             }

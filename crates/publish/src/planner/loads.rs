@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use onionweave_assign::{Balance, Damping, Load, Measured, Weight};
 
-use super::Machine;
-use crate::{Cause, InstanceName, Moment, Report};
+use super::Planner;
+use crate::machine::Context;
+use crate::{Cause, InstanceName, Report};
 
-/// What gives weights by loads.
+/// Gives weights by loads.
 #[derive(Clone, Debug)]
 pub(super) struct Scales {
     balance: Balance<InstanceName>,
@@ -22,28 +23,33 @@ impl Scales {
             asked: None,
         }
     }
+
+    /// The weight that follows the loads; `None` for an instance without one.
+    pub(super) fn weight_of(&self, name: &InstanceName) -> Option<Weight> {
+        self.balance.weights().get(name).copied()
+    }
 }
 
-impl Machine {
-    pub(super) fn instance_load(&mut self, name: &InstanceName, load: Option<Load>, now: Moment) {
+impl Planner {
+    pub(super) fn instance_load(&mut self, name: &InstanceName, load: Option<Load>, cx: &mut Context<'_>) {
         if let Some(instance) = self.instances.get_mut(name) {
             instance.load = load;
-            self.weigh(Some(now.uptime()));
+            self.weigh(Some(cx.now.uptime()), cx);
         }
     }
 
     /// Follows loads as the settings say now.
-    pub(super) fn configure_scales(&mut self) {
+    pub(super) fn configure_scales(&mut self, cx: &mut Context<'_>) {
         match (self.settings.damping, &mut self.scales) {
             (Some(damping), Some(scales)) => scales.balance.set_damping(damping),
             (damping, scales) => *scales = damping.map(Scales::new),
         }
-        // Whoever came gets a weight beside those that follow loads.
-        self.weigh(None);
+        // A new instance gets a weight beside those that follow loads.
+        self.weigh(None, cx);
     }
 
     /// Gives weights by the loads that are known, unless none ever was. Without an uptime, none has passed.
-    fn weigh(&mut self, uptime: Option<Duration>) {
+    fn weigh(&mut self, uptime: Option<Duration>, cx: &mut Context<'_>) {
         let Some(scales) = &mut self.scales else {
             return;
         };
@@ -58,24 +64,15 @@ impl Machine {
             .instances
             .iter()
             .map(|(name, instance)| {
-                // That one who is not in the plan has nothing to do says nothing of what it can do.
-                let load = instance.load.filter(|_| self.serving.contains(name));
+                // An instance outside the plan has nothing to do, which tells nothing of what it can do.
+                let load = instance.load.filter(|_| self.roster.serves(name));
                 Measured::new(name.clone(), instance.weight, load)
             })
             .collect();
         if scales.balance.weigh(&measured, elapsed) {
             let weights = scales.balance.weights().clone();
             self.change(Cause::Weighed);
-            self.report(Report::Weighed(weights));
+            cx.outbox.report(Report::Weighed(weights));
         }
-    }
-
-    /// What weight an instance has in the plan.
-    pub(super) fn weight_of(&self, name: &InstanceName, configured: Weight) -> Weight {
-        let given = self
-            .scales
-            .as_ref()
-            .and_then(|scales| scales.balance.weights().get(name));
-        given.copied().unwrap_or(configured)
     }
 }

@@ -7,81 +7,75 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use onionweave_desc::v2::IntroductionPoint;
-use onionweave_ring::OnionAddress;
-use onionweave_ring::v2::{DescriptorId, Replica, TimePeriod};
-
-use super::Machine;
-use super::offers::Offer;
-use super::slot::pause_after;
-use crate::{Action, Found, InstanceName, Moment, Source, Ticket};
+use super::Planner;
+use crate::machine::Context;
+use crate::pause::pause_after;
+use crate::version::{Offer, Point};
+use crate::{Action, Found, InstanceName, Source, Ticket};
 
 /// A reading under way.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// How many directories were asked.
+    /// Number of directories that were asked.
     asked: usize,
     answers: Vec<Found>,
-    /// Whoever has not answered by then is not waited for.
+    /// Uptime at which the rest of the answers is given up.
     pub(super) give_up: Duration,
 }
 
-impl Machine {
+/// The instance that each reading on its way is about.
+pub(super) type Readings = BTreeMap<Ticket, InstanceName>;
+
+impl Planner {
     /// Begins the readings that are due, and ends those that took too long.
-    pub(super) fn read_instances(&mut self, now: Moment) {
+    pub(super) fn read_instances(&mut self, cx: &mut Context<'_>) {
         let due: Vec<_> = self
             .instances
             .iter()
-            .filter(|(_, instance)| instance.reading_due().is_some_and(|due| due <= now.uptime()))
+            .filter(|(_, instance)| instance.reading_due().is_some_and(|due| due <= cx.now.uptime()))
             .map(|(name, _)| name.clone())
             .collect();
         for name in due {
-            self.conclude(&name, now);
-            self.begin_reading(&name, now);
+            self.conclude(&name, cx);
+            self.begin_reading(&name, cx);
         }
     }
 
-    fn begin_reading(&mut self, name: &InstanceName, now: Moment) {
+    fn begin_reading(&mut self, name: &InstanceName, cx: &mut Context<'_>) {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        let (Source::Directories { every }, Some(address)) =
-            (instance.source, instance.address.and_then(OnionAddress::v2))
-        else {
+        let (Source::Directories { every }, Some(address)) = (instance.source, instance.address) else {
             return;
         };
         let Some(directories) = &self.directories else {
             return;
         };
-        if now.uptime() < instance.next_reading {
+        let up = cx.now.uptime();
+        if up < instance.next_reading {
             return;
         }
-        instance.next_reading = now.uptime().saturating_add(every);
-        let period = TimePeriod::at(&address, now.wall());
-        let mut asked = 0;
-        for replica in Replica::ALL {
-            let descriptor_id = DescriptorId::of(&address, period, replica);
-            for directory in descriptor_id.responsible(directories.hash_ring()) {
-                let ticket = Ticket(self.next_ticket);
-                self.next_ticket = self.next_ticket.wrapping_add(1);
-                self.readings.insert(ticket, name.clone());
-                self.actions.push_back(Action::Read {
-                    ticket,
-                    directory,
-                    descriptor_id: descriptor_id.into(),
-                    attempt: instance.failed_readings,
-                });
-                asked += 1;
-            }
+        instance.next_reading = up.saturating_add(every);
+        let questions = cx.version.readings(address, directories, cx.now.wall());
+        let asked = questions.len();
+        for question in questions {
+            let ticket = cx.outbox.ticket();
+            self.readings.insert(ticket, name.clone());
+            cx.outbox.push(Action::Read {
+                ticket,
+                directory: question.directory,
+                descriptor_id: question.descriptor_id,
+                attempt: instance.failed_readings,
+            });
         }
         instance.reading = (asked > 0).then(|| Reading {
             asked,
             answers: Vec::new(),
-            give_up: now.uptime().saturating_add(self.settings.answer_within),
+            give_up: up.saturating_add(self.settings.answer_within),
         });
     }
 
-    pub(super) fn reading_answered(&mut self, ticket: Ticket, found: Found, now: Moment) {
+    pub(super) fn reading_answered(&mut self, ticket: Ticket, found: Found, cx: &mut Context<'_>) {
         let Some(name) = self.readings.remove(&ticket) else {
             return;
         };
@@ -94,12 +88,12 @@ impl Machine {
         };
         reading.answers.push(found);
         if reading.answers.len() == reading.asked {
-            self.conclude(&name, now);
+            self.conclude(&name, cx);
         }
     }
 
     /// Ends the reading of an instance and draws its conclusion.
-    fn conclude(&mut self, name: &InstanceName, now: Moment) {
+    fn conclude(&mut self, name: &InstanceName, cx: &mut Context<'_>) {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
@@ -113,7 +107,7 @@ impl Machine {
         } else {
             // It is our side that is at fault; at the start, no Tor may be there to ask.
             instance.failed_readings = instance.failed_readings.saturating_add(1);
-            let sooner = now.uptime().saturating_add(pause_after(instance.failed_readings));
+            let sooner = cx.now.uptime().saturating_add(pause_after(instance.failed_readings));
             instance.next_reading = instance.next_reading.min(sooner);
         }
         let empty = reading
@@ -128,19 +122,20 @@ impl Machine {
         let mut offers = Vec::new();
         let mut complaint = None;
         for text in texts {
-            match self.read(name, &text, now.wall()) {
-                Ok(offer) => offers.push((text, offer)),
-                Err(why) => complaint = complaint.or(Some(why)),
+            match self.read(name, &text, cx) {
+                Some(Ok(offer)) => offers.push((text, offer)),
+                Some(Err(why)) => complaint = complaint.or(Some(why)),
+                None => {}
             }
         }
         match (self.elect(name, offers), complaint) {
             (Some((text, offer)), _) => {
-                self.instance_up(name);
-                self.believe(name, text, offer, false, now.wall());
+                self.instance_up(name, cx);
+                self.believe(name, text, offer, false, cx);
             }
-            (None, Some(why)) => self.disbelieve(name, why),
+            (None, Some(why)) => self.disbelieve(name, why, cx),
             // One directory that forgot, while others don't answer, says little.
-            (None, None) if empty * 2 > reading.asked => self.set_points(name, Vec::new()),
+            (None, None) if empty * 2 > reading.asked => self.set_points(name, Vec::new(), cx),
             (None, None) => {}
         }
     }
@@ -150,7 +145,7 @@ impl Machine {
         let believed = &self.instances.get(name)?.points;
         let newest = offers.iter().map(|(_, offer)| offer.dated).max()?;
         let offers: Vec<_> = offers.into_iter().filter(|(_, offer)| offer.dated == newest).collect();
-        let mut votes: BTreeMap<&[IntroductionPoint], usize> = BTreeMap::new();
+        let mut votes: BTreeMap<&[Point], usize> = BTreeMap::new();
         for (_, offer) in &offers {
             *votes.entry(&offer.points).or_default() += 1;
         }

@@ -1,13 +1,13 @@
-//! What the machine knows of one instance.
+//! The knowledge of one instance.
 
 use std::time::Duration;
 
 use onionweave_assign::{Load, Weight};
-use onionweave_desc::v2::IntroductionPoint;
 use onionweave_ring::{OnionAddress, UnixTime};
 
 use super::readings::Reading;
-use super::slot::pause_after;
+use crate::pause::pause_after;
+use crate::version::{Point, Unfit};
 use crate::{Down, InstanceSettings, Source};
 
 /// After a restart an instance is given as long as a slot after so many failures and one more: sixteen seconds. The pause doubles with
@@ -26,7 +26,7 @@ pub(super) struct Instance {
     /// Why it is down, as far as the operator was told.
     told_down: Option<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
-    pub(super) points: Vec<IntroductionPoint>,
+    pub(super) points: Vec<Point>,
     /// The last text that it answered with, to tell at a glance that nothing changed.
     pub(super) last_text: Vec<u8>,
     /// The publication time of that text.
@@ -47,7 +47,7 @@ pub(super) struct Instance {
     /// Whether its clock and ours were last seen to differ.
     pub(super) clock_differs: bool,
     /// What was last reported wrong with its descriptor, so that each complaint is made once.
-    pub(super) complaint: Option<String>,
+    pub(super) complaint: Option<Unfit>,
 }
 
 impl Instance {
