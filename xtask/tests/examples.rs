@@ -674,11 +674,11 @@ fn bad_configurations_are_refused() {
     let edits = [
         // (what to replace, with what, what the message says)
         ("[[service]]", "[[service]", "line"),
-        ("name = \"b\"", "name = \"a\"", "two instances are named"),
+        ("name = \"b\"", "name = \"a\"", "two instances have this name"),
         ("name = \"a\"", "nom = \"a\"", "nom"),
         ("unix:/nonexistent/a", "/nonexistent/a", "/nonexistent/a"),
         ("heartbeat = \"2s\"", "heartbeat = \"soon\"", "soon"),
-        ("heartbeat = \"2s\"", "heartbeat = \"1h\"", "60s"),
+        ("heartbeat = \"2s\"", "heartbeat = \"1h\"", "100ms and 1m"),
         ("policy = \"mixed\"", "policy = \"best\"", "best"),
         ("weight = 2", "weight = 0", "line 13, column 10"),
         ("\"private_key\"", "\"missing\"", "missing"),
@@ -686,7 +686,7 @@ fn bad_configurations_are_refused() {
         ("\"private_key\"", "\"rubbish\"", "rubbish"),
         (CONFIG, "", "no [[service]]"),
         ("[publisher]", "[publisher]\nstate = \"public\"", "public"),
-        ("[publisher]", "[pool]\n[publisher]", "pool: needs publisher.state"),
+        ("[publisher]", "[pool]\n[publisher]", "pool: needs a state folder"),
         (
             FIRST,
             &pool("tor = \"no-such-tor\""),

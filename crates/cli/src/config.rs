@@ -4,6 +4,8 @@
 //! that the file is in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use onionweave_ring::v2::ServiceId;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::places::Step::{Index, Key};
+use crate::places::{Places, Step, place};
 
 mod check;
 mod instance;
@@ -29,7 +33,10 @@ pub use instance::Instance;
 pub use pool::Pool;
 pub use prober::Prober;
 pub use service::Service;
-use values::{duration, from_folder, some_endpoint, tor};
+use values::{duration, from_folder, some_endpoint, some_path, tor};
+
+/// Longest configuration, in bytes: some ten thousand instances fit.
+const LONGEST: u64 = 4 << 20;
 
 /// The publisher's configuration.
 ///
@@ -71,6 +78,9 @@ pub struct Config {
     /// The services, each with a key of its own.
     #[serde(rename = "service", default)]
     pub services: Vec<Service>,
+    /// The text, so that mistakes that are found later are told with their place.
+    #[serde(skip)]
+    text: String,
 }
 
 /// What holds for all services.
@@ -84,8 +94,10 @@ pub struct Publisher {
     #[serde(deserialize_with = "some_endpoint")]
     pub control: Option<Endpoint>,
     /// The password file of that Tor.
+    #[serde(deserialize_with = "some_path")]
     pub password_file: Option<PathBuf>,
     /// The cookie file of that Tor, if Tor's own word on it does not hold here (another host, a container).
+    #[serde(deserialize_with = "some_path")]
     pub cookie_file: Option<PathBuf>,
     /// The Tor that makes the requests of checks through Tor.
     pub prober: Option<Prober>,
@@ -100,6 +112,7 @@ pub struct Publisher {
     pub answer: Duration,
     /// A folder of the publisher's own, which nobody else may read. It is created if there is none, and holds what a restarted publisher
     /// goes on with: each service's seed, and the pool. Without it a restart draws seeds anew, and there can be no pool.
+    #[serde(deserialize_with = "some_path")]
     pub state: Option<PathBuf>,
 }
 
@@ -119,6 +132,23 @@ impl Default for Publisher {
 }
 
 impl Config {
+    /// Reads a configuration from a file, whose folder is where relative paths start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if it cannot be read, [`Error::NoText`] if it is no regular file, longer than
+    /// 4 MiB or not UTF-8, and [`Error::In`] with a mistake as [`parse`](Self::parse) tells it.
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let text = read_text(file)?;
+        // Relative paths start where the file is, wherever the program was started.
+        let whole = std::path::absolute(file).map_err(|source| Error::File {
+            path: file.into(),
+            source,
+        })?;
+        let folder = whole.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, folder).map_err(|error| error.in_file(file))
+    }
+
     /// Reads a configuration whose relative paths start at `folder`.
     ///
     /// # Errors
@@ -127,7 +157,8 @@ impl Config {
     /// with the name of the service or instance where values don't fit together.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
         let mut config: Self = toml::from_str(text).map_err(|error| config_error(text, &error))?;
-        config.check()?;
+        config.text = text.to_owned();
+        config.check_keys()?;
         config.resolve(folder);
         Ok(config)
     }
@@ -139,14 +170,45 @@ impl Config {
     /// [`Error::Publisher`] for a key file that cannot be used, [`Error::Config`] with the name of the service or instance
     /// where values don't fit together.
     pub fn builder(&self) -> Result<Builder, Error> {
-        self.assemble(Service::load)
+        self.assemble(Service::load).map(|(builder, _)| builder)
     }
 
-    /// The same, with keys from anywhere.
+    /// Looks whether a publisher could start as the configuration says, and starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`builder`](Self::builder); besides, for files and programs that the publisher needs.
+    pub fn check(&self) -> Result<(), Error> {
+        let (builder, indices) = self.assemble(Service::load)?;
+        builder.check().map_err(|error| self.told(error, &indices))
+    }
+
+    /// Starts a publisher. Must be called within a tokio runtime with time and IO.
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Self::check); then nothing was started.
+    pub fn start(&self) -> Result<(driver::Publisher, driver::Reports), Error> {
+        let (builder, indices) = self.assemble(Service::load)?;
+        builder.start().map_err(|error| self.told(error, &indices))
+    }
+
+    /// Lets a running publisher take on this configuration.
+    ///
+    /// # Errors
+    ///
+    /// As for [`check`](Self::check); then nothing was changed.
+    pub async fn reload(&self, publisher: &mut driver::Publisher) -> Result<(), Error> {
+        let (builder, indices) = self.assemble(Service::load)?;
+        let reloaded = publisher.reload(builder).await;
+        reloaded.map_err(|error| self.told(error, &indices))
+    }
+
+    /// The same, with keys from anywhere, and which service has which index.
     pub(crate) fn assemble(
         &self,
         load: impl Fn(&Service) -> Result<(ServiceKey, Option<ClientKeys>), Error>,
-    ) -> Result<Builder, Error> {
+    ) -> Result<(Builder, BTreeMap<ServiceId, usize>), Error> {
         let publisher = &self.publisher;
         let mut builder = Builder::new()
             .heartbeat(publisher.heartbeat)
@@ -165,69 +227,113 @@ impl Config {
             builder = builder.pool(pool.described());
         }
         let mut keys = BTreeMap::new();
-        for service in &self.services {
-            let (key, clients) = load(service)?;
+        for (index, service) in self.services.iter().enumerate() {
+            let at = [Key("service"), Index(index), Key("key")];
+            let (key, clients) =
+                load(service).map_err(|error| self.wrong_at(&at, format!("key of service {}: {error}", index + 1)))?;
             let described = service.described(key, clients);
-            if let Some(other) = keys.insert(described.id(), &service.key) {
-                return Err(wrong(format!(
-                    "{} and {} hold the key of the same service",
-                    other.display(),
-                    service.key.display()
-                )));
+            if let Some(other) = keys.insert(described.id(), index) {
+                let (one, other) = (service.key.display(), self.services[other].key.display());
+                return Err(self.wrong_at(&at, format!("{other} and {one} hold the key of the same service")));
             }
             builder = builder.service(described);
         }
-        // The builder names a service by its address, the configuration by the file of its key.
-        let name = |id: &ServiceId| keys.get(id).map(|key| key.display().to_string()).unwrap_or_default();
-        builder.validate().map_err(|error| match error {
-            driver::Error::NoServices => wrong("there is no [[service]]".into()),
-            driver::Error::OutOfRange { .. } => wrong(format!("publisher: {error}")),
-            driver::Error::ProberWithoutControl => {
-                wrong("publisher.prober: needs control, or publisher.control".into())
+        builder.validate().map_err(|error| self.told(error, &keys))?;
+        Ok((builder, keys))
+    }
+
+    /// A mistake that the builder found, in the words and at the place of the configuration: it names a
+    /// service by the file of its key, the builder by its address.
+    fn told(&self, error: driver::Error, indices: &BTreeMap<ServiceId, usize>) -> Error {
+        match error {
+            driver::Error::NoServices => self.wrong_at(&[], "there is no [[service]]".into()),
+            driver::Error::OutOfRange { what, .. } => {
+                self.wrong_at(&[Key("publisher"), Key(what)], format!("publisher: {error}"))
             }
-            driver::Error::Pool(_) => wrong(error.to_string()),
-            driver::Error::Service { service, problem, .. } => wrong(format!("service {}: {problem}", name(&service))),
-            driver::Error::Instance {
-                service,
-                instance,
-                problem,
+            driver::Error::ProberWithoutControl => self.wrong_at(
+                &[Key("publisher"), Key("prober")],
+                "publisher.prober: needs control, or publisher.control".into(),
+            ),
+            driver::Error::Pool(_) => self.wrong_at(&[Key("pool")], error.to_string()),
+            driver::Error::Service {
+                ref service,
+                ref problem,
                 ..
-            } => wrong(format!(
-                "service {}: instance \"{instance}\": {problem}",
-                name(&service)
-            )),
+            } => match indices.get(service) {
+                Some(&index) => self.wrong_at(
+                    &[Key("service"), Index(index)],
+                    format!("service {}: {problem}", self.services[index].key.display()),
+                ),
+                None => Error::Publisher(error),
+            },
+            driver::Error::Instance {
+                ref service,
+                ref instance,
+                ref problem,
+                ..
+            } => match indices.get(service) {
+                Some(&index) => self.wrong_instance(index, instance, &problem.to_string()),
+                None => Error::Publisher(error),
+            },
             other => Error::Publisher(other),
-        })?;
-        Ok(builder)
+        }
     }
 
     /// The rules of single keys: which exclude each other, and which need another.
-    fn check(&self) -> Result<(), Error> {
+    fn check_keys(&self) -> Result<(), Error> {
         let publisher = &self.publisher;
         if publisher.password_file.is_some() && publisher.cookie_file.is_some() {
-            return Err(wrong(
-                "publisher: password_file and cookie_file exclude each other".into(),
-            ));
+            let what = "publisher: password_file and cookie_file exclude each other";
+            return Err(self.wrong_at(&[Key("publisher"), Key("cookie_file")], what.into()));
         }
         if let Some(prober) = &publisher.prober {
-            prober
-                .check(publisher)
-                .map_err(|what| wrong(format!("publisher.prober: {what}")))?;
+            let wrong = |what| {
+                let at = [Key("publisher"), Key("prober")];
+                self.wrong_at(&at, format!("publisher.prober: {what}"))
+            };
+            prober.check(publisher).map_err(wrong)?;
         }
         if self.services.is_empty() {
-            return Err(wrong("there is no [[service]]".into()));
+            return Err(self.wrong_at(&[], "there is no [[service]]".into()));
         }
         let mut keys = BTreeSet::new();
-        for service in &self.services {
+        for (index, service) in self.services.iter().enumerate() {
             let key = service.key.display();
+            let wrong = |what| self.wrong_at(&[Key("service"), Index(index)], format!("service {key}: {what}"));
             if !keys.insert(&service.key) {
-                return Err(wrong(format!("service {key}: stands twice")));
+                return Err(wrong("stands twice".into()));
             }
-            service
-                .check()
-                .map_err(|what| wrong(format!("service {key}: {what}")))?;
+            service.check().map_err(wrong)?;
+            for instance in &service.instances {
+                instance
+                    .check()
+                    .map_err(|what| self.wrong_instance(index, &instance.name, what))?;
+            }
         }
         Ok(())
+    }
+
+    /// The mistake `what`, at the value that the steps lead to.
+    fn wrong_at(&self, steps: &[Step<'_>], what: String) -> Error {
+        Error::Config {
+            at: Places::of(&self.text).find(steps),
+            what,
+        }
+    }
+
+    /// The mistake `what` in an instance of the service with this index.
+    fn wrong_instance(&self, service: usize, name: &str, what: &str) -> Error {
+        let file = &self.services[service].key;
+        let instances = &self.services[service].instances;
+        let mut steps = vec![Key("service"), Index(service)];
+        // Of two with one name the second is too much.
+        if let Some(index) = instances.iter().rposition(|instance| &*instance.name == name) {
+            steps.extend([Key("instance"), Index(index)]);
+        }
+        self.wrong_at(
+            &steps,
+            format!("service {}: instance \"{name}\": {what}", file.display()),
+        )
     }
 
     fn resolve(&mut self, folder: &Path) {
@@ -271,18 +377,52 @@ impl Config {
     }
 }
 
-fn wrong(what: String) -> Error {
-    Error::Config { at: None, what }
+/// The text of a configuration.
+fn read_text(path: &Path) -> Result<String, Error> {
+    let failed = |source| Error::File {
+        path: path.into(),
+        source,
+    };
+    let no_text = |what: String| Error::NoText {
+        path: path.into(),
+        what,
+    };
+    // Opening a pipe would wait for somebody who writes, and a device may never end.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(no_text("a configuration must be a regular file".into()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(no_text(format!(
+            "longer than {} MiB: this is no configuration",
+            LONGEST >> 20
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let (line, column) = place(&String::from_utf8_lossy(error.as_bytes()), &(at..at));
+        no_text(format!("line {line}, column {column}: not UTF-8 text"))
+    })
 }
 
 /// toml's errors span several lines; ours are one line with the place in front.
 fn config_error(text: &str, error: &toml::de::Error) -> Error {
-    let at = error.span().map(|span| {
-        let before = text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count() + 1;
-        (line, column)
-    });
+    if looks_like_onionbalance(text) {
+        return Error::Config {
+            at: None,
+            what: "this looks like Onionbalance's config.yaml; onionweave reads TOML, with the keys that \
+                   `onionweave run --help` shows"
+                .into(),
+        };
+    }
+    let at = error.span().map(|span| place(text, &span));
     let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     Error::Config { at, what }
+}
+
+/// Whether a text that is no TOML begins a list of services as YAML does.
+fn looks_like_onionbalance(text: &str) -> bool {
+    text.lines().any(|line| line.trim_end() == "services:")
 }

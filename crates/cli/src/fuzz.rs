@@ -20,7 +20,7 @@ pub fn config(input: &[u8]) {
                 unreachable!("the fixture is a key");
             };
             match config.assemble(|_| Ok((key.clone(), None))) {
-                Ok(builder) => {
+                Ok((builder, _)) => {
                     let [service] = &config.services[..] else {
                         panic!("two services with one key");
                     };

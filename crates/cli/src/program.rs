@@ -1,57 +1,37 @@
-//! The programs' common part: publishes what a configuration file says until a signal ends it.
+//! Subcommands of the program.
 
 use std::path::Path;
 
 use onionweave_driver::{Publisher, ServiceReport};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use crate::Error;
-use crate::config::Config;
-
-/// Lets log lines go to standard error, as the environment variable `RUST_LOG` says, or from `info` up.
-pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
-}
-
-/// Looks whether a configuration and the files that it names can be used.
-///
-/// # Errors
-///
-/// The first mistake that is found.
-pub fn check(file: &Path) -> Result<(), Error> {
-    let config = load(file)?;
-    config
-        .builder()
-        .and_then(|builder| Ok(builder.check()?))
-        .map_err(|error| in_file(file, error))?;
-    tracing::info!("{} is right: {} services", file.display(), config.services.len());
-    Ok(())
-}
+use crate::{Config, Error};
 
 /// Publishes until SIGINT or SIGTERM. SIGHUP reads the file again; a file with a mistake changes nothing.
 ///
+/// Must be called within a tokio runtime with time, IO and signals.
+///
 /// # Errors
 ///
-/// Whatever keeps the publisher from starting; [`Error::Failed`] if a part of it fails later.
+/// The configuration cannot be used, or a part of the running publisher failed.
 pub async fn run(file: &Path) -> Result<(), Error> {
-    let config = load(file)?;
+    let config = Config::read(file)?;
     // Before anything is published, so that no signal is missed.
     let listen = |kind| signal(kind).map_err(Error::Signals);
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hangup = listen(SignalKind::hangup())?;
+    // These ask for nothing here, and would end the program if nobody listened.
+    let _ignored = [
+        listen(SignalKind::user_defined1())?,
+        listen(SignalKind::user_defined2())?,
+    ];
 
-    let (mut publisher, mut reports) = config.builder()?.start()?;
+    let (mut publisher, mut reports) = config.start().map_err(|error| error.in_file(file))?;
     tracing::info!("publishing {} services", config.services.len());
     loop {
         tokio::select! {
-            Some(report) = reports.recv() => log(&report),
+            Some(report) = reports.recv() => show(&report),
             failure = publisher.failed() => return Err(failure.into()),
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
@@ -66,35 +46,25 @@ pub async fn run(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Looks whether a configuration and the files that it names can be used. Nothing is started.
+///
+/// # Errors
+///
+/// The first mistake that is found.
+pub fn check(file: &Path) -> Result<(), Error> {
+    let config = Config::read(file)?;
+    config.check().map_err(|error| error.in_file(file))?;
+    tracing::info!("{} is right: {} services", file.display(), config.services.len());
+    Ok(())
+}
+
 async fn reload(publisher: &mut Publisher, file: &Path) -> Result<usize, Error> {
-    let config = load(file)?;
-    publisher.reload(config.builder()?).await?;
+    let config = Config::read(file)?;
+    config.reload(publisher).await.map_err(|error| error.in_file(file))?;
     Ok(config.services.len())
 }
 
-fn load(file: &Path) -> Result<Config, Error> {
-    let wrong = |source| Error::File {
-        path: file.into(),
-        source,
-    };
-    let text = std::fs::read_to_string(file).map_err(wrong)?;
-    // Relative paths start where the file is, wherever the publisher was started.
-    let whole = std::path::absolute(file).map_err(wrong)?;
-    let folder = whole.parent().unwrap_or(Path::new("/"));
-    Config::parse(&text, folder).map_err(|error| in_file(file, error))
-}
-
-fn in_file(file: &Path, error: Error) -> Error {
-    match error {
-        Error::Config { .. } => Error::In {
-            path: file.into(),
-            source: Box::new(error),
-        },
-        other => other,
-    }
-}
-
-fn log(ServiceReport { service, report, .. }: &ServiceReport) {
+fn show(ServiceReport { service, report, .. }: &ServiceReport) {
     if report.is_warning() {
         tracing::warn!("{service}: {report}");
     } else {

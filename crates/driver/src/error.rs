@@ -175,6 +175,9 @@ pub enum InstanceProblem {
     /// The restart command has no program.
     #[error("the restart command is empty")]
     EmptyRestart,
+    /// The program of the restart command is not there, or may not be run.
+    #[error("restart: there is no program {}{}", .0.display(), if .0.components().count() > 1 { "" } else { " in PATH" })]
+    NoRestartProgram(PathBuf),
     /// It has a restart command and no control port.
     #[error("restart needs control: nothing else tells whether the instance runs")]
     RestartWithoutControl,

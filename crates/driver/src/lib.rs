@@ -11,6 +11,7 @@ mod link;
 mod pool;
 mod prepare;
 mod prober;
+mod program;
 mod publisher;
 mod service;
 mod sides;

@@ -35,6 +35,7 @@ impl Prepared {
     /// Reads every file that the builder names, so that a mistake in one changes nothing. Without a `state`, seeds are not kept.
     pub(super) fn new(builder: &Builder, state: Option<&State>) -> Result<Self, Error> {
         builder.validate()?;
+        builder.services.iter().try_for_each(Service::check_programs)?;
         let hosted = hosted(builder);
         let builder = &with_pool(builder);
         check_access(builder)?;

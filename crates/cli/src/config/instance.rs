@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::check::some_check;
 use super::load::some_load;
-use super::values::{name, some_address, some_duration, some_endpoint, tor, weight};
+use super::values::{command, name, some_address, some_duration, some_endpoint, some_path, tor, weight};
 
 /// One instance of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -26,6 +26,7 @@ pub struct Instance {
     #[serde(default, deserialize_with = "some_endpoint")]
     pub control: Option<Endpoint>,
     /// The file into which its descriptor is written, where its control port is out of reach.
+    #[serde(default, deserialize_with = "some_path")]
     pub file: Option<PathBuf>,
     /// The address of its own key, if that is not the service's. With neither `control` nor `file`, its descriptor is read from the
     /// directories.
@@ -39,14 +40,16 @@ pub struct Instance {
     #[serde(default, deserialize_with = "some_duration")]
     pub stale: Option<Duration>,
     /// The file that holds the control port's password, on one line.
+    #[serde(default, deserialize_with = "some_path")]
     pub password_file: Option<PathBuf>,
     /// The cookie file, if Tor's own word on it does not hold here (another host, a container).
+    #[serde(default, deserialize_with = "some_path")]
     pub cookie_file: Option<PathBuf>,
     /// Its part of the traffic, relative to the other instances. Default: 1.
     #[serde(default, deserialize_with = "weight")]
     pub weight: Weight,
     /// The command that restarts it: program and arguments.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "command")]
     pub restart: Vec<String>,
     /// What is checked of it, besides that its Tor answers. Default: what the service says.
     #[serde(default, deserialize_with = "some_check")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use onionweave_driver::{self as driver, PoolSize};
 use serde::{Deserialize, Deserializer, de};
 
-use super::values::duration;
+use super::values::{duration, path};
 
 const FEWEST_FILES: u64 = driver::Pool::FEWEST_FILES;
 
@@ -24,6 +24,7 @@ pub struct Pool {
     #[serde(deserialize_with = "spare")]
     pub spare: u16,
     /// The binary: a path, or a name to be looked for in `PATH`. It must have v2 onion services. Default: `tor`.
+    #[serde(deserialize_with = "path")]
     pub tor: PathBuf,
     /// Lines for the end of each instance's configuration.
     #[serde(deserialize_with = "torrc")]

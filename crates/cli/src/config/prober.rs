@@ -7,7 +7,7 @@ use onionweave_driver as driver;
 use serde::Deserialize;
 
 use super::Publisher;
-use super::values::{socks_endpoint, some_endpoint, tor};
+use super::values::{socks_endpoint, some_endpoint, some_path, tor};
 
 /// The Tor that makes the requests of checks through Tor: `[publisher.prober]`.
 ///
@@ -24,8 +24,10 @@ pub struct Prober {
     #[serde(default, deserialize_with = "some_endpoint")]
     pub control: Option<Endpoint>,
     /// Its password file.
+    #[serde(default, deserialize_with = "some_path")]
     pub password_file: Option<PathBuf>,
     /// Its cookie file, if Tor's own word on it does not hold here (another host, a container).
+    #[serde(default, deserialize_with = "some_path")]
     pub cookie_file: Option<PathBuf>,
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Instance;
 use super::check::some_check;
 use super::load::{damping, some_load};
-use super::values::{authorization, policy, ports, stamp, yes};
+use super::values::{authorization, path, policy, ports, some_path, stamp, yes};
 use crate::Error;
 
 /// One onion service.
@@ -23,14 +23,17 @@ use crate::Error;
 #[non_exhaustive]
 pub struct Service {
     /// The file with the service's private key, as Tor writes it (`private_key`).
+    #[serde(deserialize_with = "path")]
     pub key: PathBuf,
     /// The file whose first line is the passphrase of the key, if it is encrypted: PKCS#8, or PKCS#1 as OpenSSL wrote it formerly.
+    #[serde(default, deserialize_with = "some_path")]
     pub passphrase_file: Option<PathBuf>,
     /// Which kind of client authorization the instances are configured for (`HiddenServiceAuthorizeClient`): `"basic"` or
     /// `"stealth"`. Default: none.
     #[serde(default, deserialize_with = "authorization")]
     pub authorization: Option<AuthorizationKind>,
     /// The file with the cookies of authorized clients, as Tor writes it (`client_keys`). All instances need the same.
+    #[serde(default, deserialize_with = "some_path")]
     pub client_keys: Option<PathBuf>,
     /// How slots are given to instances.
     #[serde(default, deserialize_with = "policy")]
@@ -112,12 +115,6 @@ impl Service {
                 return Err("client_keys needs authorization = \"basic\" or \"stealth\"".into());
             }
             _ => {}
-        }
-        for instance in &self.instances {
-            let name = &instance.name;
-            instance
-                .check()
-                .map_err(|what| format!("instance \"{name}\": {what}"))?;
         }
         Ok(())
     }

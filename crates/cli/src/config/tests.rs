@@ -14,7 +14,7 @@ use super::*;
 /// Reads a configuration, and lets the builder judge its values. Each service has a key of its own.
 fn parse(text: &str) -> Result<Config, Error> {
     let config = Config::parse(text, Path::new("/etc/ow"))?;
-    let builder = config.assemble(|service| {
+    let (builder, _) = config.assemble(|service| {
         let key = ServiceKey::generate(|bytes| SysRng.try_fill_bytes(bytes)).unwrap();
         let clients = include_bytes!("../../testdata/client_keys");
         let clients = service
@@ -28,6 +28,13 @@ fn parse(text: &str) -> Result<Config, Error> {
 }
 
 const MINIMAL: &str = "[[service]]\nkey = \"k\"\n[[service.instance]]\nname = \"a\"\ncontrol = \"unix:a.sock\"\n";
+
+/// Whether an error begins with these words, with or without its place in front.
+fn says(error: &str, words: &str) -> bool {
+    let place = |rest: &str| rest.split_once(": ").map(|(_, what)| what.to_owned());
+    let after_place = error.strip_prefix("line ").and_then(place);
+    error.starts_with(words) || after_place.is_some_and(|what| what.starts_with(words))
+}
 
 #[test]
 fn source_is_what_the_keys_say() {
@@ -75,10 +82,7 @@ fn source_is_what_the_keys_say() {
     ] {
         let error = parse(&text(keys)).unwrap_err().to_string();
         let [short, long] = ["k", "/etc/ow/k"].map(|key| format!("service {key}: instance \"a\": {expected}"));
-        assert!(
-            error.starts_with(&short) || error.starts_with(&long),
-            "{keys} gave {error:?}"
-        );
+        assert!(says(&error, &short) || says(&error, &long), "{keys} gave {error:?}");
     }
     let two = "address = \"abcdefghijklmnop\"; [[service.instance]]; name = \"b\"; address = \"abcdefghijklmnop\"";
     let error = parse(&text(two)).unwrap_err().to_string();
@@ -183,10 +187,7 @@ fn errors_name_the_place() {
         ),
     ] {
         let error = parse(text).unwrap_err().to_string();
-        assert!(
-            error.starts_with(expected),
-            "{text:?}\n gave {error:?}\n not {expected:?}"
-        );
+        assert!(says(&error, expected), "{text:?}\n gave {error:?}\n not {expected:?}");
         assert!(!error.contains('\n'), "{error:?}");
     }
 }
@@ -282,10 +283,7 @@ fn errors_of_the_pool_name_the_key_and_the_limit() {
         ),
     ] {
         let error = parse(&text).unwrap_err().to_string();
-        assert!(
-            error.starts_with(expected),
-            "{text:?}\n gave {error:?}\n not {expected:?}"
-        );
+        assert!(says(&error, expected), "{text:?}\n gave {error:?}\n not {expected:?}");
     }
 }
 
@@ -306,22 +304,15 @@ fn instances_have_what_goes_with_their_source() {
     ] {
         let error = with(lines).unwrap_err().to_string();
         let [short, long] = ["k", "/etc/ow/k"].map(|key| format!("service {key}: instance \"a\": {expected}"));
-        assert!(
-            error.starts_with(&short) || error.starts_with(&long),
-            "{lines:?} gave {error:?}"
-        );
+        assert!(says(&error, &short) || says(&error, &long), "{lines:?} gave {error:?}");
     }
     let service = parse(&MINIMAL.replace("\nkey", "\ncheck = { tor = 80 }\nkey"));
     let error = service.unwrap_err().to_string();
-    assert!(
-        error.starts_with("service /etc/ow/k: check: a check through Tor needs a prober"),
-        "{error}"
-    );
+    let expected = "service /etc/ow/k: check: a check through Tor needs a prober";
+    assert!(says(&error, expected), "{error}");
     let error = with("file = \"f\"").unwrap_err().to_string();
-    assert!(
-        error.starts_with("service /etc/ow/k: no instance has a control port"),
-        "{error}"
-    );
+    let expected = "service /etc/ow/k: no instance has a control port";
+    assert!(says(&error, expected), "{error}");
 
     let file = "[publisher]\ncontrol = \"unix:own\"\n[publisher.prober]\nsocks = \"unix:socks\"\n".to_owned() + MINIMAL;
     let file = file.replace("control = \"unix:a.sock\"", "file = \"a.desc\"\npoll = \"5s\"");
@@ -392,4 +383,109 @@ fn doubles_are_refused() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("another instance has the file /etc/ow/f"), "{error}");
+}
+
+#[test]
+fn mistakes_that_values_make_together_are_told_with_their_place() {
+    let text = format!("{MINIMAL}[[service.instance]]\nname = \"b\"\ncontrol = \"unix:a.sock\"\n");
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(
+        error.starts_with("line 6, column 1: service /etc/ow/k: instance \"b\": another"),
+        "{error}"
+    );
+    let error = parse(&format!("[publisher]\nheartbeat = \"1ms\"\n{MINIMAL}"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("line 2, column 13: publisher: heartbeat must lie"),
+        "{error}"
+    );
+    let error = parse(&format!("{MINIMAL}[[service]]\nkey = \"k\"\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("line 6, column 1: service k: stands twice"),
+        "{error}"
+    );
+}
+
+/// Lines of the sample that show a key behind a `#`.
+fn shown_keys() -> impl Iterator<Item = (usize, &'static str)> {
+    let lines = crate::SAMPLE.lines().enumerate();
+    lines
+        .filter_map(|(number, line)| Some((number, line.strip_prefix("# ")?)))
+        .filter(|(_, line)| {
+            let word = line.split(' ').next().unwrap_or_default();
+            line.starts_with('[') || (word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && line.contains(" = "))
+        })
+}
+
+#[test]
+fn sample_configuration_is_right() {
+    let config = parse(crate::SAMPLE).unwrap();
+    assert_eq!(config.services[0].instances.len(), 2);
+}
+
+#[test]
+fn every_key_that_the_sample_shows_exists() {
+    let mut keys = 0;
+    let mut table = "";
+    for (number, shown) in shown_keys() {
+        if shown.starts_with('[') {
+            table = shown;
+            continue;
+        }
+        // A table that is itself behind a # begins right above.
+        let above: Vec<_> = crate::SAMPLE.lines().take(number).collect();
+        let in_table = above
+            .iter()
+            .rev()
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.ends_with(table));
+        let text = match in_table && !table.is_empty() {
+            true if table.starts_with("[[service.instance]]") => {
+                format!("{MINIMAL}[[service.instance]]\nname = \"z\"\ncontrol = \"h:9\"\n{shown}\n")
+            }
+            true => format!("{}\n{shown}\n{MINIMAL}", table.split(' ').next().unwrap()),
+            false => {
+                let mut lines: Vec<_> = crate::SAMPLE.lines().collect();
+                lines[number] = shown;
+                lines.join("\n")
+            }
+        };
+        // A key alone may want another beside it, or stand twice; it may not be unknown or of another form.
+        if let Err(error) = toml::from_str::<Config>(&text) {
+            let message = error.message();
+            assert!(
+                message.contains("missing field") || message.contains("duplicate key"),
+                "{shown}: {message}"
+            );
+        }
+        keys += 1;
+    }
+    assert!(keys >= 40, "{keys}");
+}
+
+#[test]
+fn sample_shows_every_key() {
+    for (table, before) in [
+        ("[publisher]", ""),
+        ("[publisher.prober]", ""),
+        ("[pool]", ""),
+        ("[[service]]", ""),
+        ("[[service.instance]]", "[[service]]\nkey = \"k\"\n"),
+    ] {
+        let text = format!("{before}{table}\nno_such_key = 1\n");
+        let error = toml::from_str::<Config>(&text).unwrap_err();
+        // unknown field `no_such_key`, expected one of `a`, `b`
+        let (_, expected) = error.message().split_once("expected").unwrap();
+        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(keys.len() >= 4, "{expected}");
+        for key in keys.iter().filter(|&&key| key != "instance" && key != "prober") {
+            let shown = crate::SAMPLE
+                .lines()
+                .any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(shown, "{table}: {key} is not in the sample");
+        }
+    }
 }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use onionweave_assign::{self as assign, Damping};
+use onionweave_control::Endpoint;
 use onionweave_desc::v2::{ClientKeys, ServiceKey};
 use onionweave_publish::{InstanceName, Policy, Settings, SlotId, Stamp};
 use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 
 use super::{Builder, Check, Instance, LoadGauge, LoadSource, Probe, ServicePort};
 use crate::error::{Error, InstanceProblem, ServiceProblem};
+use crate::program::is_there;
 
 /// Onion service that is spread over its instances.
 ///
@@ -218,7 +221,7 @@ impl Service {
                 return Err(wrong(InstanceProblem::Twice));
             }
             if let Some(tor) = instance.tor()
-                && !endpoints.insert(&tor.endpoint)
+                && !endpoints.insert(one_name(&tor.endpoint))
             {
                 return Err(wrong(InstanceProblem::SameControl(tor.endpoint.to_string())));
             }
@@ -243,6 +246,17 @@ impl Service {
         Ok(())
     }
 
+    /// Looks whether the programs that it names are there.
+    pub(crate) fn check_programs(&self) -> Result<(), Error> {
+        for instance in &self.instances {
+            let program = instance.restart.first().map(Path::new);
+            if let Some(missing) = program.filter(|program| !is_there(program)) {
+                return Err(self.wrong_at(instance, InstanceProblem::NoRestartProgram(missing.into())));
+            }
+        }
+        Ok(())
+    }
+
     /// The rules for a service that the pool hosts.
     pub(super) fn validate_hosted(&self) -> Result<(), Error> {
         if let Some((AuthorizationKind::Stealth, _)) = &self.clients {
@@ -253,6 +267,22 @@ impl Service {
         reserved.map_or(Ok(()), |instance| {
             Err(self.wrong_at(instance, InstanceProblem::ReservedName))
         })
+    }
+}
+
+/// One name for a Tor on this host, however its port is written.
+fn one_name(endpoint: &Endpoint) -> String {
+    let text = endpoint.to_string();
+    let loopback = |(host, port): (&str, &str)| {
+        let names = ["localhost", "127.0.0.1", "[::1]"];
+        names
+            .iter()
+            .any(|name| host.eq_ignore_ascii_case(name))
+            .then(|| format!("localhost:{port}"))
+    };
+    match endpoint {
+        Endpoint::Tcp(_) => text.rsplit_once(':').and_then(loopback).unwrap_or(text),
+        _ => text,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use onionweave_control::TorVersion;
 
 use crate::error::PoolProblem;
+use crate::program::locate;
 
 /// How long the binary may take to say what it is. It takes some hundredths of a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -42,21 +43,6 @@ pub(super) fn verify(tor: &Path, torrc: &str) -> Result<(), PoolProblem> {
     let complaint = |line: &str| Some(line.split_once("[warn] ").or(line.split_once("[err] "))?.1.to_owned());
     let complaints: Vec<_> = answer.text.lines().filter_map(complaint).take(COMPLAINTS).collect();
     Err(PoolProblem::Refused(complaints.join("; ")))
-}
-
-fn locate(tor: &Path) -> Option<PathBuf> {
-    if tor.components().count() > 1 {
-        return Some(tor.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(tor))
-        .find(|candidate| is_program(candidate))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 struct Answer {
