@@ -315,3 +315,76 @@ impl fmt::Display for Round {
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    /// Operators' programs read reports as JSON: each names what happened, and comes back as it was.
+    #[test]
+    fn reports_are_written_as_json_and_read_again() {
+        let directory = onionweave_ring::Fingerprint::from([7; 20]);
+        let slot = SlotId {
+            period: Period::new(16_770),
+            replica: crate::ReplicaNumber::new(1),
+            directory,
+        };
+        let (pause, time) = (Duration::from_millis(250), UnixTime::from_secs(1_795_349_239));
+        let name = || InstanceName::from("a");
+        let weight = |weight| std::num::NonZeroU32::new(weight).map(Weight::from).unwrap();
+        let weights = [("a".into(), weight(1)), ("b".into(), weight(3))];
+        let why = PlanError::UnknownInstance { slot, instance: name() };
+        let reports = [
+            ("up", Report::Up(name())),
+            ("down", Report::Down(name(), Down::Silent(pause))),
+            ("offers", Report::Offers(name(), 3)),
+            ("unfit", Report::Unfit(name(), "status 503".into())),
+            ("fit", Report::Fit(name())),
+            ("weighed", Report::Weighed(weights.into())),
+            (
+                "plan_refused",
+                Report::PlanRefused {
+                    period: slot.period,
+                    policy: "own".into(),
+                    why,
+                },
+            ),
+            ("named_twice", Report::NamedTwice(name())),
+            ("loud", Report::Loud(name())),
+            ("nobody_left", Report::NobodyLeft),
+            (
+                "trouble",
+                Report::Trouble {
+                    slot,
+                    why: "no answer".into(),
+                    failures: 2,
+                    pause,
+                },
+            ),
+            ("contested", Report::Contested { slot, pause }),
+            ("dated_ahead", Report::DatedAhead { slot, until: time }),
+            ("few_directories", Report::FewDirectories(4)),
+            (
+                "clocks_differ",
+                Report::ClocksDiffer {
+                    instance: name(),
+                    theirs: time,
+                    ours: time,
+                },
+            ),
+            (
+                "clock_off",
+                Report::ClockOff {
+                    now: time,
+                    valid_after: time,
+                    valid_until: time,
+                },
+            ),
+        ];
+        for (key, report) in reports {
+            let json = serde_json::to_string(&report).unwrap();
+            assert!(json.contains(&format!("\"{key}\"")), "{json}");
+            assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report, "{json}");
+        }
+    }
+}
