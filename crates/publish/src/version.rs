@@ -69,8 +69,6 @@ pub trait Version: fmt::Debug + Send + Sync {
 pub struct Habits {
     /// Largest number of introduction points in one text.
     pub most_points: usize,
-    /// Whether a directory that accepts a text holds it from then on. If not, only reading back proves it.
-    pub accepted_is_proof: bool,
 }
 
 /// The clients that may read the introduction points of a service.

@@ -4,7 +4,7 @@
 
 use data_encoding::BASE64;
 use onionweave_ring::relays::{Form, RelayList};
-use onionweave_ring::v2::{self, DescriptorCookie, DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};
+use onionweave_ring::v2::{DescriptorCookie, DescriptorId, Replica, SecretIdPart, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 const NS_ALL: &str = include_str!("../testdata/v2-network/ns_all.txt");

@@ -126,7 +126,6 @@ impl Version for V2 {
         Habits {
             most_points: MOST_POINTS,
             // A directory answers 200 even when it drops the text (`rendcache.c:736-742`).
-            accepted_is_proof: false,
         }
     }
 
