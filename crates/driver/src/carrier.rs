@@ -80,6 +80,8 @@ pub(super) struct Carriers {
     standing: BTreeMap<LinkName, Connection>,
     /// The Tors among them that have circuits. An instance with introduction points certainly has.
     able: BTreeSet<LinkName>,
+    /// Whether any was, since the start.
+    was_able: bool,
     /// Whose turn it is.
     turn: usize,
     uploads: BTreeMap<(LinkName, Fingerprint), Upload>,
@@ -118,7 +120,13 @@ impl Carriers {
             self.able.remove(name);
         } else if !self.able.contains(name) {
             self.able.insert(name.clone());
+            self.was_able = true;
         }
+    }
+
+    /// Whether any Tor was able to carry something since the start.
+    pub(super) fn was_able(&self) -> bool {
+        self.was_able
     }
 
     /// The Tor for try number `attempt`: the publisher's own if it has circuits and has not failed twice, else the instances

@@ -54,7 +54,7 @@ pub(super) struct LinkSettings {
 pub(super) enum LinkInput {
     /// The connection stands and events are subscribed to.
     Up(Connection),
-    /// It broke or cannot be made. Said once for each kind of reason, not at every try.
+    /// It broke or cannot be made. Said once for each new reason, not at every try.
     Down(Down),
     /// The instance's own descriptor; see [`onionweave_publish::Event::InstanceOffers`].
     Offers { text: Vec<u8>, rebuilt: bool },
@@ -136,7 +136,8 @@ impl Link {
     }
 
     fn options(&self) -> SupervisorOptions {
-        // A question is asked every half heartbeat, and its answer may take a whole one.
+        // A question is asked four times in a heartbeat, and its answer may take a whole one: whoever falls silent is down
+        // after one heartbeat and a quarter at most.
         let connection = Options::default()
             .connect_deadline(self.settings.heartbeat)
             .command_deadline(self.settings.heartbeat);
@@ -163,7 +164,7 @@ impl Link {
         self.tell(LinkInput::Up(connection.clone())).await?;
         let mut last_rebuilt: Option<Instant> = None;
         let mut refusals = Refusals::default();
-        let mut heart = interval(self.settings.heartbeat / 2);
+        let mut heart = interval(self.settings.heartbeat / 4);
         heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let rebuilt = tokio::select! {
@@ -256,10 +257,9 @@ impl Link {
         }
     }
 
-    /// Tells that the link is down, if the kind of reason was not `told` yet.
+    /// Tells that the link is down, if it is not for the reason that was `told` last.
     async fn tell_news(&self, told: &mut Option<Down>, why: Down) -> Result<(), Unheard> {
-        let kind = std::mem::discriminant(&why);
-        if told.as_ref().map(std::mem::discriminant) != Some(kind) {
+        if told.as_ref() != Some(&why) {
             *told = Some(why.clone());
             self.tell(LinkInput::Down(why)).await?;
         }

@@ -28,6 +28,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// A relay whose descriptor Tor lacks is skipped without a word (`rendservice.c:3715-3723`): an upload that Tor accepted and does
 /// not announce by then is not on its way.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(2);
+/// Time, five seconds, in which the first Tor may connect before anybody is told that there is none.
+const FIRST_TOR_WITHIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for uploads that are on their way.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// So many messages of links and commands may wait.
@@ -66,6 +68,15 @@ enum Done {
     Directories(Directories),
 }
 
+/// Question to a directory: the descriptor that it holds under an ID.
+struct Question {
+    directory: Fingerprint,
+    id: DescriptorId,
+    attempt: u32,
+    tell: Box<dyn FnOnce(Found) -> Event + Send>,
+    asked: Instant,
+}
+
 /// Both ends: the task keeps a sender to hand out.
 type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
 
@@ -77,6 +88,8 @@ pub(super) struct ServiceTask {
     carriers: Carriers,
     /// Uploads that wait for another one to the same directory.
     waiting: Vec<Outgoing>,
+    /// Questions that wait for the first Tor.
+    unasked: Vec<Question>,
     links: BTreeMap<LinkName, AbortHandle>,
     sides: Sides,
     /// Links and commands under way; dropped, and so ended, with the task.
@@ -104,6 +117,7 @@ impl ServiceTask {
             started: Instant::now(),
             carriers: Carriers::default(),
             waiting: Vec::new(),
+            unasked: Vec::new(),
             links: BTreeMap::new(),
             sides: Sides::new(service, folders),
             machine,
@@ -328,9 +342,12 @@ impl ServiceTask {
                     descriptor_id,
                     attempt,
                     ..
-                } => self.fetch(slot.directory, descriptor_id, attempt, move |found| Event::Audited {
-                    ticket,
-                    found,
+                } => self.fetch(Question {
+                    directory: slot.directory,
+                    id: descriptor_id,
+                    attempt,
+                    tell: Box::new(move |found| Event::Audited { ticket, found }),
+                    asked: Instant::now(),
                 }),
                 Action::Read {
                     ticket,
@@ -338,9 +355,12 @@ impl ServiceTask {
                     descriptor_id,
                     attempt,
                     ..
-                } => self.fetch(directory, descriptor_id, attempt, move |found| Event::Read {
-                    ticket,
-                    found,
+                } => self.fetch(Question {
+                    directory,
+                    id: descriptor_id,
+                    attempt,
+                    tell: Box::new(move |found| Event::Read { ticket, found }),
+                    asked: Instant::now(),
                 }),
                 Action::Restart { instance, .. } => self.restart(&instance),
                 Action::Report(report) => {
@@ -376,6 +396,11 @@ impl ServiceTask {
         self.links.insert(name, handle);
     }
 
+    /// Whether no Tor could carry anything yet, and one may still come.
+    fn is_starting(&self) -> bool {
+        !self.carriers.was_able() && self.started.elapsed() < FIRST_TOR_WITHIN
+    }
+
     /// Sends what waited for an upload that was answered meanwhile.
     fn send_waiting(&mut self) {
         let answer_within = self.setup.settings.answer_within;
@@ -385,13 +410,18 @@ impl ServiceTask {
                 self.upload(upload);
             }
         }
+        for question in std::mem::take(&mut self.unasked) {
+            if question.asked.elapsed() < answer_within {
+                self.fetch(question);
+            }
+        }
     }
 
     /// Sends an upload on its way, or lets it wait for another one to the same directory.
     fn upload(&mut self, upload: Outgoing) {
         let Outgoing { ticket, slot, .. } = upload;
         let Some((name, connection)) = self.carriers.choose_for(slot.directory, upload.attempt) else {
-            if self.carriers.is_busy(slot.directory) {
+            if self.carriers.is_busy(slot.directory) || self.is_starting() {
                 // Whatever waited for this slot was given up meanwhile.
                 self.waiting.retain(|other| other.slot != slot);
                 self.waiting.push(upload);
@@ -419,16 +449,18 @@ impl ServiceTask {
     }
 
     /// Asks a directory what it holds, and tells the machine.
-    fn fetch(
-        &mut self,
-        directory: Fingerprint,
-        id: DescriptorId,
-        attempt: u32,
-        tell: impl FnOnce(Found) -> Event + Send + 'static,
-    ) {
-        let Some((_, connection)) = self.carriers.choose(attempt) else {
-            return self.handle(tell(Found::Failed("no Tor is there to ask".into())));
+    fn fetch(&mut self, question: Question) {
+        let Some((_, connection)) = self.carriers.choose(question.attempt) else {
+            // The first Tor connects within moments.
+            if self.is_starting() {
+                self.unasked.push(question);
+                return;
+            }
+            return self.handle((question.tell)(Found::Failed("no Tor is there to ask".into())));
         };
+        let Question {
+            directory, id, tell, ..
+        } = question;
         let within = self.setup.settings.answer_within;
         let done = self.done.0.clone();
         self.tasks.spawn(async move {

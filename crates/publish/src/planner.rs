@@ -252,7 +252,7 @@ impl Planner {
         if let Some(instance) = self.instances.get_mut(name)
             && !instance.up
         {
-            instance.came_up();
+            instance.came_up(cx.now.uptime());
             cx.outbox.report(Report::Up(name.clone()));
         }
     }

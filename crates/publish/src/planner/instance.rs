@@ -13,6 +13,10 @@ use crate::{Down, InstanceSettings, Source};
 /// After a restart an instance is given as long as a slot after so many failures and one more: sixteen seconds. The pause doubles with
 /// each further restart.
 const RESTART_PAUSE_DOUBLINGS: u32 = 6;
+/// Time, one minute, that an instance must have been up before its next restart counts as a first one.
+const LASTED: Duration = Duration::from_secs(60);
+/// Largest number of different reasons that are told of one outage.
+const MOST_REASONS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
@@ -23,8 +27,8 @@ pub(super) struct Instance {
     pub(super) up: bool,
     /// Why a health check would not have it serve.
     pub(super) unfit: Option<String>,
-    /// Why it is down, as far as the operator was told.
-    told_down: Option<Down>,
+    /// The reasons for which it is down, as far as the operator was told. Each is told once.
+    told_down: Vec<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
     pub(super) points: Vec<Point>,
     /// The last text that it answered with, to tell at a glance that nothing changed.
@@ -40,9 +44,13 @@ pub(super) struct Instance {
     pub(super) next_reading: Duration,
     /// How many readings in a row got no answer at all.
     pub(super) failed_readings: u32,
-    /// Restarts since it was last up, and when the next is due.
+    /// Since when it is up.
+    up_since: Option<Duration>,
+    /// Restarts since it was last up for long, and when the next is due.
     restarts: u32,
     next_restart: Option<Duration>,
+    /// The end of the pause after the last restart. Being up for a moment does not shorten it.
+    rests_until: Duration,
     pub(super) reported_loud: bool,
     /// Whether its clock and ours were last seen to differ.
     pub(super) clock_differs: bool,
@@ -58,7 +66,7 @@ impl Instance {
             restart: settings.restart,
             up: false,
             unfit: None,
-            told_down: None,
+            told_down: Vec::new(),
             points: Vec::new(),
             last_text: Vec::new(),
             dated: UnixTime::EPOCH,
@@ -68,8 +76,10 @@ impl Instance {
             reading: None,
             next_reading: Duration::ZERO,
             failed_readings: 0,
+            up_since: None,
             restarts: 0,
             next_restart: None,
+            rests_until: Duration::ZERO,
             reported_loud: false,
             clock_differs: false,
             complaint: None,
@@ -90,30 +100,28 @@ impl Instance {
         }
     }
 
-    pub(super) fn came_up(&mut self) {
+    pub(super) fn came_up(&mut self, now: Duration) {
         self.up = true;
-        self.told_down = None;
-        self.restarts = 0;
+        self.up_since = Some(now);
+        self.told_down.clear();
         self.next_restart = None;
     }
 
-    /// Its points are dead from this moment: introduction circuits die with the process. Returns whether that is news: a process
-    /// that died cannot be reached either, but one that refuses needs its operator.
+    /// Its points are dead from this moment: introduction circuits die with the process. Returns whether the reason is news.
     pub(super) fn went_down(&mut self, now: Duration, why: &Down) -> bool {
-        let news = match &self.told_down {
-            None => true,
-            Some(Down::Refused(_)) => false,
-            Some(_) => matches!(why, Down::Refused(_)),
-        };
-        if news {
-            self.told_down = Some(why.clone());
-        }
+        let news = self.is_news(why);
         self.up = false;
+        if let Some(since) = self.up_since.take()
+            && now.saturating_sub(since) >= LASTED.max(self.restart_pause())
+        {
+            self.restarts = 0;
+            self.rests_until = Duration::ZERO;
+        }
         self.points.clear();
         self.last_text.clear();
         match why {
             Down::Unreachable(_) if self.restart => {
-                self.next_restart.get_or_insert(now);
+                self.next_restart.get_or_insert(now.max(self.rests_until));
             }
             // It answers, so it runs: what it refuses, it would refuse after a restart too.
             Down::Refused(_) => self.next_restart = None,
@@ -129,9 +137,26 @@ impl Instance {
             return false;
         }
         self.restarts = self.restarts.saturating_add(1);
-        let pause = pause_after(self.restarts.saturating_add(RESTART_PAUSE_DOUBLINGS));
-        self.next_restart = Some(now.saturating_add(pause));
+        self.rests_until = now.saturating_add(self.restart_pause());
+        self.next_restart = Some(self.rests_until);
         true
+    }
+
+    /// The pause after the last restart.
+    fn restart_pause(&self) -> Duration {
+        pause_after(self.restarts.saturating_add(RESTART_PAUSE_DOUBLINGS))
+    }
+
+    /// Whether the operator has not heard this reason of this outage yet. Notes it.
+    fn is_news(&mut self, why: &Down) -> bool {
+        if self.told_down.contains(why) || self.told_down.len() >= MOST_REASONS {
+            return false;
+        }
+        // A process that died cannot be reached either: that goes without saying.
+        let follows =
+            matches!(why, Down::Unreachable(_)) && matches!(self.told_down[..], [Down::Lost(_) | Down::Silent(_)]);
+        self.told_down.push(why.clone());
+        !follows
     }
 
     pub(super) fn restart_due(&self) -> Option<Duration> {
@@ -160,5 +185,81 @@ impl Instance {
 
     pub(super) fn offers(&self) -> bool {
         self.up && !self.points.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn restartable() -> Instance {
+        let mut settings = InstanceSettings::new("a");
+        settings.restart = true;
+        Instance::new(&settings)
+    }
+
+    fn unreachable() -> Down {
+        Down::Unreachable("connection refused".into())
+    }
+
+    /// It dies 0.4 s after each start: without growing pauses it would be restarted 14 times in 20 s.
+    #[test]
+    fn an_instance_that_dies_after_each_start_is_restarted_with_growing_pauses() {
+        let mut instance = restartable();
+        let mut restarts = Vec::new();
+        let step = Duration::from_millis(100);
+        let (mut now, mut dies) = (Duration::ZERO, None);
+        instance.went_down(now, &unreachable());
+        while now < 300 * SECOND {
+            if instance.take_restart(now) {
+                restarts.push(now);
+                instance.came_up(now);
+                dies = Some(now + Duration::from_millis(400));
+            }
+            if dies.is_some_and(|at| at <= now) {
+                dies = None;
+                instance.went_down(now, &Down::Lost("closed".into()));
+                instance.went_down(now, &unreachable());
+            }
+            now += step;
+        }
+        let pauses: Vec<_> = restarts.windows(2).map(|two| (two[1] - two[0]).as_secs()).collect();
+        assert_eq!(pauses[..2], [16, 32], "{pauses:?}");
+        assert!(pauses[2..].iter().all(|&pause| pause == 60), "{pauses:?}");
+    }
+
+    #[test]
+    fn an_instance_that_lasted_is_restarted_at_once() {
+        let mut instance = restartable();
+        for start in [0, 1000, 2000] {
+            let start = start * SECOND;
+            instance.went_down(start, &unreachable());
+            assert!(instance.take_restart(start));
+            instance.came_up(start + SECOND);
+        }
+    }
+
+    #[test]
+    fn each_new_reason_is_told_once() {
+        let mut instance = restartable();
+        let missing = Down::Unreachable("no such file".into());
+        let forbidden = Down::Unreachable("permission denied".into());
+        let reasons = [&missing, &forbidden, &missing, &forbidden, &missing];
+        let news = reasons.map(|why| instance.went_down(SECOND, why));
+        assert_eq!(news, [true, true, false, false, false]);
+        // After the next outage it is news again; and who lost its connection cannot be reached.
+        instance.came_up(SECOND);
+        let lost = Down::Lost("closed".into());
+        let news = [&lost, &missing, &forbidden].map(|why| instance.went_down(SECOND, why));
+        assert_eq!(news, [true, false, true]);
+    }
+
+    #[test]
+    fn reasons_that_never_end_are_not_kept_without_end() {
+        let mut instance = restartable();
+        let told = (0..100).filter(|n| instance.went_down(SECOND, &Down::Refused(format!("reason {n}"))));
+        assert_eq!(told.count(), MOST_REASONS);
     }
 }
