@@ -22,6 +22,10 @@ pub(crate) use instructions::Instructions;
 #[path = "../../benches/inputs.rs"]
 mod inputs;
 
+/// Packages that are built together for the instruction counts and the storms, so that both share
+/// what they are built with.
+pub(crate) const BENCH_PACKAGES: [&str; 2] = ["--package=onionweave", "--package=onionweave-sim"];
+
 /// Where the figures are written, between two lines that mark the place.
 const README: &str = "benches/README.md";
 

@@ -1,12 +1,17 @@
-//! The commands of the README: `cargo xtask test`, `bench`, `figures` and `prose`, and those of the laboratory (`crates/lab`).
+//! The commands of the README: `cargo xtask test`, `nightly`, `bench`, `figures` and `prose`, and those of the laboratory (`crates/lab`).
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;
 mod figures;
+mod fuzz;
 mod lab;
 mod markers;
+mod nightly;
 mod prose;
+mod report;
 mod setup;
+mod stand_ins;
+mod storms;
 mod test;
 mod workspace;
 
@@ -34,6 +39,7 @@ enum Command {
     Figures(figures::Args),
     /// Measure what a service on a pool of one, two and more instances delivers
     PoolBench(lab::Args),
+    Nightly(nightly::Args),
     Prose(prose::Args),
     Test(test::Args),
 }
@@ -47,13 +53,14 @@ fn main() -> ExitCode {
         Command::Figures(args) => figures::run(&args),
         Command::Faults(args) => lab::run("faults", false, &args),
         Command::PoolBench(args) => lab::run("pool-bench", false, &args),
+        Command::Nightly(args) => nightly::run(&args),
         Command::Prose(args) => prose::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Shown already, and the last line belongs to the counts.
-        Err(error) if error.is::<test::Failed>() => ExitCode::FAILURE,
+        Err(error) if error.is::<report::Failed>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -41,6 +41,16 @@ impl Tool {
         name: "cargo-fuzz",
         version: "0.13.2",
     };
+    /// Changes code, and sees whether a test fails.
+    pub(crate) const MUTANTS: Self = Self {
+        name: "cargo-mutants",
+        version: "27.1.0",
+    };
+    /// Compares public interfaces with those of a commit.
+    pub(crate) const SEMVER: Self = Self {
+        name: "cargo-semver-checks",
+        version: "0.51.0",
+    };
     /// Runs benches under Valgrind. The version is that of the crate `gungraun` in `Cargo.toml`.
     pub(crate) const GUNGRAUN: Self = Self {
         name: "gungraun-runner",

@@ -2,32 +2,30 @@
 
 mod foreign;
 mod published;
-mod report;
 mod rustdoc;
 mod shown;
-mod stand_ins;
 
-use std::fs;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
 
 use crate::bench::Instructions;
 use crate::figures;
+use crate::fuzz::Fuzzer;
 use crate::prose;
+use crate::report::Report;
 use crate::setup::{self, Tool};
+use crate::stand_ins::StandIns;
+use crate::storms::Storms;
 use crate::workspace::{Program, Workspace};
-use report::Report;
-use stand_ins::StandIns;
 
-pub(crate) use report::Failed;
-
-/// How long each fuzz target is run, in seconds.
-const FUZZ_SECONDS: u32 = 5;
+/// Time for each fuzz target.
+const FUZZ_TIME: Duration = Duration::from_secs(5);
 
 /// Check everything that can be checked
 ///
@@ -179,8 +177,7 @@ struct Tools {
     /// The program cargo-deny.
     deny: anyhow::Result<PathBuf>,
     instructions: anyhow::Result<Instructions>,
-    /// The test that runs the publisher's machine through ten thousand days of faults.
-    storms: anyhow::Result<Vec<Program>>,
+    storms: anyhow::Result<Storms>,
     fuzzer: anyhow::Result<Fuzzer>,
 }
 
@@ -189,7 +186,7 @@ impl Tools {
         Self {
             deny: Tool::DENY.ensure(),
             instructions: Instructions::build(workspace),
-            storms: build_storms(workspace),
+            storms: Storms::build(workspace),
             fuzzer: Fuzzer::build(workspace),
         }
     }
@@ -205,31 +202,9 @@ fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instru
     });
 }
 
-/// Optimised, since there are so many days.
-fn build_storms(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
-    let mut build = workspace.cargo();
-    build.args([
-        "test",
-        "--quiet",
-        "--release",
-        "--package=onionweave-sim",
-        "--test=storms",
-        "--no-run",
-        "--message-format=json",
-    ]);
-    workspace.build(&mut build)
-}
-
-/// The publisher's machine among seeded random faults, for ten thousand days in virtual time.
-fn brave_storms(storms: anyhow::Result<Vec<Program>>, report: &mut Report) {
-    report.tests("ten thousand days of faults", || {
-        let storms = storms?;
-        let test = storms.iter().find(|program| program.target == "storms");
-        let test = test.context("there is no test of that name")?;
-        let mut command = Command::new(&test.path);
-        command.current_dir(&test.folder);
-        Ok(command)
-    });
+/// Runs the reconciler through days of seeded random faults, in virtual time.
+fn brave_storms(storms: anyhow::Result<Storms>, report: &mut Report) {
+    report.tests("days of faults in virtual time", || Ok(storms?.command(None)));
 }
 
 /// Licences, bans, sources, and known faults of the dependencies.
@@ -355,76 +330,13 @@ fn show_progress() -> impl FnMut(Progress) {
     }
 }
 
-/// Every fuzz target for some seconds, from its committed seeds.
+/// Runs every fuzz target for some seconds, from its committed seeds.
 fn fuzz(workspace: &Workspace, fuzzer: anyhow::Result<Fuzzer>, report: &mut Report) {
-    let Some(fuzzer) = report.check("fuzz targets", || fuzzer) else {
-        return;
-    };
-    for target in &fuzzer.targets {
-        report.step(&format!("fuzzing {target}"), |tally| {
-            let runs = fuzzer.run(workspace, target)?;
-            tally.passed += 1;
-            tally.remark(format!("{runs} inputs"));
-            Ok(())
-        });
-    }
-}
-
-/// cargo-fuzz and the targets that it has built.
-struct Fuzzer {
-    program: PathBuf,
-    targets: Vec<String>,
-}
-
-impl Fuzzer {
-    /// Safe code needs no sanitizer, and without one a stable compiler will do. The folder is named so that no variable
-    /// of the environment leads to the one that other builds have locked.
-    const FLAGS: [&str; 4] = ["--sanitizer", "none", "--target-dir", "fuzz/target"];
-
-    fn build(workspace: &Workspace) -> anyhow::Result<Self> {
-        // libFuzzer is C++.
-        if !setup::on_path("c++") {
-            setup::ensure_packages(&["g++"])?;
-        }
-        let program = Tool::FUZZ.ensure()?;
-        let mut build = setup::leisurely(&program);
-        setup::run_unseen(build.current_dir(&workspace.root).arg("build").args(Self::FLAGS))?;
-        let list = workspace.command(&program).arg("list").output()?;
-        ensure!(list.status.success(), "`cargo fuzz list` failed");
-        let targets: Vec<String> = String::from_utf8(list.stdout)?.lines().map(str::to_owned).collect();
-        ensure!(!targets.is_empty(), "there is no fuzz target");
-        Ok(Self { program, targets })
-    }
-
-    /// Runs one target; how many inputs it was given.
-    fn run(&self, workspace: &Workspace, target: &str) -> anyhow::Result<u64> {
-        let (folder, function) = target
-            .split_once('-')
-            .context("a target is called <crate>-<function>")?;
-        let seeds = workspace
-            .root
-            .join("crates")
-            .join(folder)
-            .join("testdata/fuzz-corpus")
-            .join(function);
-        ensure!(seeds.is_dir(), "{} is missing", seeds.display());
-        let found = workspace.target_directory.join("fuzz-corpus").join(target);
-        fs::create_dir_all(&found).with_context(|| format!("create {}", found.display()))?;
-        let mut fuzzer = workspace.command(&self.program);
-        // What is found goes into the first folder.
-        fuzzer.arg("run").args(Self::FLAGS).arg(target).args([&found, &seeds]);
-        fuzzer.args(["--", "-print_final_stats=1", "-verbosity=0"]);
-        fuzzer.arg(format!("-max_total_time={FUZZ_SECONDS}"));
-        let output = fuzzer.stdin(Stdio::null()).output()?;
-        let words = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            eprintln!("{words}");
-            bail!("{target} failed; what it failed on is below fuzz/artifacts/{target}");
-        }
-        let stat = words
-            .lines()
-            .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-        stat.and_then(|number| number.trim().parse().ok())
-            .with_context(|| format!("{target} did not say how many inputs it was given:\n{words}"))
-    }
+    let found = workspace.target_directory.join("fuzz-corpus");
+    report.step("fuzzing", |tally| {
+        let runs = fuzzer?.run_all(workspace, &found, FUZZ_TIME)?;
+        tally.passed += runs.len() as u64;
+        tally.remark(format!("{} inputs", runs.iter().sum::<u64>()));
+        Ok(())
+    });
 }

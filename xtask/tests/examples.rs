@@ -883,7 +883,7 @@ fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 /// The same text up to the signature, signed with the service's key.
 fn signed_text(descriptor: &[u8]) -> Vec<u8> {
-    let key = ServiceKey::from_pem(&fs::read_to_string(desc_data(KEY)).unwrap()).unwrap();
+    let key = ServiceKey::from_pem(fs::read_to_string(desc_data(KEY)).unwrap()).unwrap();
     let text = text(descriptor);
     let body = text.split_once("\nsignature\n").unwrap().0.to_owned() + "\nsignature\n";
     let signature = key.sign_digest(&Sha1::digest(&body).into()).unwrap();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::compiler;
+use super::{BENCH_PACKAGES, compiler};
 use crate::setup::{self, Tool};
 use crate::workspace::Workspace;
 
@@ -39,7 +39,11 @@ impl Instructions {
         setup::ensure_openssl()?;
         let runner = Tool::GUNGRAUN.ensure()?;
         let mut build = setup::leisurely(workspace.cargo().get_program());
-        build.current_dir(&workspace.root).args(Self::BENCH).arg("--no-run");
+        build
+            .current_dir(&workspace.root)
+            .args(Self::BENCH)
+            .args(BENCH_PACKAGES)
+            .arg("--no-run");
         setup::run_unseen(&mut build)?;
         Ok(Self { runner })
     }
@@ -75,7 +79,8 @@ impl Instructions {
         const REGRESSED: i32 = 3;
 
         let mut bench = workspace.cargo();
-        bench.args(Self::BENCH).args(["--", "--output-format=json"]);
+        bench.args(Self::BENCH).args(BENCH_PACKAGES);
+        bench.args(["--", "--output-format=json"]);
         let output = bench.env("GUNGRAUN_RUNNER", &self.runner).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let counts: Vec<Count> = said.lines().filter_map(Count::read).collect();

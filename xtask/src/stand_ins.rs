@@ -52,13 +52,13 @@ const NAMES: [&str; 26] = [
 
 /// Folder of stand-ins.
 #[derive(Clone)]
-pub(super) struct StandIns {
+pub(crate) struct StandIns {
     folder: PathBuf,
 }
 
 impl StandIns {
     /// Writes the stand-ins into a folder, which is made if need be.
-    pub(super) fn write(folder: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn write(folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         for name in NAMES {
             let path = folder.join(name);
@@ -76,7 +76,7 @@ impl StandIns {
     }
 
     /// Puts the stand-ins before all else on a command's `PATH`.
-    pub(super) fn apply(&self, command: &mut Command) -> anyhow::Result<()> {
+    pub(crate) fn apply(&self, command: &mut Command) -> anyhow::Result<()> {
         command.env("PATH", before(&self.folder, env::var_os("PATH"))?);
         Ok(())
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::stand_ins::StandIns;
 use crate::setup::words;
+use crate::stand_ins::StandIns;
 
 /// The steps that have been run.
-pub(super) struct Report {
+pub(crate) struct Report {
     started: Instant,
     stand_ins: StandIns,
     /// Part of the names of the steps to run; `None` for all.
@@ -27,21 +27,21 @@ struct Step {
 
 /// Findings of a step.
 #[derive(Default)]
-pub(super) struct Tally {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
     /// Number of checks that the machine does not allow.
     skipped: u64,
     remark: Option<String>,
 }
 
 impl Tally {
-    pub(super) fn remark(&mut self, remark: impl Into<String>) {
+    pub(crate) fn remark(&mut self, remark: impl Into<String>) {
         self.remark = Some(remark.into());
     }
 
     /// Notes that the check cannot be made on this machine, and the reason. The last line counts it apart.
-    pub(super) fn skip(&mut self, reason: &str) {
+    pub(crate) fn skip(&mut self, reason: &str) {
         self.skipped += 1;
         self.remark(reason);
     }
@@ -66,7 +66,7 @@ impl Tally {
 
 impl Report {
     /// Starts with no step. All tests get the stand-ins on their `PATH`.
-    pub(super) fn start(stand_ins: StandIns, only: Option<String>) -> Self {
+    pub(crate) fn start(stand_ins: StandIns, only: Option<String>) -> Self {
         Self {
             started: Instant::now(),
             stand_ins,
@@ -78,7 +78,7 @@ impl Report {
     /// Runs a step that counts for itself. An error is shown and makes it failed.
     ///
     /// Returns `None` after an error, and for a step that is not among those to run.
-    pub(super) fn step<T>(&mut self, name: &str, work: impl FnOnce(&mut Tally) -> anyhow::Result<T>) -> Option<T> {
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce(&mut Tally) -> anyhow::Result<T>) -> Option<T> {
         if self.only.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             return None;
         }
@@ -105,7 +105,7 @@ impl Report {
     }
 
     /// Runs a step that is one check.
-    pub(super) fn check<T>(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> Option<T> {
+    pub(crate) fn check<T>(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> Option<T> {
         self.step(name, |tally| {
             let result = work()?;
             tally.passed += 1;
@@ -114,7 +114,7 @@ impl Report {
     }
 
     /// Runs a step whose command is a `cargo test`, and counts its tests.
-    pub(super) fn tests(&mut self, name: &str, command: impl FnOnce() -> anyhow::Result<Command>) {
+    pub(crate) fn tests(&mut self, name: &str, command: impl FnOnce() -> anyhow::Result<Command>) {
         let stand_ins = self.stand_ins.clone();
         self.step(name, |tally| {
             let mut command = command()?;
@@ -124,7 +124,7 @@ impl Report {
     }
 
     /// Shows all steps, and fails if one of them has.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
         println!("\n── summary");
         for step in &self.steps {
             println!("{step}");
