@@ -525,7 +525,7 @@ mod tests {
     fn generated_keys_can_be_written_and_read() {
         let key = ServiceKey::generate(getrandom::fill).unwrap();
         assert!(key.public_key().exponent_is_65537());
-        let again = ServiceKey::from_pem(&key.to_pem()).unwrap();
+        let again = ServiceKey::from_pem(key.to_pem()).unwrap();
         assert_eq!(again.public_key(), key.public_key());
     }
 
