@@ -38,6 +38,13 @@ pub(crate) struct Package {
 }
 
 impl Package {
+    /// Returns whether the package has a library.
+    pub(crate) fn has_library(&self) -> bool {
+        let libraries = ["lib", "rlib", "proc-macro"];
+        let kinds = self.targets.iter().flat_map(|target| &target.kind);
+        kinds.into_iter().any(|kind| libraries.contains(&kind.as_str()))
+    }
+
     /// Returns whether the package is for others to depend on.
     pub(crate) fn is_published(&self) -> bool {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())

@@ -135,7 +135,11 @@ fn bad_descriptors_are_refused() {
             signed_text(&replace(&captured, ID, &id_of(&other))),
             "descriptor ID",
         ),
-        ("too-long", [&captured[..], &[b'\n'; 20 * 1024]].concat(), "20480"),
+        (
+            "too-long",
+            [&captured[..], &[b'\n'; 20 * 1024]].concat(),
+            "limit of 21504 bytes",
+        ),
         ("no-points", with_points(0), "0 introduction points"),
         ("eleven-points", with_points(11), "11 introduction points"),
         ("two", [&captured[..], b"\n", &captured].concat(), "more follows"),

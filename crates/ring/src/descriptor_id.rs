@@ -37,6 +37,13 @@ impl DescriptorId {
     }
 
     /// The bytes of the ID: 20 in version 2.
+    ///
+    /// ```
+    /// use onionweave_ring::{DescriptorId, v2};
+    ///
+    /// let id = DescriptorId::from(v2::DescriptorId::from([7; 20]));
+    /// assert_eq!(id.as_bytes(), [7; 20]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8] {
         match self {
             Self::V2(id) => id.as_bytes(),

@@ -25,6 +25,12 @@ pub struct Directories {
 
 impl Directories {
     /// The directories on this ring of version 2, from a consensus with this lifetime, where the source states one.
+    ///
+    /// ```
+    /// use onionweave_ring::{Directories, HashRing};
+    ///
+    /// assert!(Directories::new(HashRing::new([]), None).is_empty());
+    /// ```
     pub const fn new(ring: HashRing, lifetime: Option<Lifetime>) -> Self {
         Self { ring, lifetime }
     }

@@ -39,7 +39,8 @@ pub(super) fn check_features(workspace: &Workspace) -> anyhow::Result<usize> {
         let features = package.features.keys().filter(|feature| *feature != "default");
         for feature in std::iter::once(None).chain(features.map(Some)) {
             let mut clippy = workspace.cargo();
-            clippy.args(["clippy", "--quiet", "--lib", "--bins", "--no-default-features"]);
+            clippy.args(["clippy", "--quiet", "--bins", "--no-default-features"]);
+            clippy.args(package.has_library().then_some("--lib"));
             clippy.args(["--package", &package.name]);
             clippy.args(feature.map(|feature| format!("--features={feature}")));
             setup::run(clippy.args(["--", "-Dwarnings"]))?;

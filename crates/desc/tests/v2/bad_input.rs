@@ -89,16 +89,10 @@ fn descriptor_id_of_another_service() {
 
 #[test]
 fn nothing_or_something_else() {
-    for text in [
-        &b""[..],
-        b"\n",
-        b"hs-descriptor 3\n",
-        b"@type x\n",
-        &PLAIN[1..],
-        &[b" ", PLAIN].concat(),
-    ] {
+    for text in [&b""[..], b"\n", b"@type x\n", &PLAIN[1..], &[b" ", PLAIN].concat()] {
         assert_eq!(verify(text), Err(Error::NotADescriptor));
     }
+    assert_eq!(verify(b"hs-descriptor 3\n"), Err(Error::V3Descriptor));
 }
 
 #[test]

@@ -218,14 +218,14 @@ impl Check {
     /// Sets the number of failures in a row after which the instance leaves: from 1 to 100.
     #[must_use]
     pub fn fall(mut self, fall: u32) -> Self {
-        self.steps = Steps::new(fall, self.steps.rise);
+        self.steps.fall = fall;
         self
     }
 
     /// Sets the number of successes in a row after which it returns: from 1 to 100.
     #[must_use]
     pub fn rise(mut self, rise: u32) -> Self {
-        self.steps = Steps::new(self.steps.fall, rise);
+        self.steps.rise = rise;
         self
     }
 

@@ -143,7 +143,7 @@ mod tests {
             ("rf75jzdtba4wnd6v.com", "takes 16 characters, found 20"),
             (
                 "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
-                "takes 16 characters, found 56",
+                "this is the address of a v3 onion service (56 characters)",
             ),
             ("rf75jzdtba4wnd61", "byte 15 is not base32"),
             ("rf75jzdtba4wnd=v", "byte 14 is not base32"),
