@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use onionweave_control::TorVersion;
+use onionweave_control::launch::LaunchError;
 use onionweave_desc::v2::ClientName;
 use onionweave_publish::InstanceName;
 use onionweave_ring::v2::ServiceId;
@@ -271,33 +272,9 @@ pub enum PoolProblem {
     /// There is no such program in `PATH`.
     #[error("tor: there is no program {} in PATH", .0.display())]
     NotInPath(PathBuf),
-    /// The program cannot be run.
-    #[error("tor: cannot run {}: {source}", path.display())]
-    #[non_exhaustive]
-    Run {
-        /// Path of the program.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The program does not answer.
-    #[error("tor: {} does not answer within {}", path.display(), format_duration(*.within))]
-    #[non_exhaustive]
-    Silent {
-        /// Path of the program.
-        path: PathBuf,
-        /// Time that it was given.
-        within: Duration,
-    },
-    /// The program is no tor.
-    #[error("tor: {} is no Tor: to --version it answers {answer:?}", path.display())]
-    #[non_exhaustive]
-    NotTor {
-        /// Path of the program.
-        path: PathBuf,
-        /// The first line of its answer.
-        answer: String,
-    },
+    /// The program cannot be run, does not answer or is no tor.
+    #[error("tor: {0}")]
+    Tor(LaunchError),
     /// The tor is too new.
     #[error("tor: {} is Tor {version}, which has no v2 onion services; 0.4.5.10 was the last that had them", path.display())]
     #[non_exhaustive]
@@ -310,4 +287,13 @@ pub enum PoolProblem {
     /// The tor refuses the pool's configuration.
     #[error("torrc: Tor refuses it: {0}")]
     Refused(String),
+}
+
+impl From<LaunchError> for PoolProblem {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Torrc { complaints, .. } => Self::Refused(complaints.join("; ")),
+            error => Self::Tor(error),
+        }
+    }
 }

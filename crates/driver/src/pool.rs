@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::builder::{Builder, Instance};
-use crate::error::Error;
+use crate::error::{Error, PoolProblem};
 use crate::service::spread_panic;
 
 mod binary;
@@ -61,8 +61,9 @@ impl PoolSetup {
             return Ok(None);
         };
         let tor = binary::find(&pool.tor)?;
-        let blueprint = Blueprint::new(pool, state, tor)?;
-        binary::verify(blueprint.tor(), &blueprint.torrc(1))?;
+        let blueprint = Blueprint::new(pool, state, tor.path())?;
+        let torrc = blueprint.launch(1).torrc().map_err(PoolProblem::from)?;
+        tor.verify(&torrc).map_err(PoolProblem::from)?;
         let mut settings = PoolSettings::new(pool.places());
         settings.pause = pool.start_pause;
         settings.answer_within = pool.start_within;

@@ -1,32 +1,33 @@
-//! What every child of the pool is started with.
+//! The launch of every child of the pool.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use onionweave_control::launch::{Launch, Ownership, Torrc};
 
 use crate::builder::Pool;
 use crate::error::PoolProblem;
 
-/// The least that is given to one instance by default, and the most: what Tor itself takes at most without being told
-/// (`MAX_DEFAULT_MEMORY_QUEUE_SIZE`, `app/config/config.c:4101`).
+/// Least and greatest number of bytes that one instance is given by default. Tor itself takes no
+/// more than the latter unless it is told (`MAX_DEFAULT_MEMORY_QUEUE_SIZE`,
+/// app/config/config.c:4101).
 const MEMORY: std::ops::RangeInclusive<u64> = (64 << 20)..=(8 << 30);
-/// What one instance may have open by default.
+/// Number of files and sockets that one instance may have open by default.
 const OPEN_FILES: u64 = 16_384;
 
-/// What every child is started with. Two that are equal start the same children.
+/// The launch of any child. Two that are equal start the same children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blueprint {
     tor: PathBuf,
     /// The folder of the publisher's state.
     state: PathBuf,
-    memory: Option<u64>,
     open_files: u64,
-    lines: Vec<String>,
+    lines: Torrc,
     pub(super) keep: bool,
 }
 
 impl Blueprint {
     /// `tor` is the checked binary.
-    pub(super) fn new(pool: &Pool, state: &Path, tor: PathBuf) -> Result<Self, PoolProblem> {
+    pub(super) fn new(pool: &Pool, state: &Path, tor: &Path) -> Result<Self, PoolProblem> {
         let allowed = own_file_limit();
         let open_files = match pool.open_files {
             Some(wanted) if wanted > allowed => {
@@ -35,77 +36,53 @@ impl Blueprint {
             Some(wanted) => wanted,
             None => OPEN_FILES.min(allowed),
         };
-        let fair_part = |total: u64| (total / 2 / u64::from(pool.places())).clamp(*MEMORY.start(), *MEMORY.end());
+        let memory = pool
+            .memory
+            .or_else(|| total_memory().map(|total| fair_part(total, pool.places())));
         Ok(Self {
-            tor,
+            tor: tor.into(),
             state: state.into(),
-            memory: pool.memory.or_else(|| total_memory().map(fair_part)),
             open_files,
-            lines: pool.torrc.clone(),
+            lines: lines(memory, &pool.torrc),
             keep: pool.keep,
         })
     }
 
-    pub(super) fn tor(&self) -> &Path {
-        &self.tor
-    }
-
-    /// How many files a child may have open.
-    pub(super) fn open_files(&self) -> u64 {
-        self.open_files
-    }
-
-    /// The folder of a child.
-    pub(super) fn folder(&self, number: u16) -> PathBuf {
-        Pool::folder(&self.state, number)
-    }
-
-    /// The configuration of a child.
-    pub(super) fn torrc(&self, number: u16) -> String {
-        let folder = self.folder(number);
-        let mut text = String::from("# Written by the publisher at every start.\n");
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{line}");
+    /// The launch of one child.
+    pub(super) fn launch(&self, number: u16) -> Launch {
+        let ownership = if self.keep {
+            Ownership::None
+        } else {
+            Ownership::Lifeline
         };
-        let path = |name: &str| quoted(&folder.join(name));
-        line(format_args!("DataDirectory {}", path("data")));
-        line(format_args!(
-            "ControlPort unix:{}",
-            quoted(&Pool::socket(&self.state, number))
-        ));
-        line(format_args!("CookieAuthentication 1"));
-        line(format_args!("CookieAuthFile {}", path("cookie")));
-        line(format_args!("SocksPort 0"));
-        line(format_args!("PublishHidServDescriptors 0"));
-        line(format_args!("Log notice stdout"));
-        // Only relays have work for more threads.
-        line(format_args!("NumCPUs 1"));
-        line(format_args!("AvoidDiskWrites 1"));
-        if let Some(memory) = self.memory {
-            line(format_args!("MaxMemInQueues {memory} bytes"));
-        }
-        if !self.keep {
-            // Its standard input is one end of a pair of sockets whose other end the publisher holds and nobody else. When that closes,
-            // however the publisher ended, Tor exits at once (`feature/control/control.c:220-257`), and it heeds that from its first moment on
-            // (`app/config/config.c:2153`). `__OwningControllerProcess` alone would be looked at every 15 s (`lib/evloop/procmon.c:169`).
-            line(format_args!("__OwningControllerFD 0"));
-        }
-        // Of an option that is given twice Tor takes the last.
-        for added in &self.lines {
-            line(format_args!("{added}"));
-        }
-        text
+        Launch::new(&self.tor, Pool::folder(&self.state, number))
+            .lines(&self.lines)
+            .open_files(self.open_files)
+            .ownership(ownership)
     }
 }
 
-/// A path as a quoted value, as Tor unescapes it (`lib/encoding/cstring.c:30`).
-fn quoted(path: &Path) -> String {
-    let escaped = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{escaped}\"")
+/// Options of the pool, and then those that are added. Tor takes the last of one that stands twice.
+fn lines(memory: Option<u64>, added: &[String]) -> Torrc {
+    let own = Torrc::new()
+        .option("SocksPort", "0")
+        .option("PublishHidServDescriptors", "0")
+        // Only relays have work for more threads.
+        .option("NumCPUs", "1")
+        .option("AvoidDiskWrites", "1");
+    let own = match memory {
+        Some(bytes) => own.option("MaxMemInQueues", format!("{bytes} bytes")),
+        None => own,
+    };
+    added.iter().fold(own, |torrc, line| torrc.line(line))
 }
 
-/// How many files this process and its children may open at most.
+/// Number of bytes of memory for each of the pool's places: together they take half of all.
+fn fair_part(total: u64, places: u16) -> u64 {
+    (total / 2 / u64::from(places)).clamp(*MEMORY.start(), *MEMORY.end())
+}
+
+/// Greatest number of files that this process and its children may open.
 fn own_file_limit() -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.maximum.unwrap_or(u64::MAX)
@@ -129,36 +106,38 @@ mod tests {
     }
 
     fn blueprint(pool: Pool) -> Result<Blueprint, PoolProblem> {
-        Blueprint::new(&pool, Path::new("/a \"b\"/s"), "/usr/bin/tor".into())
+        Blueprint::new(&pool, Path::new("/a \"b\"/s"), Path::new("/usr/bin/tor"))
+    }
+
+    fn torrc(pool: Pool) -> String {
+        blueprint(pool).unwrap().launch(3).torrc().unwrap().to_string()
     }
 
     #[test]
     fn torrc_has_what_the_pool_needs_and_then_what_is_added() {
-        let torrc = blueprint(pool().memory(512 << 20).torrc(["NumCPUs 2"]));
-        let torrc = torrc.unwrap().torrc(3);
+        let owned = torrc(pool().memory(512 << 20).torrc(["NumCPUs 2"]));
         for line in [
             r#"DataDirectory "/a \"b\"/s/pool/3/data""#,
-            r#"ControlPort unix:"/a \"b\"/s/pool/3/control""#,
+            r#"ControlPort "unix:\"/a \\\"b\\\"/s/pool/3/control\"""#,
             "PublishHidServDescriptors 0",
             "MaxMemInQueues 536870912 bytes",
             "__OwningControllerFD 0",
         ] {
-            assert!(torrc.lines().any(|found| found == line), "{line} is not in\n{torrc}");
+            assert!(owned.lines().any(|found| found == line), "{line} is not in\n{owned}");
         }
-        assert_eq!(torrc.lines().last(), Some("NumCPUs 2"));
-        let kept = blueprint(pool().keep(true)).unwrap().torrc(3);
+        assert_eq!(owned.lines().last(), Some("NumCPUs 2"));
+        let kept = torrc(pool().keep(true));
         assert!(!kept.contains("__OwningControllerFD"), "{kept}");
     }
 
     #[test]
     fn memory_is_shared_by_default() {
         let total = total_memory().unwrap();
-        let memory = blueprint(pool()).unwrap().memory.unwrap();
         // Two that serve and a spare.
-        assert!(
-            memory * 3 <= total / 2 || memory == *MEMORY.start(),
-            "{memory} of {total}"
-        );
+        let part = fair_part(total, 3);
+        assert!(part * 3 <= total / 2 || part == *MEMORY.start(), "{part} of {total}");
+        let line = format!("MaxMemInQueues {part} bytes");
+        assert!(torrc(pool()).lines().any(|found| found == line), "{line}");
     }
 
     #[test]

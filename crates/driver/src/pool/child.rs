@@ -1,28 +1,22 @@
 //! One child of the pool: its process and what it is told.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use onionweave_control::launch::{Launch, LaunchError, LogExcerpt, TorProcess};
 use onionweave_control::{
     Connection, Credentials, Endpoint, Error as ControlError, Events, Options, Signal as TorSignal,
 };
 use onionweave_publish::pool::Place;
 use rustix::process::Signal;
-use tokio::process::{Child as TokioChild, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::blueprint::Blueprint;
 use super::hosted::{HostedServices, host, offers_all};
 use super::record::{Process, Record};
-use crate::state::create_private;
 
 /// A Tor that leaves a question without an answer for so long is not coming back. The services' own heartbeats notice it far earlier, and
 /// give its slots to others; this is only about its process.
@@ -37,18 +31,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const READY_CHECK: Duration = Duration::from_millis(500);
 /// A child that has no introduction points by then is reported. It goes on trying: without a network no other would do better.
 const SLOW_AFTER: Duration = Duration::from_secs(120);
-
-/// What Tor and the shell that starts it say.
-const LOG: &str = "log";
-/// The same of the process before.
-const OLD_LOG: &str = "log.old";
-/// How much of a log's end is looked at.
-const EXCERPT_BYTES: u64 = 16 * 1024;
-/// How many of its lines are shown.
-const EXCERPT_LINES: usize = 5;
-
-/// Limits what the process may open and becomes Tor, under the same process number. Arguments: limit, tor, torrc.
-const LAUNCH: &str = r#"ulimit -n "$1" && exec "$2" -f "$3""#;
 
 /// What a child has to tell.
 #[derive(Debug)]
@@ -87,54 +69,56 @@ pub(super) struct Child {
 }
 
 /// The process of a child.
-struct Running {
-    process: Option<Process>,
-    /// `None` if an earlier publisher started it.
-    child: Option<TokioChild>,
-    /// Tor exits when this closes.
-    _lifeline: Option<UnixStream>,
+enum Running {
+    /// One that this publisher started. It has no number if it ended at once.
+    Started(Box<TorProcess>, Option<Process>),
+    /// One that an earlier publisher left.
+    Adopted(Process),
 }
 
 impl Running {
-    fn adopted(process: Process) -> Self {
-        Self {
-            process: Some(process),
-            child: None,
-            _lifeline: None,
+    fn process(&self) -> Option<Process> {
+        match self {
+            Self::Started(_, process) => *process,
+            Self::Adopted(process) => Some(*process),
         }
     }
 
     /// Waits until the process ends, and returns how it did.
     async fn gone(&mut self) -> String {
-        if let Some(child) = &mut self.child {
-            return match child.wait().await {
+        match self {
+            Self::Started(tor, _) => match tor.wait().await {
                 Ok(status) => format!("ended with {status}"),
                 Err(error) => format!("was lost: {error}"),
-            };
-        }
-        while self.process.is_some_and(Process::is_alive) {
-            sleep(LOOK_AGAIN).await;
-        }
-        "ended".into()
-    }
-
-    fn end(&mut self, end: End) -> io::Result<()> {
-        match (end, &mut self.child) {
-            // Until it was waited for, its number is nobody else's.
-            (End::Kill, Some(child)) => child.start_kill(),
-            (End::Kill, None) => self.signal(Signal::KILL),
-            (End::Stop, _) => self.signal(Signal::TERM),
+            },
+            Self::Adopted(process) => {
+                while process.is_alive() {
+                    sleep(LOOK_AGAIN).await;
+                }
+                "ended".into()
+            }
         }
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        self.process.map_or(Ok(()), |process| process.signal(signal))
+    /// Ends the process, and returns the reason if that cannot be done.
+    fn end(&mut self, end: End) -> Result<(), String> {
+        match (self, end) {
+            (Self::Started(tor, _), End::Stop) => tor.terminate().map_err(|error| error.to_string()),
+            (Self::Started(tor, _), End::Kill) => tor.kill().map_err(|error| error.to_string()),
+            (Self::Adopted(process), end) => {
+                let signal = match end {
+                    End::Stop => Signal::TERM,
+                    End::Kill => Signal::KILL,
+                };
+                process.signal(signal).map_err(|error| error.to_string())
+            }
+        }
     }
 }
 
 impl Child {
-    fn folder(&self) -> PathBuf {
-        self.blueprint.folder(self.place.number())
+    fn launch(&self) -> Launch {
+        self.blueprint.launch(self.place.number())
     }
 
     /// Looks whether an earlier publisher left a process here, and if so looks after it until it ends.
@@ -143,7 +127,7 @@ impl Child {
             Some((process, current)) => {
                 self.tell(News::Runs(process.pid())).await;
                 self.tell(News::Adopted { current }).await;
-                self.look_after(Running::adopted(process), ends).await;
+                self.look_after(Running::Adopted(process), ends).await;
             }
             None => self.tell(News::Vacant).await,
         }
@@ -151,67 +135,26 @@ impl Child {
 
     /// Starts a process and looks after it until it ends.
     pub(super) async fn start(self, ends: mpsc::Receiver<End>) {
-        let folder = self.folder();
-        match self.spawn(&folder) {
+        match self.spawn() {
             Ok(running) => {
-                if let Some(process) = running.process {
+                if let Some(process) = running.process() {
                     self.tell(News::Runs(process.pid())).await;
                 }
                 self.look_after(running, ends).await;
             }
-            Err((what, error)) => {
-                let why = format!("cannot be started: {what}: {error}");
-                self.tell(News::Gone(why)).await;
-            }
+            Err(error) => self.tell(News::Gone(format!("cannot be started: {error}"))).await,
         }
     }
 
     // The process.
 
-    fn spawn(&self, folder: &Path) -> Result<Running, (String, io::Error)> {
-        let at = |path: &Path| {
-            let path = path.display().to_string();
-            |error: io::Error| (path, error)
-        };
-        create_private(folder).map_err(at(folder))?;
-        let torrc = folder.join("torrc");
-        write_private(&torrc, &self.blueprint.torrc(self.place.number())).map_err(at(&torrc))?;
-        // What a former process left would be mistaken for the new one's.
-        for left in ["control", "cookie"] {
-            let _ = fs::remove_file(folder.join(left));
-        }
-        let log = folder.join(LOG);
-        let _ = fs::rename(&log, folder.join(OLD_LOG));
-        let output = open_private(&log).map_err(at(&log))?;
-        let (stdin, lifeline) = if self.blueprint.keep {
-            (Stdio::null(), None)
-        } else {
-            let (lifeline, theirs) = UnixStream::pair().map_err(at(folder))?;
-            (Stdio::from(OwnedFd::from(theirs)), Some(lifeline))
-        };
-        let child = Command::new("/bin/sh")
-            .args(["-c", LAUNCH, "sh"])
-            .arg(self.blueprint.open_files().to_string())
-            .arg(self.blueprint.tor())
-            .arg(&torrc)
-            .current_dir("/")
-            // An interrupt typed at the terminal is for the publisher.
-            .process_group(0)
-            .stdin(stdin)
-            .stdout(output.try_clone().map_err(at(&log))?)
-            .stderr(output)
-            .kill_on_drop(!self.blueprint.keep)
-            .spawn()
-            .map_err(at(Path::new("/bin/sh")))?;
-        let process = child.id().and_then(|pid| Process::running(pid.cast_signed()));
+    fn spawn(&self) -> Result<Running, LaunchError> {
+        let tor = self.launch().spawn()?;
+        let process = tor.id().and_then(|pid| Process::running(pid.cast_signed()));
         if let Some(process) = process {
             self.write_record(process, &HostedServices::new());
         }
-        Ok(Running {
-            process,
-            child: Some(child),
-            _lifeline: lifeline,
-        })
+        Ok(Running::Started(Box::new(tor), process))
     }
 
     /// A process that an earlier publisher left here, and whether it was started with what is configured now.
@@ -219,9 +162,10 @@ impl Child {
     /// It is one of ours if it answers on the socket in our folder, runs our configuration and is the process that was written down. One that
     /// is ours and cannot be used is ended: it would keep the folder from the next.
     async fn find(&self) -> Option<(Process, bool)> {
-        let folder = self.folder();
+        let launch = self.launch();
+        let folder = launch.folder();
         let torrc = folder.join("torrc");
-        let recorded = Record::read(&folder);
+        let recorded = Record::read(folder);
         let process = recorded.as_ref().map(|record| record.process);
         let end = |process: Process| {
             if process.runs(&torrc) {
@@ -261,15 +205,18 @@ impl Child {
             connection.closed().await;
             return None;
         };
-        let same_torrc = fs::read_to_string(&torrc).is_ok_and(|text| text == self.blueprint.torrc(self.place.number()));
+        let same_torrc = match (fs::read(&torrc), launch.torrc()) {
+            (Ok(found), Ok(now)) => found == now.as_bytes(),
+            _ => false,
+        };
         let services = self.services.borrow().clone();
         let like = record.hosts_like(services.iter().map(|(id, hosted)| (*id, hosted.fingerprint())));
         Some((record.process, same_torrc && like))
     }
 
     async fn look_after(&self, mut running: Running, mut ends: mpsc::Receiver<End>) {
-        let process = running.process;
-        let ended = loop {
+        let process = running.process();
+        let why = loop {
             tokio::select! {
                 biased;
                 why = running.gone() => break why,
@@ -283,16 +230,12 @@ impl Child {
                 () = self.converse(process) => {}
             }
         };
-        let log = self.folder().join(LOG);
-        let mut why = ended;
-        let lines = last_lines(&read_end(&log));
-        if !lines.is_empty() {
-            why += &format!("; the last lines of {}:", log.display());
-            for line in lines {
-                why += "\n  ";
-                why += &line;
-            }
-        }
+        let log = LogExcerpt::read(self.launch().folder());
+        let why = if log.lines().is_empty() {
+            why
+        } else {
+            format!("{why}; {log}")
+        };
         self.tell(News::Gone(why)).await;
     }
 
@@ -368,7 +311,8 @@ impl Child {
     }
 
     async fn connect(&self, within: Duration) -> Result<(Connection, Events), ControlError> {
-        let folder = self.folder();
+        let launch = self.launch();
+        let folder = launch.folder();
         let endpoint = Endpoint::Unix(folder.join("control"));
         let credentials = Credentials::cookie_file(folder.join("cookie"));
         let options = Options::default().connect_deadline(within).command_deadline(within);
@@ -383,7 +327,7 @@ impl Child {
             process,
             services: services.collect(),
         };
-        if let Err(error) = record.write(&self.folder()) {
+        if let Err(error) = record.write(self.launch().folder()) {
             tracing::warn!("{}: a later publisher would not know it again: {error}", self.place);
         }
     }
@@ -392,38 +336,4 @@ impl Child {
         // The pool goes before its children only if it is dropped, and then nobody wants to know.
         let _ = self.news.send((self.place, news)).await;
     }
-}
-
-fn open_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use io::Write as _;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
-}
-
-/// The end of a file, or nothing if it cannot be read.
-fn read_end(path: &Path) -> String {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(EXCERPT_BYTES)))?;
-        let mut end = Vec::new();
-        file.take(EXCERPT_BYTES).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-}
-
-fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
-    let skipped = lines.len().saturating_sub(EXCERPT_LINES);
-    lines.into_iter().skip(skipped).map(str::to_owned).collect()
 }

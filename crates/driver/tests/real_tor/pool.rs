@@ -487,6 +487,6 @@ async fn no_storm_of_starts() {
         assert!(*pause > 0.5 * least, "{pauses:?}");
     }
     assert!(starts[3] - starts[0] > 1.0, "{pauses:?}");
-    let log = fs::read_to_string(folder.path().join("state/pool/1/log")).unwrap();
-    assert_eq!(log, "no luck today\n");
+    let output = fs::read_to_string(folder.path().join("state/pool/1/output")).unwrap();
+    assert_eq!(output, "no luck today\n");
 }
