@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, PolicyName, Weight};
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
-use onionweave_publish::{Action, Down, Event, InstanceName, InstanceSettings, Machine, Moment, Report, Settings};
+use onionweave_publish::{Action, Down, Event, InstanceName, InstanceSettings, Machine, Report, Settings};
 use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
+use onionweave_sim::{Engine, World};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-fn start() -> Moment {
-    Moment::new(UnixTime::from_iso("2026-11-22 12:05:00").unwrap(), Duration::ZERO)
+fn start() -> UnixTime {
+    UnixTime::from_iso("2026-11-22 12:05:00").unwrap()
 }
 
 fn key() -> ServiceKey {
@@ -35,7 +37,7 @@ fn descriptor(number: u8) -> Vec<u8> {
         IntroductionPoint::new(relay, Ipv4Addr::new(10, 0, number, i), 9001, keys.0, keys.1).unwrap()
     };
     let draft = Draft::new((0..3).map(point).collect());
-    let now = start().wall();
+    let now = start();
     let [replica, _] = Replica::ALL;
     let signed = draft.sign(
         &key(),
@@ -47,18 +49,36 @@ fn descriptor(number: u8) -> Vec<u8> {
 }
 
 /// Three instances that offer points, and directories that never answer: only what is wanted counts here.
-struct World {
-    machine: Machine,
-    now: Moment,
+struct Mute {
+    engine: Engine<Infallible>,
     weighed: Vec<BTreeMap<InstanceName, Weight>>,
 }
 
-impl World {
+impl World for Mute {
+    type Due = Infallible;
+
+    fn engine(&mut self) -> &mut Engine<Infallible> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, _: usize, action: Action) {
+        if let Action::Report(Report::Weighed(weights)) = action {
+            self.weighed.push(weights);
+        }
+    }
+
+    fn happen(&mut self, due: Infallible) {
+        match due {}
+    }
+}
+
+impl Mute {
     fn new() -> Self {
         let machine = Machine::new(key(), PolicyName::Hybrid.policy(), settings(&NAMES), 1);
+        let mut engine = Engine::new(start());
+        engine.add(machine);
         let mut world = Self {
-            machine,
-            now: start(),
+            engine,
             weighed: Vec::new(),
         };
         let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
@@ -80,21 +100,15 @@ impl World {
     }
 
     fn tell(&mut self, event: Event) {
-        self.machine.handle(event, self.now);
-        while let Some(action) = self.machine.poll(self.now) {
-            if let Action::Report(Report::Weighed(weights)) = action {
-                self.weighed.push(weights);
-            }
-        }
+        World::tell(self, 0, event);
     }
 
     fn wait(&mut self, seconds: u64) {
-        self.now = self.now.after(Duration::from_secs(seconds));
-        while let Some(action) = self.machine.poll(self.now) {
-            if let Action::Report(Report::Weighed(weights)) = action {
-                self.weighed.push(weights);
-            }
-        }
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    fn machine(&self) -> &Machine {
+        self.engine.machine(0)
     }
 
     /// Ten minutes in which these loads are measured every ten seconds.
@@ -116,7 +130,7 @@ impl World {
 
     /// Whose points stand where, of the first period.
     fn plan(&self) -> Vec<BTreeMap<InstanceName, usize>> {
-        let plan = self.machine.plans().values().next().unwrap();
+        let plan = self.machine().plans().values().next().unwrap();
         let counted = |mix: &onionweave_assign::Mix<InstanceName>| {
             let counts = mix.instances().into_iter();
             counts.map(|(name, points)| (name.clone(), points)).collect()
@@ -126,7 +140,7 @@ impl World {
 
     /// What part of the points in all texts is an instance's: of texts that are equally large, its share.
     fn part(&self, instance: &str) -> f64 {
-        let plan = self.machine.plans().values().next().unwrap();
+        let plan = self.machine().plans().values().next().unwrap();
         let part = |mix: &onionweave_assign::Mix<InstanceName>| {
             let own = mix.instances().get(&InstanceName::from(instance)).copied().unwrap_or(0);
             own as f64 / mix.len() as f64
@@ -143,7 +157,7 @@ fn settings(names: &[&str]) -> Settings {
 
 #[test]
 fn shares_follow_loads_and_come_back() {
-    let mut world = World::new();
+    let mut world = Mute::new();
     assert!((world.part("a") - 1.0 / 3.0).abs() < 1e-9);
 
     // Alike: nothing changes.
@@ -156,7 +170,7 @@ fn shares_follow_loads_and_come_back() {
     let expected = 1.0 / (1.0 + 2.0 * 4_f64.powf(0.75));
     let found = world.part("a");
     assert!((found - expected).abs() < 0.03, "{found} instead of {expected}");
-    let plan = world.machine.plans().values().next().unwrap();
+    let plan = world.machine().plans().values().next().unwrap();
     assert!(plan.slots().all(|(_, mix)| mix.instances().len() >= 2));
 
     // It settled: ten minutes more change nothing.
@@ -175,7 +189,7 @@ fn shares_follow_loads_and_come_back() {
 /// Who comes by a reload, or is configured anew, gets a weight beside those that follow loads at once.
 #[test]
 fn a_reload_weighs_everybody() {
-    let mut world = World::new();
+    let mut world = Mute::new();
     world.measure([Some(1.0), Some(2.0), Some(1.0)]);
     let mut four = settings(&["a", "b", "c", "d"]);
     four.instances[0].weight = Weight::try_from(2).unwrap();
@@ -192,7 +206,7 @@ fn a_reload_weighs_everybody() {
 #[test]
 fn a_load_that_swings_makes_no_plan_thrash() {
     for (ratio, measurements, weighings) in [(2.0, 1, 0), (16.0, 6, 72)] {
-        let mut world = World::new();
+        let mut world = Mute::new();
         world.measure([Some(1.0); 3]);
         let told = world.weighed.len();
         let (mut plan, mut changes) = (world.plan(), 0);
@@ -219,7 +233,7 @@ fn a_load_that_swings_makes_no_plan_thrash() {
 /// When loads are not to be followed any more, weights are as they are configured, at once.
 #[test]
 fn a_reload_ends_the_weighing() {
-    let mut world = World::new();
+    let mut world = Mute::new();
     for _ in 0..3 {
         world.measure([Some(9.0), Some(1.0), Some(1.0)]);
     }
@@ -237,7 +251,7 @@ fn a_reload_ends_the_weighing() {
 /// A spare has nothing to do, which is no reason to burden it beyond measure when it steps in.
 #[test]
 fn idle_spares_are_not_weighed() {
-    let mut world = World::new();
+    let mut world = Mute::new();
     let mut two = settings(&NAMES);
     two.serving = NonZeroUsize::new(2);
     world.tell(Event::Configured(two));
@@ -254,7 +268,7 @@ fn idle_spares_are_not_weighed() {
 /// Where no load is measured, and where a load comes from nobody that is known, weights stay as they are configured.
 #[test]
 fn without_loads_nothing_is_weighed() {
-    let mut world = World::new();
+    let mut world = Mute::new();
     world.measure([None; 3]);
     world.tell(Event::InstanceLoad {
         instance: "x".into(),

@@ -10,18 +10,19 @@ use onionweave_assign::PolicyName;
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
 use onionweave_publish::version::V2;
 use onionweave_publish::{
-    Action, Event, Found, InstanceSettings, Machine, Moment, Report, Settings, Source, Ticket, UploadAnswer,
+    Action, Event, Found, InstanceSettings, Machine, Report, Settings, Source, Ticket, UploadAnswer,
 };
 use onionweave_ring::v2::{self, Replica, TimePeriod};
 use onionweave_ring::{DescriptorId, Fingerprint, HashRing, UnixTime};
+use onionweave_sim::{Engine, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Five minutes after a full hour; neither key's time period ends within the next hours.
-fn start() -> Moment {
-    Moment::new(UnixTime::from_iso("2026-11-22 12:05:00").unwrap(), Duration::ZERO)
+fn start() -> UnixTime {
+    UnixTime::from_iso("2026-11-22 12:05:00").unwrap()
 }
 
 fn service_key() -> ServiceKey {
@@ -60,9 +61,9 @@ fn signed(key: &ServiceKey, number: u8, period_at: UnixTime, dated: UnixTime) ->
 }
 
 /// One instance, `a`, and directories that accept everything.
-struct World {
-    machine: Machine,
-    now: Moment,
+struct Accepting {
+    /// The events to come are the directories' answers.
+    engine: Engine<Event>,
     /// What the directories hold of the instance's own address.
     held: BTreeMap<Fingerprint, Found>,
     /// Which of them were asked.
@@ -74,7 +75,58 @@ struct World {
     due: Vec<Ticket>,
 }
 
-impl World {
+impl World for Accepting {
+    type Due = Event;
+
+    fn engine(&mut self) -> &mut Engine<Event> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, _: usize, action: Action) {
+        let answer = match action {
+            Action::Upload {
+                ticket,
+                descriptor_id,
+                text,
+                ..
+            } => {
+                self.texts.insert(descriptor_id, text.to_vec());
+                let answer = UploadAnswer::Accepted;
+                Event::UploadAnswered { ticket, answer }
+            }
+            Action::Audit {
+                ticket, descriptor_id, ..
+            } => {
+                let text = self.texts.get(&descriptor_id).cloned();
+                let found = text.map_or(Found::Nothing, Found::Text);
+                Event::Audited { ticket, found }
+            }
+            Action::Read { ticket, directory, .. } => {
+                self.asked.insert(directory);
+                match self.held.get(&directory) {
+                    Some(found) => {
+                        let found = found.clone();
+                        Event::Read { ticket, found }
+                    }
+                    None => return self.due.push(ticket),
+                }
+            }
+            Action::Report(Report::Unusable { why, .. }) => return self.complaints.push(why.to_string()),
+            Action::Report(Report::Offers(_, count)) => {
+                self.offered = Some(count);
+                return;
+            }
+            _ => return,
+        };
+        self.engine.after(Duration::ZERO, answer);
+    }
+
+    fn happen(&mut self, answer: Event) {
+        World::tell(self, 0, answer);
+    }
+}
+
+impl Accepting {
     fn new(source: Source) -> Self {
         let mut instance = InstanceSettings::new("a");
         instance.source = source;
@@ -83,9 +135,10 @@ impl World {
         }
         let settings = Settings::new(vec![instance]);
         let machine = Machine::new(service_key(), PolicyName::Mixed.policy(), settings, 1);
+        let mut engine = Engine::new(start());
+        engine.add(machine);
         let mut world = Self {
-            machine,
-            now: start(),
+            engine,
             held: BTreeMap::new(),
             asked: BTreeSet::new(),
             texts: BTreeMap::new(),
@@ -99,76 +152,20 @@ impl World {
         world
     }
 
+    /// Tells the machine an event, with all answers that it leads to at once.
     fn tell(&mut self, event: Event) {
-        self.machine.handle(event, self.now);
-        self.act();
-    }
-
-    fn act(&mut self) {
-        while let Some(action) = self.machine.poll(self.now) {
-            let event = match action {
-                Action::Upload {
-                    ticket,
-                    descriptor_id,
-                    text,
-                    ..
-                } => {
-                    self.texts.insert(descriptor_id, text.to_vec());
-                    let answer = UploadAnswer::Accepted;
-                    Event::UploadAnswered { ticket, answer }
-                }
-                Action::Audit {
-                    ticket, descriptor_id, ..
-                } => {
-                    let text = self.texts.get(&descriptor_id).cloned();
-                    let found = text.map_or(Found::Nothing, Found::Text);
-                    Event::Audited { ticket, found }
-                }
-                Action::Read { ticket, directory, .. } => {
-                    self.asked.insert(directory);
-                    match self.held.get(&directory) {
-                        Some(found) => {
-                            let found = found.clone();
-                            Event::Read { ticket, found }
-                        }
-                        None => {
-                            self.due.push(ticket);
-                            continue;
-                        }
-                    }
-                }
-                Action::Report(Report::Unusable { why, .. }) => {
-                    self.complaints.push(why.to_string());
-                    continue;
-                }
-                Action::Report(Report::Offers(_, count)) => {
-                    self.offered = Some(count);
-                    continue;
-                }
-                _ => continue,
-            };
-            self.machine.handle(event, self.now);
-        }
+        World::tell(self, 0, event);
+        self.wait(Duration::ZERO);
     }
 
     fn wait(&mut self, time: Duration) {
-        let end = self.now.after(time);
-        while let Some(next) = self.machine.next_deadline(self.now) {
-            let step = next.saturating_sub(self.now.uptime()).max(SECOND);
-            if self.now.uptime() + step > end.uptime() {
-                break;
-            }
-            self.now = self.now.after(step);
-            self.act();
-        }
-        self.now = end;
-        self.act();
+        self.pass(time);
     }
 
     /// The points that clients are given.
     fn published(&self) -> BTreeSet<u8> {
-        let texts = self
-            .machine
+        let machine = self.engine.machine(0);
+        let texts = machine
             .wanted()
             .flat_map(|(_, target)| target.points())
             .filter_map(V2::introduction_point);
@@ -199,8 +196,8 @@ impl World {
 
 #[test]
 fn file_is_believed_as_far_as_it_goes() {
-    let mut world = World::new(Source::File);
-    let hour = start().wall().start_of_hour();
+    let mut world = Accepting::new(Source::File);
+    let hour = start().start_of_hour();
     let key = service_key();
     world.tell(Event::InstanceUp { instance: "a".into() });
     world.offers(signed(&key, 1, hour, hour));
@@ -240,8 +237,8 @@ fn file_is_believed_as_far_as_it_goes() {
 
 #[test]
 fn what_grows_old_is_given_up_and_returns() {
-    let mut world = World::new(Source::File);
-    let hour = start().wall().start_of_hour();
+    let mut world = Accepting::new(Source::File);
+    let hour = start().start_of_hour();
     let key = service_key();
     world.tell(Event::InstanceUp { instance: "a".into() });
     let old = signed(&key, 1, hour, hour);
@@ -265,8 +262,8 @@ fn what_grows_old_is_given_up_and_returns() {
 
 #[test]
 fn instance_that_dated_ahead_may_set_its_clock_right() {
-    let mut world = World::new(Source::File);
-    let hour = start().wall().start_of_hour();
+    let mut world = Accepting::new(Source::File);
+    let hour = start().start_of_hour();
     let ahead = hour.saturating_add(5 * HOUR);
     world.tell(Event::InstanceUp { instance: "a".into() });
     world.offers(signed(&service_key(), 1, ahead, ahead));
@@ -277,8 +274,8 @@ fn instance_that_dated_ahead_may_set_its_clock_right() {
 
 #[test]
 fn directories_are_asked_every_half_minute_and_outvote_the_one_that_lies() {
-    let mut world = World::new(Source::Directories { every: EVERY });
-    let hour = start().wall().start_of_hour();
+    let mut world = Accepting::new(Source::Directories { every: EVERY });
+    let hour = start().start_of_hour();
     let key = own_key();
     let text = |number| Found::Text(signed(&key, number, hour, hour));
     assert_eq!(world.asked.len(), 6, "both replicas' directories");
@@ -308,7 +305,7 @@ fn directories_are_asked_every_half_minute_and_outvote_the_one_that_lies() {
     assert!(world.complaint().contains("was there before"));
 
     // A new one at one directory alone is newer than what all others still have.
-    world.now = world.now.after(HOUR);
+    world.engine.step_clock(0, 3600);
     let later = hour.saturating_add(HOUR);
     world.all_hold(&text(2));
     world.held.insert(liar, Found::Text(signed(&key, 4, later, later)));
@@ -318,8 +315,8 @@ fn directories_are_asked_every_half_minute_and_outvote_the_one_that_lies() {
 
 #[test]
 fn directories_that_hold_nothing_are_believed_when_most_say_so() {
-    let mut world = World::new(Source::Directories { every: EVERY });
-    let hour = start().wall().start_of_hour();
+    let mut world = Accepting::new(Source::Directories { every: EVERY });
+    let hour = start().start_of_hour();
     let text = Found::Text(signed(&own_key(), 1, hour, hour));
     world.all_hold(&text);
     world.wait(EVERY);
@@ -342,12 +339,12 @@ fn directories_that_hold_nothing_are_believed_when_most_say_so() {
 
 #[test]
 fn reading_that_nobody_answers_is_given_up_and_begun_again() {
-    let mut world = World::new(Source::Directories { every: EVERY });
+    let mut world = Accepting::new(Source::Directories { every: EVERY });
     assert_eq!(world.due.len(), 6);
     // Twenty seconds for an answer; then at once the next one.
     world.wait(25 * SECOND);
     assert_eq!(world.due.len(), 12);
-    let hour = start().wall().start_of_hour();
+    let hour = start().start_of_hour();
     let text = Found::Text(signed(&own_key(), 1, hour, hour));
     for ticket in std::mem::take(&mut world.due) {
         // The first six are too late, and count for nothing.

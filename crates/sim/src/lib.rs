@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod directory;
+mod engine;
 mod fixtures;
 mod instance;
 mod network;
@@ -13,6 +14,7 @@ mod storm;
 mod witness;
 
 pub use directory::Directory;
+pub use engine::{Engine, World};
 pub use network::{Builder, Delays, Network};
 pub use place::Fault;
 pub use simulation::{

@@ -15,18 +15,15 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
+use crate::engine::{Engine, World};
 use crate::fixtures::Points;
 use crate::instance::{self, Instance, State};
 use crate::place::Place;
-use crate::queue::Queue;
 use crate::{Error, Fault};
 
 mod builder;
 
 pub use builder::Builder;
-
-/// A publisher never has so much to do at once: an upload and an audit for each slot, and some reports.
-pub(crate) const MOST_ACTIONS: u32 = 10_000;
 
 /// How long things take, from the publisher's point of view. The defaults were measured on private networks of tor 0.4.5.9.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +47,12 @@ impl Default for Delays {
     }
 }
 
-/// Something that will happen.
+/// Message on its way to a directory of a [`Network`].
 #[derive(Debug)]
-enum Due {
+pub struct Due(Message);
+
+#[derive(Debug)]
+enum Message {
     Upload {
         ticket: Ticket,
         slot: SlotId,
@@ -69,6 +69,9 @@ enum Due {
         text: Vec<u8>,
     },
 }
+
+/// Number of the only machine of a network.
+const HOST: usize = 0;
 
 /// A network in virtual time, with the publisher's machine in it.
 ///
@@ -92,20 +95,18 @@ enum Due {
 pub struct Network {
     key: ServiceKey,
     authorization: Option<Authorization>,
-    machine: Machine,
-    now: Moment,
+    engine: Engine<Due>,
     /// What passed between the machine and the world, if that is recorded.
     trace: Option<(Recorder, Vec<Entry>)>,
-    /// What the directories' clocks show, compared with the publisher's, in seconds.
-    publisher_ahead: i64,
     directories: BTreeMap<Fingerprint, Place>,
     instances: BTreeMap<InstanceName, Instance>,
-    queue: Queue<Due>,
     delays: Delays,
     rng: ChaCha12Rng,
     reports: Vec<(Duration, Report)>,
     restarts: Vec<InstanceName>,
     uploads: u64,
+    /// Number of uploads at the last [`check`](Self::check).
+    checked_uploads: u64,
     audits: u64,
     on_their_way: BTreeMap<SlotId, u32>,
     /// Uploads that instances make by themselves.
@@ -194,7 +195,7 @@ impl Network {
     /// Lets an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
     pub fn publish(&mut self, name: &str) {
         let name = InstanceName::from(name);
-        let period = TimePeriod::at(&self.key.service_id(), self.directory_clock());
+        let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
         let ring = self.ring();
         for replica in Replica::ALL {
             let Some(text) = self.instance_text(&name, period, replica) else {
@@ -209,7 +210,7 @@ impl Network {
                     descriptor_id: descriptor_id.into(),
                 });
                 *self.loud.entry((name.clone(), directory)).or_default() += 1;
-                let upload = Due::LoudUpload {
+                let upload = Message::LoudUpload {
                     instance: name.clone(),
                     directory,
                     text: text.clone(),
@@ -229,7 +230,7 @@ impl Network {
         let draft = instance::draft(points, self.authorization.as_ref());
         let (period, replica) = slot.v2().ok_or(Error::UnknownSlot { slot })?;
         let text = draft.sign(&self.key, period, replica, time)?;
-        let now = self.directory_clock();
+        let now = self.engine.truth();
         let place = self.directories.entry(slot.directory).or_default();
         Ok(place.directory.upload(text.text(), now))
     }
@@ -271,68 +272,39 @@ impl Network {
 
     /// Sets the publisher's wall clock, by so many seconds; the directories' clocks go on as they did.
     pub fn step_clock(&mut self, by: i64) {
-        let wall = self.now.wall().as_secs().saturating_add_signed(by);
-        self.now = Moment::new(UnixTime::from_secs(wall), self.now.uptime());
-        self.publisher_ahead = self.publisher_ahead.saturating_add(by);
+        self.engine.step_clock(HOST, by);
     }
 
     /// Tells the machine something.
     pub fn tell(&mut self, event: Event) {
         if let Some((recorder, entries)) = &mut self.trace {
-            entries.push(recorder.told(&event, self.now));
+            entries.push(recorder.told(&event, self.engine.moment(HOST)));
         }
-        self.machine.handle(event, self.now);
-        self.act();
+        World::tell(self, HOST, event);
     }
 
     // Time.
 
     /// Lets time pass.
     pub fn run_for(&mut self, time: Duration) {
-        let end = self.now.uptime().saturating_add(time);
-        while self.step(end) {}
+        self.pass(time);
     }
 
     /// Lets time pass until every slot is proved, for at most `limit`. Returns how long it took.
     pub fn settle(&mut self, limit: Duration) -> Option<Duration> {
-        self.run_until(limit, |network| network.machine.is_settled())
+        self.run_until(limit, |network| network.machine().is_settled())
     }
 
     /// Lets time pass until `done`, for at most `limit`. Returns how long it took.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
-        let start = self.now.uptime();
+        let start = self.engine.uptime();
         let end = start.saturating_add(limit);
         while !done(self) {
             if !self.step(end) {
                 return None;
             }
         }
-        Some(self.now.uptime().saturating_sub(start))
-    }
-
-    /// The next thing that happens before `end`. Returns whether there was one.
-    fn step(&mut self, end: Duration) -> bool {
-        let event = self.queue.next_at();
-        let deadline = self.machine.next_deadline(self.now).map(|at| at.max(self.now.uptime()));
-        let Some(at) = event.into_iter().chain(deadline).min().filter(|at| *at <= end) else {
-            self.advance(end);
-            return false;
-        };
-        self.advance(at);
-        if event == Some(at)
-            && let Some(due) = self.queue.pop()
-        {
-            self.happen(due);
-        }
-        self.act();
-        true
-    }
-
-    fn advance(&mut self, to: Duration) {
-        // The wall clock counts whole seconds of the steady one, wherever it was set to.
-        let seconds = to.as_secs().saturating_sub(self.now.uptime().as_secs());
-        let wall = self.now.wall().saturating_add(Duration::from_secs(seconds));
-        self.now = Moment::new(wall, to.max(self.now.uptime()));
+        Some(self.engine.uptime().saturating_sub(start))
     }
 
     fn fault(&self, directory: &Fingerprint) -> Fault {
@@ -342,112 +314,14 @@ impl Network {
             .unwrap_or_default()
     }
 
-    /// The time by the clocks of directories and instances.
-    fn directory_clock(&self) -> UnixTime {
-        let wall = self.now.wall().as_secs().saturating_add_signed(-self.publisher_ahead);
-        UnixTime::from_secs(wall)
-    }
-
-    fn later(&mut self, delay: Duration, due: Due) {
+    fn later(&mut self, delay: Duration, message: Message) {
         // Up to a tenth more, so that answers come in any order.
         let jitter = self.rng.random_range(0..=delay.as_micros() as u64 / 10);
-        let at = self.now.uptime() + delay + Duration::from_micros(jitter);
-        self.queue.push(at, due);
-    }
-
-    // The driver's part.
-
-    fn act(&mut self) {
-        let uploads = self.uploads;
-        let mut actions = 0;
-        while let Some(action) = self.machine.poll(self.now) {
-            actions += 1;
-            assert!(actions < MOST_ACTIONS, "the machine has something to do for ever");
-            if let Some((recorder, entries)) = &mut self.trace {
-                entries.push(recorder.asked(&action, self.now));
-            }
-            match action {
-                Action::Upload { ticket, slot, text, .. } => {
-                    self.uploads += 1;
-                    let on_their_way = self.on_their_way.entry(slot).or_default();
-                    *on_their_way += 1;
-                    assert!(
-                        *on_their_way == 1 || self.fault(&slot.directory) == Fault::Silent,
-                        "two uploads for {slot} are on their way"
-                    );
-                    let upload = Due::Upload {
-                        ticket,
-                        slot,
-                        text: text.to_vec(),
-                    };
-                    self.later(self.delays.upload, upload);
-                }
-                Action::Audit {
-                    ticket,
-                    slot,
-                    descriptor_id: onionweave_ring::DescriptorId::V2(id),
-                    ..
-                } => {
-                    self.audits += 1;
-                    self.later(self.delays.audit, Due::Audit { ticket, slot, id });
-                }
-                Action::Restart { instance, .. } => self.restarts.push(instance),
-                Action::Report(report) => self.reports.push((self.now.uptime(), report)),
-                _ => {}
-            }
-        }
-        if let Some((recorder, entries)) = &mut self.trace {
-            let wanted = self.machine.wanted().map(|(slot, text)| (slot, text.bytes()));
-            entries.extend(recorder.wants(wanted, self.now));
-        }
-        let next = self.machine.next_deadline(self.now);
-        assert!(
-            next.is_none_or(|at| self.now.uptime() < at),
-            "the machine asks to be called at once for ever"
-        );
-        // Whatever changes the wanted ring leads to uploads.
-        if self.uploads != uploads {
-            self.check();
-        }
-    }
-
-    fn happen(&mut self, due: Due) {
-        let clock = self.directory_clock();
-        match due {
-            Due::Upload { ticket, slot, text } => {
-                if let Some(on_their_way) = self.on_their_way.get_mut(&slot) {
-                    *on_their_way = on_their_way.saturating_sub(1);
-                }
-                let place = self.directories.get_mut(&slot.directory);
-                if let Some(answer) = place.and_then(|place| place.upload(&RustCrypto, &text, clock)) {
-                    self.tell(Event::UploadAnswered { ticket, answer });
-                }
-            }
-            Due::Audit { ticket, slot, id } => {
-                let place = self.directories.get(&slot.directory);
-                if let Some(found) = place.and_then(|place| place.read(&id)) {
-                    self.tell(Event::Audited { ticket, found });
-                }
-            }
-            Due::LoudUpload {
-                instance,
-                directory,
-                text,
-            } => {
-                if let Some(place) = self.directories.get_mut(&directory) {
-                    place.directory.upload(&text, clock);
-                }
-                let pending = self.loud.entry((instance.clone(), directory)).or_default();
-                *pending = pending.saturating_sub(1);
-                if *pending == 0 {
-                    self.tell(Event::InstanceUploadEnded { instance, directory });
-                }
-            }
-        }
+        self.engine.after(delay + Duration::from_micros(jitter), Due(message));
     }
 
     fn offer(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        let period = TimePeriod::at(&self.key.service_id(), self.directory_clock());
+        let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
         self.offer_for(name, points, period);
     }
 
@@ -458,7 +332,7 @@ impl Network {
             .get(name)
             .filter(|instance| instance.state == State::Runs)?;
         let authorization = self.authorization.as_ref();
-        instance.text(&self.key, authorization, period, replica, self.directory_clock())
+        instance.text(&self.key, authorization, period, replica, self.engine.truth())
     }
 
     fn descriptor_id(&self, period: TimePeriod, replica: Replica) -> DescriptorId {
@@ -487,12 +361,12 @@ impl Network {
 
     /// The machine.
     pub fn machine(&self) -> &Machine {
-        &self.machine
+        self.engine.machine(HOST)
     }
 
     /// The publisher's clocks.
     pub fn now(&self) -> Moment {
-        self.now
+        self.engine.moment(HOST)
     }
 
     /// Every relay with the `HSDir` flag.
@@ -535,7 +409,7 @@ impl Network {
 
     /// Whose introduction points each of the machine's slots is handed out with.
     pub fn handed_out(&self) -> BTreeMap<SlotId, BTreeSet<&str>> {
-        self.machine
+        self.machine()
             .wanted()
             .map(|(slot, _)| {
                 let points = self.held(&slot).map(|held| self.points(&held)).unwrap_or_default();
@@ -558,7 +432,7 @@ impl Network {
     fn check(&self) {
         let mut times = BTreeSet::new();
         let mut texts: BTreeMap<_, BTreeSet<&[u8]>> = BTreeMap::new();
-        for (slot, target) in self.machine.wanted() {
+        for (slot, target) in self.machine().wanted() {
             let read = UnverifiedDescriptor::parse(target.bytes()).and_then(|text| self.key.verify(text));
             let Ok(descriptor) = read else {
                 panic!("the text for {slot} is no descriptor of the service");
@@ -577,5 +451,98 @@ impl Network {
             assert_eq!(relays.len(), points.len(), "a relay stands twice in a text");
         }
         assert!(times.len() <= 1, "the slots carry several publication times: {times:?}");
+    }
+}
+
+impl World for Network {
+    type Due = Due;
+
+    fn engine(&mut self) -> &mut Engine<Due> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, _: usize, action: Action) {
+        let now = self.now();
+        if let Some((recorder, entries)) = &mut self.trace {
+            entries.push(recorder.asked(&action, now));
+        }
+        match action {
+            Action::Upload { ticket, slot, text, .. } => {
+                self.uploads += 1;
+                let on_their_way = self.on_their_way.entry(slot).or_default();
+                *on_their_way += 1;
+                assert!(
+                    *on_their_way == 1 || self.fault(&slot.directory) == Fault::Silent,
+                    "two uploads for {slot} are on their way"
+                );
+                let upload = Message::Upload {
+                    ticket,
+                    slot,
+                    text: text.to_vec(),
+                };
+                self.later(self.delays.upload, upload);
+            }
+            Action::Audit {
+                ticket,
+                slot,
+                descriptor_id: onionweave_ring::DescriptorId::V2(id),
+                ..
+            } => {
+                self.audits += 1;
+                self.later(self.delays.audit, Message::Audit { ticket, slot, id });
+            }
+            Action::Restart { instance, .. } => self.restarts.push(instance),
+            Action::Report(report) => self.reports.push((now.uptime(), report)),
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, Due(message): Due) {
+        let clock = self.engine.truth();
+        match message {
+            Message::Upload { ticket, slot, text } => {
+                if let Some(on_their_way) = self.on_their_way.get_mut(&slot) {
+                    *on_their_way = on_their_way.saturating_sub(1);
+                }
+                let place = self.directories.get_mut(&slot.directory);
+                if let Some(answer) = place.and_then(|place| place.upload(&RustCrypto, &text, clock)) {
+                    self.tell(Event::UploadAnswered { ticket, answer });
+                }
+            }
+            Message::Audit { ticket, slot, id } => {
+                let place = self.directories.get(&slot.directory);
+                if let Some(found) = place.and_then(|place| place.read(&id)) {
+                    self.tell(Event::Audited { ticket, found });
+                }
+            }
+            Message::LoudUpload {
+                instance,
+                directory,
+                text,
+            } => {
+                if let Some(place) = self.directories.get_mut(&directory) {
+                    place.directory.upload(&text, clock);
+                }
+                let pending = self.loud.entry((instance.clone(), directory)).or_default();
+                *pending = pending.saturating_sub(1);
+                if *pending == 0 {
+                    self.tell(Event::InstanceUploadEnded { instance, directory });
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self, _: usize) {
+        let now = self.now();
+        if let Some((recorder, entries)) = &mut self.trace {
+            let machine = self.engine.machine(HOST);
+            let wanted = machine.wanted().map(|(slot, text)| (slot, text.bytes()));
+            entries.extend(recorder.wants(wanted, now));
+        }
+        // Whatever changes the wanted ring leads to uploads.
+        if self.uploads != self.checked_uploads {
+            self.checked_uploads = self.uploads;
+            self.check();
+        }
     }
 }

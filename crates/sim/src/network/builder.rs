@@ -15,10 +15,10 @@ use rand_chacha::ChaCha12Rng;
 
 use super::{Delays, Network};
 use crate::Error;
+use crate::engine::Engine;
 use crate::fixtures::{self, Points};
 use crate::instance::Instance;
 use crate::place::Place;
-use crate::queue::Queue;
 
 /// Builds a [`Network`].
 #[derive(Clone, Debug)]
@@ -96,9 +96,9 @@ impl Builder {
             .iter()
             .map(|instance| (instance.name.clone(), Instance::new(&instance.name)))
             .collect();
-        let now = Moment::new(self.start, Duration::ZERO);
         let trace = self.recorded.then(|| {
             let recorder = Recorder::default();
+            let now = Moment::new(self.start, Duration::ZERO);
             let started = recorder.started(key.service_id().into(), &self.settings, now);
             (recorder, vec![started])
         });
@@ -107,21 +107,21 @@ impl Builder {
             _ => None,
         };
         let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
+        let mut engine = Engine::new(self.start);
+        engine.add(machine);
         let mut network = Network {
             key,
             authorization,
-            machine,
-            now,
+            engine,
             trace,
-            publisher_ahead: 0,
             directories,
             instances,
-            queue: Queue::new(),
             delays: self.delays,
             rng,
             reports: Vec::new(),
             restarts: Vec::new(),
             uploads: 0,
+            checked_uploads: 0,
             audits: 0,
             on_their_way: BTreeMap::new(),
             loud: BTreeMap::new(),

@@ -23,9 +23,9 @@ use super::state::{Publisher, State, Told};
 use super::weather::Turn;
 use super::{Broken, Storm, Tally};
 use crate::Error;
+use crate::engine::MOST_ACTIONS;
 use crate::fixtures::{self, Points};
 use crate::instance::{Instance, State as Process};
-use crate::network::MOST_ACTIONS;
 use crate::queue::Queue;
 use crate::seal::{self, Seal};
 use crate::witness::{self, Witness};
@@ -294,7 +294,7 @@ impl World {
         let moment = self.state.moment(publisher);
         let mut actions = Vec::new();
         while let Some(action) = self.state.publishers[publisher].machine.poll(moment) {
-            if actions.len() > MOST_ACTIONS as usize {
+            if actions.len() > MOST_ACTIONS {
                 self.judge.object("the machine has something to do for ever");
                 break;
             }
