@@ -14,8 +14,8 @@ pub(crate) const MOST_ACTIONS: usize = 10_000;
 
 /// The time, the events to come, and the machines of a world.
 ///
-/// `D` is the world's type of an event to come. Machines are numbered from zero in the order in which
-/// they were [added](Self::add).
+/// `D` is the world's type of an event to come. Machines are numbered from zero, in the order in
+/// which they were [added](Self::add).
 #[derive(Debug)]
 pub struct Engine<D> {
     /// The true time at the start.
@@ -102,7 +102,7 @@ impl<D> Engine<D> {
         host.deadline = host.machine.next_deadline(moment);
     }
 
-    /// Lets an event happen after `delay`; of two at the same time, the earlier planned happens first.
+    /// Plans an event after `delay`. Of two at the same time, the one planned earlier happens first.
     pub fn after(&mut self, delay: Duration, due: D) {
         self.queue.push(self.now.saturating_add(delay), due);
     }
@@ -148,8 +148,8 @@ impl<D> Engine<D> {
 ///
 /// # Panics
 ///
-/// The provided methods panic if a machine has something to do for ever: if its actions do not end, or
-/// if its next deadline has passed when it was just called.
+/// The provided methods panic if a machine has something to do for ever. Its actions do not end then,
+/// or its next deadline has passed when it was just called.
 ///
 /// ```
 /// use std::time::Duration;
@@ -206,7 +206,7 @@ pub trait World {
     /// Does what a machine asks for.
     fn act(&mut self, host: usize, action: Action);
 
-    /// Lets a planned event happen.
+    /// Carries out a planned event.
     fn happen(&mut self, due: Self::Due);
 
     /// Takes note that all actions of a call were passed to [`act`](Self::act). Does nothing by default.
@@ -241,7 +241,7 @@ pub trait World {
         true
     }
 
-    /// Lets time pass, and everything happen that is due until then.
+    /// Advances time, and carries out all that is due until then.
     fn pass(&mut self, time: Duration) {
         let end = self.engine().now.saturating_add(time);
         while self.step(end) {}

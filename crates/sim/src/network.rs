@@ -96,7 +96,7 @@ pub struct Network {
     key: ServiceKey,
     authorization: Option<Authorization>,
     engine: Engine<Due>,
-    /// What passed between the machine and the world, if that is recorded.
+    /// Trace of what passed between the machine and the world, if that is recorded.
     trace: Option<(Recorder, Vec<Entry>)>,
     directories: BTreeMap<Fingerprint, Place>,
     instances: BTreeMap<InstanceName, Instance>,
@@ -128,7 +128,7 @@ impl Network {
         self.start_with(name, points);
     }
 
-    /// Lets an instance come up with these introduction points.
+    /// Starts an instance with these introduction points.
     pub fn start_with(&mut self, name: &str, points: Vec<IntroductionPoint>) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
@@ -143,7 +143,7 @@ impl Network {
         self.fail(name, Down::Lost("killed".into()));
     }
 
-    /// Lets an instance fail as the control connection would tell it.
+    /// Ends an instance's connection as the control connection would tell it.
     pub fn fail(&mut self, name: &str, why: Down) {
         let name = InstanceName::from(name);
         if let Some(instance) = self.instances.get_mut(&name) {
@@ -185,14 +185,14 @@ impl Network {
         self.authorization = authorization;
     }
 
-    /// Lets an instance build its descriptor anew with the points that it has.
+    /// Makes an instance build its descriptor anew with the points that it has.
     pub fn rebuild(&mut self, name: &str) {
         if let Some(instance) = self.instances.get(name) {
             self.offer(name, instance.introduction_points().to_vec());
         }
     }
 
-    /// Lets an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
+    /// Makes an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
     pub fn publish(&mut self, name: &str) {
         let name = InstanceName::from(name);
         let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
@@ -235,19 +235,19 @@ impl Network {
         Ok(place.directory.upload(text.text(), now))
     }
 
-    /// Lets everything take other times from now on.
+    /// Changes how long things take from now on.
     pub fn set_delays(&mut self, delays: Delays) {
         self.delays = delays;
     }
 
-    /// Lets a directory misbehave from now on.
+    /// Makes a directory misbehave from now on.
     pub fn set_fault(&mut self, directory: Fingerprint, fault: Fault) {
         if let Some(place) = self.directories.get_mut(&directory) {
             place.fault = fault;
         }
     }
 
-    /// Lets a directory forget everything.
+    /// Makes a directory forget everything.
     pub fn forget(&mut self, directory: Fingerprint) {
         if let Some(place) = self.directories.get_mut(&directory) {
             place.directory.forget();
@@ -285,17 +285,17 @@ impl Network {
 
     // Time.
 
-    /// Lets time pass.
+    /// Advances time.
     pub fn run_for(&mut self, time: Duration) {
         self.pass(time);
     }
 
-    /// Lets time pass until every slot is proved, for at most `limit`. Returns how long it took.
+    /// Advances time until every slot is proved, for at most `limit`. Returns how long it took.
     pub fn settle(&mut self, limit: Duration) -> Option<Duration> {
         self.run_until(limit, |network| network.machine().is_settled())
     }
 
-    /// Lets time pass until `done`, for at most `limit`. Returns how long it took.
+    /// Advances time until `done`, for at most `limit`. Returns how long it took.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
         let start = self.engine.uptime();
         let end = start.saturating_add(limit);
@@ -352,7 +352,7 @@ impl Network {
             .unwrap_or_default()
     }
 
-    /// So many introduction points at relays of their own.
+    /// Introduction points, each at a relay of its own.
     pub fn new_points(&mut self, count: usize) -> Vec<IntroductionPoint> {
         self.points.draw(&mut self.rng, count)
     }
@@ -380,7 +380,7 @@ impl Network {
         self.trace.as_ref().map(|(_, entries)| &**entries).unwrap_or_default()
     }
 
-    /// What the machine reported, and at what uptime.
+    /// Reports of the machine, with the uptime of each.
     pub fn reports(&self) -> &[(Duration, Report)] {
         &self.reports
     }
@@ -390,12 +390,12 @@ impl Network {
         &self.restarts
     }
 
-    /// How many uploads there were.
+    /// Number of uploads.
     pub fn uploads(&self) -> u64 {
         self.uploads
     }
 
-    /// How many audits there were, glances among them.
+    /// Number of audits, glances among them.
     pub fn audits(&self) -> u64 {
         self.audits
     }
