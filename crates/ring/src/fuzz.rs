@@ -41,7 +41,8 @@ pub fn consensus(data: &[u8]) {
 /// Reads `data` as microdescriptors.
 ///
 /// # Panics
-/// If other line ends, or the same text once more, make a difference; if there are more than the text has lines for.
+/// If other line ends, or the same microdescriptors once more, make a difference; if there are more than the text has
+/// lines for.
 pub fn microdescriptors(data: &[u8]) {
     let Ok(document) = core::str::from_utf8(data) else {
         return;
@@ -58,10 +59,23 @@ pub fn microdescriptors(data: &[u8]) {
         );
     }
     let line_end = if document.ends_with('\n') { "" } else { "\n" };
-    let twice = format!("{document}{line_end}{document}");
+    // Without the lines ahead of the first one: an annotation behind blanks would belong to the one before it.
+    let twice = format!("{document}{line_end}{}", from_first_microdescriptor(document));
     if !read.is_empty() {
         assert_eq!(Microdescriptors::parse(&twice), Ok(read));
     }
+}
+
+/// The rest of `document` from the line on that begins its first microdescriptor.
+fn from_first_microdescriptor(document: &str) -> &str {
+    let mut start = 0;
+    for line in document.split_inclusive('\n') {
+        if line.starts_with("onion-key") && line.split_ascii_whitespace().next() == Some("onion-key") {
+            break;
+        }
+        start += line.len();
+    }
+    &document[start..]
 }
 
 /// What must hold for whatever was made of a document in the one form.
