@@ -75,7 +75,7 @@ fn from_first_microdescriptor(document: &str) -> &str {
         }
         start += line.len();
     }
-    &document[start..]
+    document.get(start..).unwrap_or_default()
 }
 
 /// What must hold for whatever was made of a document in the one form.
