@@ -14,7 +14,8 @@ use crate::{Report, SlotId};
 /// The name that the configuration gives an instance. Cheap to clone.
 pub type InstanceName = Arc<str>;
 
-/// Names one upload, audit or reading, so that a late answer is never taken for the answer to a later question.
+/// Names one upload, audit or reading, so that a late answer is never taken for the answer to a
+/// later question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
@@ -49,10 +50,10 @@ pub enum Event {
         instance: InstanceName,
         /// The text of the descriptor, unverified.
         text: Vec<u8>,
-        /// The instance built its descriptor anew (`HS_DESC CREATED`), which Tor also does after its introduction circuits
-        /// broke and came back. Then the published bytes must change even if the points did not: a client that tried
-        /// meanwhile has given up all points of the old text and takes the same bytes for the same hopeless descriptor
-        /// (`rendcache.c:966-973`).
+        /// The instance built its descriptor anew (`HS_DESC CREATED`), which Tor also does after
+        /// its introduction circuits broke and came back. Then the published bytes must change even
+        /// if the points did not: a client that tried meanwhile has given up all points of the old
+        /// text and takes the same bytes for the same hopeless descriptor (`rendcache.c:966-973`).
         rebuilt: bool,
     },
     /// An instance has no descriptor (yet).
@@ -60,8 +61,9 @@ pub enum Event {
         /// Which instance.
         instance: InstanceName,
     },
-    /// What an instance stands before cannot be used, whatever its Tor says: it is left out of the plan. If nobody who offers points is
-    /// fit, all who offer points are used: a check that condemns everybody is more likely wrong than right.
+    /// What an instance stands before cannot be used, whatever its Tor says: it is left out of the
+    /// plan. If nobody who offers points is fit, all who offer points are used: a check that
+    /// condemns everybody is more likely wrong than right.
     InstanceUnfit {
         /// Which instance.
         instance: InstanceName,
@@ -73,28 +75,29 @@ pub enum Event {
         /// Which instance.
         instance: InstanceName,
     },
-    /// An instance's load was measured. It counts where [`Settings::damping`] says how; as long as no instance's ever was, weights stay as they
-    /// are configured.
+    /// An instance's load was measured. It counts where [`Settings::damping`] says how; as long as
+    /// no instance's ever was, weights stay as they are configured.
     InstanceLoad {
         /// Which instance.
         instance: InstanceName,
         /// How much it has to do; `None` if that could not be found out.
         load: Option<Load>,
     },
-    /// An instance's Tor began to upload a descriptor of the service (`HS_DESC UPLOAD`) that this publisher did not give it.
+    /// An instance's Tor began to upload a descriptor of the service (`HS_DESC UPLOAD`) that this
+    /// publisher did not give it.
     InstanceUploads {
         /// Which instance.
         instance: InstanceName,
-        /// Whether it is the instance's own: it built it just before (`HS_DESC CREATED`), so it is loud. If not, another
-        /// controller, perhaps a second publisher, posts through this Tor.
+        /// Whether it is the instance's own: it built it just before (`HS_DESC CREATED`), so it is
+        /// loud. If not, another controller, perhaps a second publisher, posts through this Tor.
         own: bool,
         /// To which directory.
         directory: Fingerprint,
         /// Under which descriptor ID.
         descriptor_id: DescriptorId,
     },
-    /// The last upload of an instance that was on its way to a directory ended, well or badly. Tor does not say under which
-    /// descriptor ID.
+    /// The last upload of an instance that was on its way to a directory ended, well or badly. Tor
+    /// does not say under which descriptor ID.
     InstanceUploadEnded {
         /// Which instance.
         instance: InstanceName,
@@ -141,7 +144,8 @@ pub enum Down {
     Silent(Duration),
     /// No connection could be made.
     Unreachable(String),
-    /// The instance answered, but will not serve: wrong password, no v2 onion services. Restarting would not help.
+    /// The instance answered, but will not serve: wrong password, no v2 onion services. Restarting
+    /// would not help.
     Refused(String),
 }
 
@@ -165,8 +169,8 @@ impl fmt::Display for Down {
 )]
 #[non_exhaustive]
 pub enum UploadAnswer {
-    /// The directory answered 200. A v2 directory says so even when it drops the descriptor (`rendcache.c:736-742`), so
-    /// this proves nothing yet.
+    /// The directory answered 200. A v2 directory says so even when it drops the descriptor
+    /// (`rendcache.c:736-742`), so this proves nothing yet.
     Accepted,
     /// The directory or the uploading Tor refused, in its own words.
     Refused(String),
@@ -187,8 +191,9 @@ pub enum Found {
     Text(Vec<u8>),
     /// It holds nothing under that descriptor ID.
     Nothing,
-    /// It holds something that the reading Tor would not use, with Tor's reason. That is all there is to learn of a text for
-    /// authorized clients: `HSFETCH` has no cookie to read it with (`feature/control/control_cmd.c:1500`).
+    /// It holds something that the reading Tor would not use, with Tor's reason. That is all there
+    /// is to learn of a text for authorized clients: `HSFETCH` has no cookie to read it with
+    /// (`feature/control/control_cmd.c:1500`).
     Unusable(String),
     /// It could not be asked, with the reason.
     Failed(String),
@@ -214,10 +219,12 @@ pub enum Action {
         descriptor_id: DescriptorId,
         /// The signed descriptor.
         text: Arc<[u8]>,
-        /// How often this slot has failed in a row: a driver with several Tors takes another at each attempt.
+        /// How often this slot has failed in a row: a driver with several Tors takes another at
+        /// each attempt.
         attempt: u32,
     },
-    /// Read back what the slot's directory holds, and answer with [`Event::Audited`]. It may be asked for while an upload to the slot is on its way.
+    /// Read back what the slot's directory holds, and answer with [`Event::Audited`]. It may be
+    /// asked for while an upload to the slot is on its way.
     #[non_exhaustive]
     Audit {
         /// Goes into the answer.
@@ -229,7 +236,8 @@ pub enum Action {
         /// As in [`Action::Upload`].
         attempt: u32,
     },
-    /// Read what a directory holds of an instance with an address of its own, and answer with [`Event::Read`].
+    /// Read what a directory holds of an instance with an address of its own, and answer with
+    /// [`Event::Read`].
     #[non_exhaustive]
     Read {
         /// Goes into the answer.
@@ -258,8 +266,8 @@ pub enum Stamp {
     /// The present hour, as Tor itself writes it (`rendservice.c:1076-1077`).
     #[default]
     Hour,
-    /// The present second. It outranks whatever loud instances publish for the rest of the hour, and a directory can tell
-    /// that no ordinary Tor wrote it.
+    /// The present second. It outranks whatever loud instances publish for the rest of the hour,
+    /// and a directory can tell that no ordinary Tor wrote it.
     Second,
 }
 
@@ -269,10 +277,12 @@ pub enum Stamp {
 pub struct Settings {
     /// The instances.
     pub instances: Vec<InstanceSettings>,
-    /// How many instances serve at once. The others are spares, which wait with their introduction points ready: one takes the place of
-    /// an instance that stops offering points, and keeps it. `None`: all serve.
+    /// How many instances serve at once. The others are spares, which wait with their introduction
+    /// points ready: one takes the place of an instance that stops offering points, and keeps it.
+    /// `None`: all serve.
     pub serving: Option<NonZeroUsize>,
-    /// Whether the instances are expected not to publish by themselves (`PublishHidServDescriptors 0`).
+    /// Whether the instances are expected not to publish by themselves
+    /// (`PublishHidServDescriptors 0`).
     pub quiet: bool,
     /// Which publication time to write.
     pub stamp: Stamp,
@@ -287,8 +297,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a minute, twenty seconds for an answer, weights as
-    /// they are configured.
+    /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a
+    /// minute, twenty seconds for an answer, weights as they are configured.
     pub fn new(instances: Vec<InstanceSettings>) -> Self {
         Self {
             instances,
@@ -305,9 +315,10 @@ impl Settings {
 
 /// Where an instance's descriptor is found.
 ///
-/// All of them lead to [`Event::InstanceOffers`]. What is found is believed if its signature is good, it is the right key's, its
-/// descriptor ID is one that it has at its date, and its date is not too far from the present. Where somebody between could show an old
-/// one again, it must not be older than what was seen before either.
+/// All of them lead to [`Event::InstanceOffers`]. What is found is believed if its signature is
+/// good, it is the right key's, its descriptor ID is one that it has at its date, and its date is
+/// not too far from the present. Where somebody between could show an old one again, it must not be
+/// older than what was seen before either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
@@ -316,8 +327,9 @@ pub enum Source {
     Control,
     /// It is written into a file.
     File,
-    /// The directories are asked that its clients ask. That needs an [`address`](InstanceSettings::address) of its own: under the service's
-    /// they hold what the publisher wrote.
+    /// The directories are asked that its clients ask. That needs an
+    /// [`address`](InstanceSettings::address) of its own: under the service's they hold what the
+    /// publisher wrote.
     Directories {
         /// How often.
         every: Duration,
@@ -334,17 +346,19 @@ pub struct InstanceSettings {
     pub weight: Weight,
     /// Whether there is a command that restarts it.
     pub restart: bool,
-    /// The address under which the instance itself is known, if it has a key of its own; `None` if it has the service's.
+    /// The address under which the instance itself is known, if it has a key of its own; `None` if
+    /// it has the service's.
     pub address: Option<OnionAddress>,
     /// Where its descriptor is found.
     pub source: Source,
-    /// Where there is no sign of life but the descriptor: how long after its date it is believed. Tor builds a new one each hour, and
-    /// dates it with the full hour.
+    /// Where there is no sign of life but the descriptor: how long after its date it is believed.
+    /// Tor builds a new one each hour, and dates it with the full hour.
     pub stale_after: Duration,
 }
 
 impl InstanceSettings {
-    /// An instance of weight 1 with the service's key and without a restart command, known through its control port.
+    /// An instance of weight 1 with the service's key and without a restart command, known through
+    /// its control port.
     pub fn new(name: impl Into<InstanceName>) -> Self {
         Self {
             name: name.into(),

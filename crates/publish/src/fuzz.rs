@@ -10,8 +10,8 @@ use crate::{
     Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket, UploadAnswer,
 };
 
-/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with what it asks for, and for each slot one upload at most
-/// is on its way.
+/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with
+/// what it asks for, and for each slot one upload at most is on its way.
 pub fn machine(input: &[u8]) {
     let Ok(key) = ServiceKey::from_pem(include_str!("../testdata/private_key")) else {
         return;
@@ -44,7 +44,8 @@ struct World {
 }
 
 impl World {
-    /// Lets something happen, of which the first bytes of `rest` tell more; returns those that are left.
+    /// Lets something happen, of which the first bytes of `rest` tell more; returns those that are
+    /// left.
     fn happen<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
         let instance = if what & 0x80 == 0 { "a" } else { "b" }.into();
         let more = rest.first().copied().unwrap_or_default();
@@ -122,7 +123,8 @@ impl World {
                 (Event::Audited { ticket, found }, 1)
             }
             11 | 12 => {
-                // Up to four minutes on; the wall clock may be set at the same time, hours to and fro.
+                // Up to four minutes on; the wall clock may be set at the same time, hours to and
+                // fro.
                 let uptime = self.now.uptime() + Duration::from_secs(more.into());
                 let set = i64::from((what as i8) >> 4) * i64::from(what & 1) * 3600;
                 let wall = self.now.wall().as_secs() + u64::from(more);

@@ -1,13 +1,15 @@
 //! From the results of checks to the verdict on an instance, without IO.
 //!
-//! The words and the numbers are HAProxy's: an instance leaves after `fall` failures in a row and returns after `rise` successes in a
-//! row. One that keeps coming and going has to do more for each return, since every change costs a round of uploads and every
-//! client that meets a failing backend its patience.
+//! The words and the numbers are HAProxy's: an instance leaves after `fall` failures in a row and
+//! returns after `rise` successes in a row. One that keeps coming and going has to do more for each
+//! return, since every change costs a round of uploads and every client that meets a failing
+//! backend its patience.
 
 use std::time::Duration;
 
-/// A departure so soon after the last return doubles what the next return takes. Each further time like this without a departure
-/// halves it again: were all forgiven at once, a backend could flap in bursts.
+/// A departure so soon after the last return doubles what the next return takes. Each further time
+/// like this without a departure halves it again: were all forgiven at once, a backend could flap
+/// in bursts.
 const CALM: Duration = Duration::from_secs(10 * 60);
 /// How often what a return takes is doubled, at most.
 const MAX_DOUBLINGS: u32 = 5;
@@ -25,7 +27,8 @@ const MAX_DOUBLINGS: u32 = 5;
 pub struct Steps {
     /// So many failures in a row, and the instance leaves. At least one.
     pub fall: u32,
-    /// So many successes in a row, and it returns, unless it left and returned lately. At least one.
+    /// So many successes in a row, and it returns, unless it left and returned lately. At least
+    /// one.
     pub rise: u32,
 }
 
@@ -70,12 +73,12 @@ pub enum Change {
 
 /// The verdict on one instance.
 ///
-/// Like an instance that was never checked, it begins as fit, but the very first failure takes it out: there is no success
-/// that speaks for it.
+/// Like an instance that was never checked, it begins as fit, but the very first failure takes it
+/// out: there is no success that speaks for it.
 ///
-/// A departure within ten minutes of the last return doubles what the next one takes, up to 32 times `rise`; each ten minutes
-/// without one halve it again. So, whatever the backend does, there are at most `7 + time / min(10 minutes, fall + 32 × rise checks)`
-/// departures in any time.
+/// A departure within ten minutes of the last return doubles what the next one takes, up to 32
+/// times `rise`; each ten minutes without one halve it again. So, whatever the backend does, there
+/// are at most `7 + time / min(10 minutes, fall + 32 × rise checks)` departures in any time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -315,7 +318,8 @@ mod tests {
             check_bound(&checked, &left, window)?;
         }
 
-        /// The worst that a backend can do: it leaves as soon as it may, and sometimes waits for forgiveness first.
+        /// The worst that a backend can do: it leaves as soon as it may, and sometimes waits for
+        /// forgiveness first.
         #[test]
         fn departures_of_an_adversary_are_bounded(
             (fall, rise, every) in (1_u32..5, 1_u32..5, 1_u64..30),

@@ -1,27 +1,33 @@
-//! The machine: a planner that says what the ring is to hold, and a reconciler that makes the directories hold it.
+//! The machine: a planner that says what the ring is to hold, and a reconciler that makes the
+//! directories hold it.
 //!
-//! The machine does no IO and reads no clock. Its driver tells it what happened ([`Machine::handle`]), carries out what it
-//! asks for ([`Machine::poll`]) and calls again when it wants to be called ([`Machine::next_deadline`]). The same machine
-//! runs against real Tor, in the simulator and in tests.
+//! The machine does no IO and reads no clock. Its driver tells it what happened
+//! ([`Machine::handle`]), carries out what it asks for ([`Machine::poll`]) and calls again when it
+//! wants to be called ([`Machine::next_deadline`]). The same machine runs against real Tor, in the
+//! simulator and in tests.
 //!
 //! # Two halves
 //!
-//! The [`Planner`] knows instances, loads, directories and the time. It turns them into one value, [`Wanted`]. The
-//! [`Reconciler`] knows that value and what directories were proved to hold. A difference between the two is work: upload,
-//! then read back, then nothing. There is no other reason to upload, so there is no schedule to get wrong. The reconciler
-//! tells the planner only what it saw ([`Sight`]).
+//! The [`Planner`] knows instances, loads, directories and the time. It turns them into one value,
+//! [`Wanted`]. The [`Reconciler`] knows that value and what directories were proved to hold. A
+//! difference between the two is work: upload, then read back, then nothing. There is no other
+//! reason to upload, so there is no schedule to get wrong. The reconciler tells the planner only
+//! what it saw ([`Sight`]).
 //!
 //! # Rules of Tor that it keeps
 //!
 //! Lines are of tor 0.4.5.9, below `src/feature/rend`.
 //!
-//! - All slots carry one publication time, which moves for all of them together: a client keeps the newer of two descriptors
-//!   even when all its points are dead (`rendcache.c:974-984`).
-//! - The time is never in the future, and never older than a text that is already there: a directory keeps the newest
-//!   (`rendcache.c:686`) and answers 200 all the same (`rendcache.c:736-742`), so only reading back proves anything.
-//! - Every directory gets bytes of its own, and new ones whenever an instance came back (see `version/v2/text.rs`).
+//! - All slots carry one publication time, which moves for all of them together: a client keeps the
+//!   newer of two descriptors even when all its points are dead (`rendcache.c:974-984`).
+//! - The time is never in the future, and never older than a text that is already there: a
+//!   directory keeps the newest (`rendcache.c:686`) and answers 200 all the same
+//!   (`rendcache.c:736-742`), so only reading back proves anything.
+//! - Every directory gets bytes of its own, and new ones whenever an instance came back (see
+//!   `version/v2/text.rs`).
 //! - No relay stands twice in a text (`rendclient.c:162-171`).
-//! - In the last hour of a time period the next period's slots are filled too (`rendservice.c:3861-3893`).
+//! - In the last hour of a time period the next period's slots are filled too
+//!   (`rendservice.c:3861-3893`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -38,7 +44,8 @@ use crate::{Action, Event, InstanceName, Moment, Period, Report, Settings, SlotI
 /// The rule by which instances and slots are matched.
 pub type Policy = Box<dyn assign::Policy<InstanceName, SlotId>>;
 
-/// The publisher of one onion service: makes the ring that is seen equal to the ring that is wanted.
+/// The publisher of one onion service: makes the ring that is seen equal to the ring that is
+/// wanted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -97,10 +104,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Machine {
-    /// The machine of the service that `version` knows; a v2 [`ServiceKey`](onionweave_desc::v2::ServiceKey) makes one.
+    /// The machine of the service that `version` knows; a v2
+    /// [`ServiceKey`](onionweave_desc::v2::ServiceKey) makes one.
     ///
-    /// `seed` decides all that is drawn: who gets the remainder, and with which variant the texts begin. Give each run
-    /// another one, except where runs are to be the same.
+    /// `seed` decides all that is drawn: who gets the remainder, and with which variant the texts
+    /// begin. Give each run another one, except where runs are to be the same.
     pub fn new(version: impl Into<Box<dyn Version>>, policy: Policy, settings: Settings, seed: u64) -> Self {
         let mut version = version.into();
         version.configure(settings.authorization.as_ref());
@@ -158,8 +166,9 @@ impl Machine {
         self.settle(now);
     }
 
-    /// The next thing to do, if any. To be called until it returns `None` after every [`handle`](Self::handle), and when
-    /// [`next_deadline`](Self::next_deadline) has come. Calling it more often does no harm.
+    /// The next thing to do, if any. To be called until it returns `None` after every
+    /// [`handle`](Self::handle), and when [`next_deadline`](Self::next_deadline) has come. Calling
+    /// it more often does no harm.
     pub fn poll(&mut self, now: Moment) -> Option<Action> {
         if self.outbox.actions.is_empty() {
             self.settle(now);
@@ -167,10 +176,11 @@ impl Machine {
         self.outbox.actions.pop_front()
     }
 
-    /// The uptime at which [`poll`](Self::poll) may have something to do without any event, given that it is `now`.
+    /// The uptime at which [`poll`](Self::poll) may have something to do without any event, given
+    /// that it is `now`.
     ///
-    /// Changes with every call of the other two. If the wall clock is set, this is off by as much until the next call, so a
-    /// driver should not sleep for longer than some seconds.
+    /// Changes with every call of the other two. If the wall clock is set, this is off by as much
+    /// until the next call, so a driver should not sleep for longer than some seconds.
     pub fn next_deadline(&self, now: Moment) -> Option<Duration> {
         let planner = self.planner.next_deadline(&*self.version, now);
         let reconciler = self.reconciler.next_deadline(now.uptime());
@@ -200,8 +210,8 @@ impl Machine {
         self.planner.plans()
     }
 
-    /// The introduction points that an instance offers, as far as they may be believed; none from one that is unknown or
-    /// down.
+    /// The introduction points that an instance offers, as far as they may be believed; none from
+    /// one that is unknown or down.
     pub fn points(&self, instance: &InstanceName) -> &[Point] {
         self.planner.points(instance)
     }
@@ -211,7 +221,8 @@ impl Machine {
         self.reconciler.is_settled()
     }
 
-    /// Brings everything up to `now`: what was not answered, what the clock changed, what is wanted, what is to be done.
+    /// Brings everything up to `now`: what was not answered, what the clock changed, what is
+    /// wanted, what is to be done.
     fn settle(&mut self, now: Moment) {
         let mut cx = Context {
             now,

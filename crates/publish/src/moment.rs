@@ -6,9 +6,9 @@ use onionweave_ring::UnixTime;
 
 /// One moment on two clocks.
 ///
-/// Time periods and publication times follow the *wall* clock, which an operator or NTP may set back or forward. Deadlines
-/// follow *uptime*, which only grows. Keeping both in one value lets a clock step move the former without firing or losing
-/// any of the latter.
+/// Time periods and publication times follow the *wall* clock, which an operator or NTP may set
+/// back or forward. Deadlines follow *uptime*, which only grows. Keeping both in one value lets a
+/// clock step move the former without firing or losing any of the latter.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment at which the wall clock shows `wall` and the steady clock `uptime` since its (arbitrary) start.
+    /// The moment at which the wall clock shows `wall` and the steady clock `uptime` since its
+    /// (arbitrary) start.
     pub const fn new(wall: UnixTime, uptime: Duration) -> Self {
         Self { wall, uptime }
     }
@@ -50,7 +51,8 @@ impl Moment {
         }
     }
 
-    /// The uptime at which the wall clock will show `target` if nobody sets it; `uptime` itself if it already has.
+    /// The uptime at which the wall clock will show `target` if nobody sets it; `uptime` itself if
+    /// it already has.
     pub(crate) fn uptime_at(self, target: UnixTime) -> Duration {
         let ahead = target.as_secs().saturating_sub(self.wall.as_secs());
         self.uptime.saturating_add(Duration::from_secs(ahead))

@@ -14,7 +14,8 @@ pub(crate) fn pause_after(failures: u32) -> Duration {
         .min(LONGEST)
 }
 
-/// A number from 0 up to 1 that looks drawn: another one for each seed and number (the finalizer of splitmix64).
+/// A number from 0 up to 1 that looks drawn: another one for each seed and number (the finalizer of
+/// splitmix64).
 pub(crate) fn fraction(seed: u64, number: u32) -> f64 {
     let mut mixed = seed.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +36,8 @@ mod tests {
 
     #[test]
     fn fractions_are_those_of_splitmix64() {
-        // The first outputs of splitmix64 for seed 0 (Vigna, https://prng.di.unimi.it/splitmix64.c).
+        // The first outputs of splitmix64 for seed 0 (Vigna,
+        // https://prng.di.unimi.it/splitmix64.c).
         for (number, output) in [
             (1, 0xe220_a839_7b1d_cdaf_u64),
             (2, 0x6e78_9e6a_a1b9_65f4),

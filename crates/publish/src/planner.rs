@@ -36,7 +36,8 @@ use roster::Roster;
 
 /// A clock that is further behind the consensus than this is reported.
 const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
-/// Tor itself calls a consensus reasonably live until then (`REASONABLY_LIVE_TIME`, `feature/nodelist/networkstatus.c:1452`).
+/// Tor itself calls a consensus reasonably live until then (`REASONABLY_LIVE_TIME`,
+/// `feature/nodelist/networkstatus.c:1452`).
 const CONSENSUS_STALE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
@@ -60,7 +61,8 @@ pub(crate) struct Planner {
     next_variant: u64,
     /// Instances whose slots need new bytes though their points are the same.
     fresh_bytes: BTreeSet<InstanceName>,
-    /// The wall-clock times through which the wanted ring stays as it is if nothing changes; `None` if something did.
+    /// The wall-clock times through which the wanted ring stays as it is if nothing changes; `None`
+    /// if something did.
     wanted_during: Option<Range<UnixTime>>,
     /// The reasons for which the next texts are written.
     causes: BTreeSet<Cause>,
@@ -302,8 +304,8 @@ impl Planner {
         true
     }
 
-    /// Takes other settings. Returns whether other clients may read the texts, so that all are written anew, at other places
-    /// if a stealth cookie changed.
+    /// Takes other settings. Returns whether other clients may read the texts, so that all are
+    /// written anew, at other places if a stealth cookie changed.
     pub(crate) fn configure(&mut self, settings: Settings, cx: &mut Context<'_>) -> bool {
         let settings = std::mem::replace(&mut self.settings, settings);
         self.configure_instances(cx.outbox);
@@ -394,7 +396,8 @@ impl Planner {
         }
     }
 
-    /// Somebody wrote over a text of ours. With second stamps that is outranked, once there is something to write.
+    /// Somebody wrote over a text of ours. With second stamps that is outranked, once there is
+    /// something to write.
     pub(crate) fn outrank(&mut self) {
         if self.calendar.outrank(self.settings.stamp) {
             self.wanted_during = None;
@@ -462,7 +465,8 @@ impl Planner {
                         variant,
                     });
                 }
-                // It comes out the same until something changes: the clients or the points are too many for one text.
+                // It comes out the same until something changes: the clients or the points are too
+                // many for one text.
                 Err(error) => target.unwritable = Some(error.to_string()),
             }
         }

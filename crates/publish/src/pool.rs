@@ -1,20 +1,23 @@
 //! The pool: Tor instances that the publisher runs itself, decided without IO.
 //!
-//! The model is Apache's pre-forking: processes are started ahead of need and wait, warm, until they are needed; a master looks after
-//! their number and does nothing else. Here a warm process is a Tor whose introduction points stand. Which of them serve and which
-//! are spares is not decided here but where the slots are given ([`Settings::serving`](crate::Settings::serving)): so a spare takes over
-//! in the moment in which an instance is seen dead, and the pool only fills the place again.
+//! The model is Apache's pre-forking: processes are started ahead of need and wait, warm, until
+//! they are needed; a master looks after their number and does nothing else. Here a warm process is
+//! a Tor whose introduction points stand. Which of them serve and which are spares is not decided
+//! here but where the slots are given ([`Settings::serving`](crate::Settings::serving)): so a spare
+//! takes over in the moment in which an instance is seen dead, and the pool only fills the place
+//! again.
 //!
 //! [`Pool`] does no IO and reads no clock: events and the time go in, actions come out.
 //!
 //! # What always holds
 //!
 //! - There are never more processes than places.
-//! - One start at a time: the next one waits until the last process answers, or is gone, and for the pause at least. So within a time `t`
-//!   there are at most `t / pause + 1` starts, whatever dies.
+//! - One start at a time: the next one waits until the last process answers, or is gone, and for
+//!   the pause at least. So within a time `t` there are at most `t / pause + 1` starts, whatever
+//!   dies.
 //! - Starts that fail double the pause, up to [`LONGEST_PAUSE`].
-//! - What runs well is never stopped for another configuration unless all others stand ready: a configuration that does not
-//!   work costs one instance, and the others go on as they were.
+//! - What runs well is never stopped for another configuration unless all others stand ready: a
+//!   configuration that does not work costs one instance, and the others go on as they were.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -23,9 +26,11 @@ use std::time::Duration;
 
 use crate::InstanceName;
 
-/// The longest pause between starts that fail: often enough to be there soon after what was wrong is mended.
+/// The longest pause between starts that fail: often enough to be there soon after what was wrong
+/// is mended.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a process may take to end when it is told to, before it is killed. A Tor that is no relay ends at once.
+/// How long a process may take to end when it is told to, before it is killed. A Tor that is no
+/// relay ends at once.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A place in the pool, counted from one. At any time it has one process or none.
@@ -63,7 +68,8 @@ pub struct PoolSettings {
     pub places: u16,
     /// The least time from one start to the next.
     pub pause: Duration,
-    /// How long a process may take until it answers, before it is ended and counts as a start that failed.
+    /// How long a process may take until it answers, before it is ended and counts as a start that
+    /// failed.
     pub answer_within: Duration,
 }
 
@@ -82,7 +88,8 @@ impl PoolSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolEvent {
-    /// The answer to [`PoolAction::Adopt`]: a process of an earlier publisher runs there and was taken over.
+    /// The answer to [`PoolAction::Adopt`]: a process of an earlier publisher runs there and was
+    /// taken over.
     Adopted {
         /// Where.
         place: Place,
@@ -115,7 +122,8 @@ pub enum PoolEvent {
     reason = "a driver must carry out every action: a new one must not compile unnoticed"
 )]
 pub enum PoolAction {
-    /// Look whether a process of an earlier publisher runs there, and answer with [`PoolEvent::Adopted`] or [`PoolEvent::Vacant`].
+    /// Look whether a process of an earlier publisher runs there, and answer with
+    /// [`PoolEvent::Adopted`] or [`PoolEvent::Vacant`].
     Adopt(Place),
     /// Start a process there; [`PoolEvent::Up`] or [`PoolEvent::Gone`] comes next.
     Start(Place),
@@ -246,8 +254,8 @@ impl Pool {
         self.advance(now);
     }
 
-    /// The next thing to do, if any. To be called until it returns `None` after every [`handle`](Self::handle) and
-    /// [`advance`](Self::advance).
+    /// The next thing to do, if any. To be called until it returns `None` after every
+    /// [`handle`](Self::handle) and [`advance`](Self::advance).
     pub fn poll(&mut self) -> Option<PoolAction> {
         self.actions.pop_front()
     }

@@ -1,6 +1,7 @@
 //! The reconciler: makes the directories hold what is wanted.
 //!
-//! It knows the wanted texts and what each directory was proved to hold. [`Slot::need`] turns a difference into work.
+//! It knows the wanted texts and what each directory was proved to hold. [`Slot::need`] turns a
+//! difference into work.
 //!
 //! - `slot`: one slot, and the one place that decides what it needs
 //! - `others`: uploads of instances and of other publishers, and the answer to them
@@ -26,7 +27,8 @@ use pace::Pace;
 use rounds::Rounds;
 use slot::{Glance, Need, Seen, Slot, Work};
 
-/// Longest time, in all, of the first look at the ring. A dead directory never answers, and must not hold up the living.
+/// Longest time, in all, of the first look at the ring. A dead directory never answers, and must
+/// not hold up the living.
 const SURVEY_WITHIN: Duration = Duration::from_secs(3);
 
 /// One thing that the reconciler saw and the planner must know.
@@ -49,8 +51,9 @@ pub(crate) struct Reconciler {
     survey: Option<BTreeSet<SlotId>>,
     /// The pace at which uploads of ours are looked for.
     pace: Pace,
-    /// The uploads that are on their way, at most one for a slot, and when each is given up. A slot that was lost and is ours
-    /// again waits for the one of before, which would write over the next if it arrived after it.
+    /// The uploads that are on their way, at most one for a slot, and when each is given up. A slot
+    /// that was lost and is ours again waits for the one of before, which would write over the next
+    /// if it arrived after it.
     uploading: BTreeMap<SlotId, (Ticket, Duration)>,
     /// The pace at which uploads of loud instances are answered.
     loud_pace: Pace,
@@ -135,7 +138,8 @@ impl Reconciler {
         slots.chain(uploads).min()
     }
 
-    /// Ends the round under way, if each of its slots is proved, ailing or gone. The caller adds the plan.
+    /// Ends the round under way, if each of its slots is proved, ailing or gone. The caller adds
+    /// the plan.
     pub(crate) fn close_round(&mut self, now: Moment) -> Option<Round> {
         let mut round = self.rounds.close(&self.slots, now)?;
         round.sealed = self.rules.sealed;
@@ -149,7 +153,8 @@ impl Reconciler {
             let slot = self.slots.remove(&id);
             slots.insert(id, slot.unwrap_or_else(|| Slot::new(target.descriptor_id)));
         }
-        // What is left are slots that are no longer ours. An upload that is still on its way keeps its directory busy.
+        // What is left are slots that are no longer ours. An upload that is still on its way keeps
+        // its directory busy.
         for (id, slot) in std::mem::replace(&mut self.slots, slots) {
             for ticket in slot.work.tickets() {
                 self.tickets.remove(&ticket);
@@ -173,8 +178,8 @@ impl Reconciler {
         }
     }
 
-    /// Looks at every slot once before the first upload: our texts must not be older than what is there. Returns whether
-    /// that is done.
+    /// Looks at every slot once before the first upload: our texts must not be older than what is
+    /// there. Returns whether that is done.
     pub(crate) fn is_surveyed(&mut self, cx: &mut Context<'_>) -> bool {
         if self.slots.is_empty() {
             return false;
@@ -392,7 +397,8 @@ impl Reconciler {
         }
     }
 
-    /// A directory was looked at while the upload was on its way. Whatever else it holds, the upload may have come after that.
+    /// A directory was looked at while the upload was on its way. Whatever else it holds, the
+    /// upload may have come after that.
     fn glanced(&mut self, id: SlotId, found: &Found, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -448,8 +454,9 @@ impl Reconciler {
         }
     }
 
-    /// A directory holds something that is sealed for authorized clients. It is ours if ours was accepted last: directories drop
-    /// an accepted text for its age alone (`rendcache.c:672-688`), and no text of ours is older than what we know to be there.
+    /// A directory holds something that is sealed for authorized clients. It is ours if ours was
+    /// accepted last: directories drop an accepted text for its age alone (`rendcache.c:672-688`),
+    /// and no text of ours is older than what we know to be there.
     fn found_sealed(&mut self, id: SlotId, cx: &mut Context<'_>) {
         let next_audit = cx.now.uptime().saturating_add(self.rules.audit_every);
         let Some(slot) = self.slots.get_mut(&id) else {
@@ -516,7 +523,8 @@ fn taken<'a>(
     Some((id, slots.get_mut(&id)?))
 }
 
-/// Whether a directory's text is the one that was uploaded. Tor's control protocol may add or drop a final line end.
+/// Whether a directory's text is the one that was uploaded. Tor's control protocol may add or drop
+/// a final line end.
 fn same_text(ours: &[u8], theirs: &[u8]) -> bool {
     ours.trim_ascii_end() == theirs.trim_ascii_end()
 }

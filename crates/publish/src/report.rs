@@ -85,7 +85,8 @@ impl fmt::Display for Cause {
 )]
 #[non_exhaustive]
 pub enum Report {
-    /// A round of work ended: every directory that answers was read back and holds what the plan gave it.
+    /// A round of work ended: every directory that answers was read back and holds what the plan
+    /// gave it.
     Proved(Round),
     /// An instance's control connection stands.
     Up(InstanceName),
@@ -135,7 +136,8 @@ pub enum Report {
         /// When it is tried again.
         pause: Duration,
     },
-    /// Somebody else writes to our slot: a second publisher, or an instance that this one does not know.
+    /// Somebody else writes to our slot: a second publisher, or an instance that this one does not
+    /// know.
     #[non_exhaustive]
     Contested {
         /// Which slot.
@@ -143,8 +145,8 @@ pub enum Report {
         /// How long it is left alone, so that two publishers don't outbid each other without end.
         pause: Duration,
     },
-    /// A directory holds a text of this service dated in the future. Directories keep the newest, so ours is not kept until
-    /// then.
+    /// A directory holds a text of this service dated in the future. Directories keep the newest,
+    /// so ours is not kept until then.
     #[non_exhaustive]
     DatedAhead {
         /// Which slot.
@@ -154,8 +156,9 @@ pub enum Report {
     },
     /// Fewer directories than three per replica are responsible, or none at all.
     FewDirectories(usize),
-    /// An instance has just dated its descriptor, and not with the present hour: its clock or ours is off. Points are used all the
-    /// same; but time periods change by the clock, and directories keep what is dated newest.
+    /// An instance has just dated its descriptor, and not with the present hour: its clock or ours
+    /// is off. Points are used all the same; but time periods change by the clock, and directories
+    /// keep what is dated newest.
     #[non_exhaustive]
     ClocksDiffer {
         /// Which instance.
@@ -262,7 +265,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// One round of work: from the first difference between the wanted and the seen ring to the proof that there is none.
+/// One round of work: from the first difference between the wanted and the seen ring to the proof
+/// that there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -275,16 +279,18 @@ pub struct Round {
     pub causes: BTreeSet<Cause>,
     /// The slots that were written and then proved.
     pub proved: BTreeSet<SlotId>,
-    /// The slots whose directories do not answer. They are tried on, and reported as a round of their own once proved.
+    /// The slots whose directories do not answer. They are tried on, and reported as a round of
+    /// their own once proved.
     pub missing: BTreeSet<SlotId>,
-    /// What the plan gives every slot at the end of the round, whether the round wrote it or not: how many introduction points
-    /// of which instance.
+    /// What the plan gives every slot at the end of the round, whether the round wrote it or not:
+    /// how many introduction points of which instance.
     #[cfg_attr(feature = "serde", serde(with = "crate::serialized::as_list"))]
     pub plan: BTreeMap<SlotId, BTreeMap<InstanceName, u32>>,
     /// From the first difference to the last proof.
     pub took: Duration,
-    /// The texts are sealed for authorized clients. Then proof is less than elsewhere: the directory accepted the text and holds
-    /// one, but nobody without a client's cookie can read which.
+    /// The texts are sealed for authorized clients. Then proof is less than elsewhere: the
+    /// directory accepted the text and holds one, but nobody without a client's cookie can read
+    /// which.
     pub sealed: bool,
 }
 
@@ -320,7 +326,8 @@ impl fmt::Display for Round {
 mod tests {
     use super::*;
 
-    /// Operators' programs read reports as JSON: each names what happened, and comes back as it was.
+    /// Operators' programs read reports as JSON: each names what happened, and comes back as it
+    /// was.
     #[test]
     fn reports_are_written_as_json_and_read_again() {
         let directory = onionweave_ring::Fingerprint::from([7; 20]);

@@ -1,6 +1,7 @@
 //! Forms in which values of this crate are serialized, where the derived one does not do.
 
-/// A map whose keys are no strings, as a list of pairs: formats like JSON have only strings as keys.
+/// A map whose keys are no strings, as a list of pairs: formats like JSON have only strings as
+/// keys.
 pub(crate) mod as_list {
     use std::collections::BTreeMap;
 

@@ -152,7 +152,8 @@ impl SlotId {
         Some((self.period.try_into().ok()?, self.replica.try_into().ok()?))
     }
 
-    /// The descriptor ID without a cookie that leads clients of a service of version 2 to this slot.
+    /// The descriptor ID without a cookie that leads clients of a service of version 2 to this
+    /// slot.
     pub fn v2_descriptor_id(self, service: &v2::ServiceId) -> Option<v2::DescriptorId> {
         let (period, replica) = self.v2()?;
         Some(v2::DescriptorId::of(service, period, replica))

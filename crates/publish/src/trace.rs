@@ -1,8 +1,9 @@
 //! A trace: what passes between a publisher's machine and the world, in a form that outlives both.
 //!
-//! A driver makes an [`Entry`] of each event and action with a [`Recorder`], and writes the entries wherever it likes; with the
-//! feature `serde` one line of JSON each. The entries hold descriptors, which directories hand out to everybody. They hold no key
-//! and no client's cookie. The simulator's witness checks a trace, whoever recorded it.
+//! A driver makes an [`Entry`] of each event and action with a [`Recorder`], and writes the entries
+//! wherever it likes; with the feature `serde` one line of JSON each. The entries hold descriptors,
+//! which directories hand out to everybody. They hold no key and no client's cookie. The
+//! simulator's witness checks a trace, whoever recorded it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -67,7 +68,8 @@ pub enum Passed {
     Told(Told),
     /// The machine asked for an action.
     Asked(Asked),
-    /// The texts that the machine wants changed: each other text, and `None` for each slot that is gone.
+    /// The texts that the machine wants changed: each other text, and `None` for each slot that is
+    /// gone.
     Wants(Vec<(SlotId, Option<String>)>),
 }
 
@@ -99,7 +101,8 @@ pub struct Instance {
     pub directories: Option<Duration>,
 }
 
-/// An event. `text` is a descriptor's, with a replacement character for each byte that is not UTF-8.
+/// An event. `text` is a descriptor's, with a replacement character for each byte that is not
+/// UTF-8.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -251,7 +254,8 @@ impl Recorder {
         entry(Passed::Asked(action.into()), now)
     }
 
-    /// The entry of what the machine wants once it has nothing more to ask for; `None` if that is what it wanted before.
+    /// The entry of what the machine wants once it has nothing more to ask for; `None` if that is
+    /// what it wanted before.
     pub fn wants<'a>(&mut self, texts: impl Iterator<Item = (SlotId, &'a [u8])>, now: Moment) -> Option<Entry> {
         let mut gone = std::mem::take(&mut self.wanted);
         let mut changed = Vec::new();

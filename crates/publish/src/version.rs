@@ -1,7 +1,9 @@
-//! The rules of one version of onion services: everything that the machine does not know about descriptors.
+//! The rules of one version of onion services: everything that the machine does not know about
+//! descriptors.
 //!
-//! The machine knows slots, points and dates. A [`Version`] knows which slots there are, reads and writes texts, and
-//! recognizes its own. [`V2`] is the first one; a simulator may bring a format of its own.
+//! The machine knows slots, points and dates. A [`Version`] knows which slots there are, reads and
+//! writes texts, and recognizes its own. [`V2`] is the first one; a simulator may bring a format of
+//! its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +19,8 @@ pub use v2::V2;
 
 /// The rules of one version, for one service.
 ///
-/// An implementation is pure: it reads no clock and draws nothing at random, so that a machine with the same seed does
-/// the same things again.
+/// An implementation is pure: it reads no clock and draws nothing at random, so that a machine with
+/// the same seed does the same things again.
 pub trait Version: fmt::Debug + Send + Sync {
     /// The address of the service.
     fn address(&self) -> OnionAddress;
@@ -47,10 +49,12 @@ pub trait Version: fmt::Debug + Send + Sync {
     /// [`Unfit`] says why the descriptor cannot be believed.
     fn read(&self, from: Origin, text: &[u8], now: UnixTime) -> Result<Offer, Unfit>;
 
-    /// The date of a text of this service that somebody else wrote; `None` if the text is not of this service.
+    /// The date of a text of this service that somebody else wrote; `None` if the text is not of
+    /// this service.
     fn recognize(&self, text: &[u8]) -> Option<UnixTime>;
 
-    /// Number of different texts with so many points. Every number below it is a variant for [`write`](Self::write).
+    /// Number of different texts with so many points. Every number below it is a variant for
+    /// [`write`](Self::write).
     fn variants(&self, points: usize) -> u64;
 
     /// Writes and signs the text for one slot.

@@ -10,7 +10,8 @@ use crate::{Cause, SlotId};
 
 /// The texts that the slots of one service are to hold.
 ///
-/// Each change has a number. A reader that remembers the last number it saw finds what is new since then.
+/// Each change has a number. A reader that remembers the last number it saw finds what is new since
+/// then.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -50,7 +51,8 @@ pub struct Text {
     pub bytes: Arc<[u8]>,
     /// The publication time.
     pub stamp: UnixTime,
-    /// The points in canonical order. Texts with the same points and time differ only in their variant.
+    /// The points in canonical order. Texts with the same points and time differ only in their
+    /// variant.
     pub points: Vec<Point>,
     /// The number of the variant.
     pub variant: u64,

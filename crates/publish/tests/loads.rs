@@ -48,7 +48,8 @@ fn descriptor(number: u8) -> Vec<u8> {
     signed.unwrap().text().to_vec()
 }
 
-/// Three instances that offer points, and directories that never answer: only what is wanted counts here.
+/// Three instances that offer points, and directories that never answer: only what is wanted counts
+/// here.
 struct Mute {
     engine: Engine<Infallible>,
     weighed: Vec<BTreeMap<InstanceName, Weight>>,
@@ -138,7 +139,8 @@ impl Mute {
         plan.slots().map(|(_, mix)| counted(mix)).collect()
     }
 
-    /// What part of the points in all texts is an instance's: of texts that are equally large, its share.
+    /// What part of the points in all texts is an instance's: of texts that are equally large, its
+    /// share.
     fn part(&self, instance: &str) -> f64 {
         let plan = self.machine().plans().values().next().unwrap();
         let part = |mix: &onionweave_assign::Mix<InstanceName>| {
@@ -186,7 +188,8 @@ fn shares_follow_loads_and_come_back() {
     assert!((world.part("a") - 1.0 / 3.0).abs() < 0.02, "{}", world.part("a"));
 }
 
-/// Who comes by a reload, or is configured anew, gets a weight beside those that follow loads at once.
+/// Who comes by a reload, or is configured anew, gets a weight beside those that follow loads at
+/// once.
 #[test]
 fn a_reload_weighs_everybody() {
     let mut world = Mute::new();
@@ -201,8 +204,9 @@ fn a_reload_weighs_everybody() {
     assert!(of("d") > of("b") && of("d") <= of("c") * 2.0, "{weights:?}");
 }
 
-/// Loads that change places again and again: those that differ by two at every measurement change nothing; those that differ by sixteen every minute
-/// change weights, and with them the plan, no more than once in five minutes. Besides, plans change with the hour.
+/// Loads that change places again and again: those that differ by two at every measurement change
+/// nothing; those that differ by sixteen every minute change weights, and with them the plan, no
+/// more than once in five minutes. Besides, plans change with the hour.
 #[test]
 fn a_load_that_swings_makes_no_plan_thrash() {
     for (ratio, measurements, weighings) in [(2.0, 1, 0), (16.0, 6, 72)] {
@@ -265,7 +269,8 @@ fn idle_spares_are_not_weighed() {
     assert!((world.part("c") - 0.5).abs() < 1e-9, "{}", world.part("c"));
 }
 
-/// Where no load is measured, and where a load comes from nobody that is known, weights stay as they are configured.
+/// Where no load is measured, and where a load comes from nobody that is known, weights stay as
+/// they are configured.
 #[test]
 fn without_loads_nothing_is_weighed() {
     let mut world = Mute::new();

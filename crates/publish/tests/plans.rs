@@ -1,4 +1,5 @@
-//! Plans of a policy of somebody's own: nonsense is refused and reported once, and the last plan stays.
+//! Plans of a policy of somebody's own: nonsense is refused and reported once, and the last plan
+//! stays.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -183,7 +184,8 @@ fn nonsense_is_refused_once_for_each_reason_and_the_last_plan_stays() {
     assert!(!good.is_empty());
     for (number, kind) in (1_usize..).zip(&KINDS[1..]) {
         world.spoil(number);
-        // Whoever offers other points asks for another plan; two times, and the reason is told once.
+        // Whoever offers other points asks for another plan; two times, and the reason is told
+        // once.
         for other in [2, 3] {
             world.offer("b", other + 4 * (number as u8 % 2));
         }

@@ -210,7 +210,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever dies: never more processes than places, never more than a start in each pause, and in the end all are ready.
+    /// Whatever dies: never more processes than places, never more than a start in each pause, and
+    /// in the end all are ready.
     #[test]
     fn whatever_dies_the_pool_recovers_without_a_storm(
         places in 1..=MOST_PLACES,
@@ -222,7 +223,8 @@ proptest! {
             world.pass(world.now + Duration::from_millis(*after));
             world.strike(stroke);
         }
-        // Calm returns. Each place may have to be waited for, ended and started anew, after the longest pause.
+        // Calm returns. Each place may have to be waited for, ended and started anew, after the
+        // longest pause.
         world.luck = (0, 0);
         let steps = 2 * u32::from(world.settings.places.max(MOST_PLACES));
         world.pass(world.now + LONGEST_PAUSE + steps * Duration::from_secs(45));

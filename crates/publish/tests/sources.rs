@@ -1,4 +1,5 @@
-//! Instances that are known through a file or through directories: what is believed, and what is not.
+//! Instances that are known through a file or through directories: what is believed, and what is
+//! not.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,23 +9,26 @@ use crate::Stamp;
 
 /// Longest time that directories take a text ahead of their clocks (`rendcache.c:678`).
 ///
-/// Where our own time is further ahead, the clock was wrong by more than a day when it was taken and has been set right: no
-/// directory has a text of that time, and none will take one before it has come.
+/// Where our own time is further ahead, the clock was wrong by more than a day when it was taken
+/// and has been set right: no directory has a text of that time, and none will take one before it
+/// has come.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Default)]
 pub(super) struct Calendar {
     /// The publication time of all slots.
     time: Option<UnixTime>,
-    /// Whether somebody wrote over a text of ours. With second stamps, the next texts are dated anew to outrank that.
+    /// Whether somebody wrote over a text of ours. With second stamps, the next texts are dated
+    /// anew to outrank that.
     outranked: bool,
     /// The publication times beyond `time` that were seen anywhere for this service.
     newer_seen: BTreeSet<UnixTime>,
 }
 
 impl Calendar {
-    /// Moves the publication time on with the hour, and beyond anything newer that was seen, but never into the future. It
-    /// goes back in one case alone: see [`MOST_AHEAD`]. Returns the time, and whether it moved.
+    /// Moves the publication time on with the hour, and beyond anything newer that was seen, but
+    /// never into the future. It goes back in one case alone: see [`MOST_AHEAD`]. Returns the time,
+    /// and whether it moved.
     pub(super) fn advance(&mut self, now: UnixTime, stamp: Stamp) -> (UnixTime, bool) {
         let seen = self.newer_seen.range(..=now).next_back().copied();
         let time = now.start_of_hour().max(seen.unwrap_or(UnixTime::EPOCH));

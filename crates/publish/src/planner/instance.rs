@@ -10,10 +10,11 @@ use crate::pause::pause_after;
 use crate::version::{Point, Unfit};
 use crate::{Down, InstanceSettings, Source};
 
-/// After a restart an instance is given as long as a slot after so many failures and one more: sixteen seconds. The pause doubles with
-/// each further restart.
+/// After a restart an instance is given as long as a slot after so many failures and one more:
+/// sixteen seconds. The pause doubles with each further restart.
 const RESTART_PAUSE_DOUBLINGS: u32 = 6;
-/// Time, one minute, that an instance must have been up before its next restart counts as a first one.
+/// Time, one minute, that an instance must have been up before its next restart counts as a first
+/// one.
 const LASTED: Duration = Duration::from_secs(60);
 /// Largest number of different reasons that are told of one outage.
 const MOST_REASONS: usize = 16;
@@ -107,7 +108,8 @@ impl Instance {
         self.next_restart = None;
     }
 
-    /// Its points are dead from this moment: introduction circuits die with the process. Returns whether the reason is news.
+    /// Its points are dead from this moment: introduction circuits die with the process. Returns
+    /// whether the reason is news.
     pub(super) fn went_down(&mut self, now: Duration, why: &Down) -> bool {
         let news = self.is_news(why);
         self.up = false;
@@ -204,7 +206,8 @@ mod tests {
         Down::Unreachable("connection refused".into())
     }
 
-    /// It dies 0.4 s after each start: without growing pauses it would be restarted 14 times in 20 s.
+    /// It dies 0.4 s after each start: without growing pauses it would be restarted 14 times in 20
+    /// s.
     #[test]
     fn an_instance_that_dies_after_each_start_is_restarted_with_growing_pauses() {
         let mut instance = restartable();

@@ -48,7 +48,8 @@ impl Planner {
         self.weigh(None, cx);
     }
 
-    /// Gives weights by the loads that are known, unless none ever was. Without an uptime, none has passed.
+    /// Gives weights by the loads that are known, unless none ever was. Without an uptime, none has
+    /// passed.
     fn weigh(&mut self, uptime: Option<Duration>, cx: &mut Context<'_>) {
         let Some(scales) = &mut self.scales else {
             return;
@@ -64,7 +65,8 @@ impl Planner {
             .instances
             .iter()
             .map(|(name, instance)| {
-                // An instance outside the plan has nothing to do, which tells nothing of what it can do.
+                // An instance outside the plan has nothing to do, which tells nothing of what it
+                // can do.
                 let load = instance.load.filter(|_| self.roster.serves(name));
                 Measured::new(name.clone(), instance.weight, load)
             })

@@ -9,12 +9,14 @@ use crate::machine::Context;
 use crate::version::{Offer, Origin, Point, Unfit};
 use crate::{Cause, InstanceName, Report, Source};
 
-/// Time, in seconds, before and after a full hour during which two clocks may well show different hours.
+/// Time, in seconds, before and after a full hour during which two clocks may well show different
+/// hours.
 const HOUR_TURNS: u64 = 5 * 60;
 
 /// The points in canonical order, without a relay twice and no more than `most`.
 ///
-/// Of several points at one relay a client uses only the first (`rendclient.c:162-171` finds the point by its relay).
+/// Of several points at one relay a client uses only the first (`rendclient.c:162-171` finds the
+/// point by its relay).
 pub(super) fn canonical(points: &[Point], most: usize) -> Vec<Point> {
     let mut relays = BTreeSet::new();
     let first = points.iter().filter(|point| relays.insert(point.relay()));
@@ -37,7 +39,8 @@ impl Planner {
         }
         match self.read(name, &text, cx) {
             Some(Ok(offer)) => self.believe(name, text, offer, rebuilt, cx),
-            // Its last good points may still be good; they stay until it goes down or offers others, or until they are stale.
+            // Its last good points may still be good; they stay until it goes down or offers
+            // others, or until they are stale.
             Some(Err(why)) => self.disbelieve(name, why, cx),
             None => {}
         }
@@ -122,7 +125,8 @@ impl Planner {
             return;
         }
         let cause = match (instance.points.is_empty(), points.is_empty()) {
-            // Clients that tried it while it was gone have given up these points; see `version/v2/text.rs`.
+            // Clients that tried it while it was gone have given up these points; see
+            // `version/v2/text.rs`.
             (true, _) => {
                 self.fresh_bytes.insert(name.clone());
                 Cause::Joined(name.clone())
@@ -154,8 +158,8 @@ impl Planner {
         }
     }
 
-    /// Compares the clock with that of an instance that has just dated its descriptor: with its full hour
-    /// (`rendservice.c:1076-1077`).
+    /// Compares the clock with that of an instance that has just dated its descriptor: with its
+    /// full hour (`rendservice.c:1076-1077`).
     fn compare_clocks(&mut self, name: &InstanceName, theirs: UnixTime, cx: &mut Context<'_>) {
         let now = cx.now.wall();
         let past = now.as_secs() - now.start_of_hour().as_secs();

@@ -1,8 +1,9 @@
 //! Reading an instance's descriptor from the directories, where its control port is out of reach.
 //!
-//! Every responsible directory is asked, and the newest date wins. Descriptors are dated with the full hour, so a directory may show one
-//! that was replaced within the hour again, and its date would not betray it. Therefore, among those of the newest date, the one wins
-//! that most directories hold: an instance uploads to all of them, so one that lies is outvoted.
+//! Every responsible directory is asked, and the newest date wins. Descriptors are dated with the
+//! full hour, so a directory may show one that was replaced within the hour again, and its date
+//! would not betray it. Therefore, among those of the newest date, the one wins that most
+//! directories hold: an instance uploads to all of them, so one that lies is outvoted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -140,7 +141,8 @@ impl Planner {
         }
     }
 
-    /// Of the newest date, what most directories hold; where as many hold something else, what was believed before.
+    /// Of the newest date, what most directories hold; where as many hold something else, what was
+    /// believed before.
     fn elect(&self, name: &InstanceName, offers: Vec<(Vec<u8>, Offer)>) -> Option<(Vec<u8>, Offer)> {
         let believed = &self.instances.get(name)?.points;
         let newest = offers.iter().map(|(_, offer)| offer.dated).max()?;

@@ -19,8 +19,8 @@ impl Roster {
 
     /// Chooses those that serve: those that offer points and are fit, at most as many as `limit`.
     ///
-    /// An instance that serves goes on. Were the places given anew whenever one returns, clients would be sent from one
-    /// instance to another for nothing, and back.
+    /// An instance that serves goes on. Were the places given anew whenever one returns, clients
+    /// would be sent from one instance to another for nothing, and back.
     pub(super) fn muster(&mut self, instances: &BTreeMap<InstanceName, Instance>, limit: Option<NonZeroUsize>) {
         let ready: BTreeSet<_> = ready(instances).cloned().collect();
         let places = limit.map_or(usize::MAX, NonZeroUsize::get);
@@ -33,7 +33,8 @@ impl Roster {
     }
 }
 
-/// The instances that could serve: those that offer points and are fit, or, if none is fit, all that offer points.
+/// The instances that could serve: those that offer points and are fit, or, if none is fit, all
+/// that offer points.
 fn ready(instances: &BTreeMap<InstanceName, Instance>) -> impl Iterator<Item = &InstanceName> {
     let offer = instances.iter().filter(|(_, instance)| instance.offers());
     let all_unfit = offer.clone().all(|(_, instance)| instance.unfit.is_some());

@@ -10,11 +10,12 @@ use super::{Reconciler, Sight};
 use crate::machine::Context;
 use crate::{Cause, InstanceName, Report, SlotId};
 
-/// Longest time for which an upload of others is waited for. Tor says nothing when a directory does not answer.
+/// Longest time for which an upload of others is waited for. Tor says nothing when a directory does
+/// not answer.
 const HOLD_FOR_OTHERS: Duration = Duration::from_secs(2);
 
-/// Uploads of others on their way to one directory. Tor does not say which descriptor ID an `UPLOADED` answers, so all
-/// slots there wait until the last one is answered.
+/// Uploads of others on their way to one directory. Tor does not say which descriptor ID an
+/// `UPLOADED` answers, so all slots there wait until the last one is answered.
 #[derive(Debug)]
 pub(super) struct Others {
     /// The instances whose uploads are still to be answered.
@@ -37,7 +38,8 @@ impl Reconciler {
     ) {
         let since = cx.now.uptime();
         let until = since.saturating_add(HOLD_FOR_OTHERS);
-        // Our answer shall arrive just after theirs. Newer texts outrank theirs whenever they arrive.
+        // Our answer shall arrive just after theirs. Newer texts outrank theirs whenever they
+        // arrive.
         let answer_after = self.loud_pace.delay().filter(|_| own && !self.rules.outranks);
         let cause = if own {
             Cause::Published(name.clone())
@@ -114,7 +116,8 @@ impl Reconciler {
                 Work::Idle => {}
             }
             self.rounds.note(cx.now, id, [others.cause.clone()]);
-            // An instance publishes on a schedule of its own. Whoever else writes here may be answering us.
+            // An instance publishes on a schedule of its own. Whoever else writes here may be
+            // answering us.
             let contest = match others.cause {
                 Cause::Overwritten => slot.contest(cx.now.uptime(), self.seed),
                 _ => Contest::Answer,
@@ -123,7 +126,8 @@ impl Reconciler {
         }
     }
 
-    /// Somebody wrote over a text of ours: it is outranked, or left alone for a while if that went to and fro too often.
+    /// Somebody wrote over a text of ours: it is outranked, or left alone for a while if that went
+    /// to and fro too often.
     pub(super) fn answer_contest(&mut self, id: SlotId, contest: Contest, cx: &mut Context<'_>) {
         match contest {
             Contest::Answer => self.sights.push(Sight::Overwritten),

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-/// The part of an upload's time after which the first glances are sent. Uploads and audits spend most of their time on building a
-/// circuit, and an audit that is sent so much later seldom overtakes the upload.
+/// The part of an upload's time after which the first glances are sent. Uploads and audits spend
+/// most of their time on building a circuit, and an audit that is sent so much later seldom
+/// overtakes the upload.
 const FIRST_PART: f64 = 0.5;
-/// So much earlier is the next glance if one found the text: one in sixteen comes too early, or one in ten if only the last part of an upload's
-/// time is late enough. That one costs a fetch, and its slot the time from the upload's answer until the glance's.
+/// So much earlier is the next glance if one found the text: one in sixteen comes too early, or one
+/// in ten if only the last part of an upload's time is late enough. That one costs a fetch, and its
+/// slot the time from the upload's answer until the glance's.
 const GLANCE_EARLIER: f64 = 0.01;
-/// The same for answers: one in sixty comes too early, or one in forty. That one has to be uploaded again, and the other five of its round are proved long before it.
+/// The same for answers: one in sixty comes too early, or one in forty. That one has to be uploaded
+/// again, and the other five of its round are proved long before it.
 const ANSWER_EARLIER: f64 = 0.002_5;
 /// So much later is the next if one came too early.
 const LATER: f64 = 0.15;

@@ -1,4 +1,5 @@
-//! Rounds of work: from the first difference between the wanted and the seen ring to the proof that there is none.
+//! Rounds of work: from the first difference between the wanted and the seen ring to the proof that
+//! there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl Rounds {
         self.missing.remove(slot);
     }
 
-    /// Ends the round under way if each of its slots is proved, ailing or gone. The caller adds the plan.
+    /// Ends the round under way if each of its slots is proved, ailing or gone. The caller adds the
+    /// plan.
     pub(super) fn close(&mut self, slots: &BTreeMap<SlotId, Slot>, now: Moment) -> Option<Round> {
         let done = |id: &SlotId| slots.get(id).is_none_or(|slot| slot.is_proved() || slot.is_ailing());
         let open = self.open.take_if(|open| open.slots.iter().all(done))?;

@@ -1,4 +1,5 @@
-//! One slot: the text that it is to hold, what it was seen to hold, and the work that is under way there.
+//! One slot: the text that it is to hold, what it was seen to hold, and the work that is under way
+//! there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use crate::pause::{fraction, pause_after};
 
 /// Number of failures in a row after which a slot is ailing: a round no longer waits for it.
 const AILING: u32 = 3;
-/// Number of times within [`PEACE`] that a slot may be written over before it is left alone for a while: two publishers would
-/// answer each other for ever.
+/// Number of times within [`PEACE`] that a slot may be written over before it is left alone for a
+/// while: two publishers would answer each other for ever.
 const CONTEST: u32 = 4;
 /// Time without being written over after which a slot is at peace again.
 const PEACE: Duration = Duration::from_secs(300);
@@ -43,15 +44,17 @@ pub(super) enum Work {
     Auditing {
         ticket: Ticket,
         give_up: Duration,
-        /// Whether it was a [`Glance`], which may have come before the upload and proves nothing if it finds something else.
+        /// Whether it was a [`Glance`], which may have come before the upload and proves nothing if
+        /// it finds something else.
         glance: bool,
     },
 }
 
 /// An audit that is sent while the upload is still on its way.
 ///
-/// Both spend most of their time on building a circuit, so the audit arrives after the upload if it is sent after the first half of the
-/// time that uploads take, and the directory is proved that much earlier. If it arrives before it, one fetch was in vain.
+/// Both spend most of their time on building a circuit, so the audit arrives after the upload if it
+/// is sent after the first half of the time that uploads take, and the directory is proved that
+/// much earlier. If it arrives before it, one fetch was in vain.
 #[derive(Clone, Debug)]
 pub(super) enum Glance {
     /// There is none, or it told nothing.
@@ -99,16 +102,19 @@ pub(super) struct Slot {
     pub(super) failures: u32,
     /// No work before this uptime.
     pub(super) not_before: Duration,
-    /// Whether the wanted text was never sent. It does not wait for what became of the one before it.
+    /// Whether the wanted text was never sent. It does not wait for what became of the one before
+    /// it.
     untried: bool,
     /// When a proved slot is proved again.
     pub(super) next_audit: Duration,
-    /// No upload before this uptime: others have one on its way to this slot, and one of ours that arrives before theirs is overwritten at
-    /// once (`rendcache.c:693`: among equal times the last one wins).
+    /// No upload before this uptime: others have one on its way to this slot, and one of ours that
+    /// arrives before theirs is overwritten at once (`rendcache.c:693`: among equal times the last
+    /// one wins).
     pub(super) held_until: Duration,
     /// No reading before this uptime, or before theirs ended: what is there may be written over.
     pub(super) others_until: Duration,
-    /// Whether our last upload was sent before theirs ended. It should have arrived after it; an audit tells whether it did.
+    /// Whether our last upload was sent before theirs ended. It should have arrived after it; an
+    /// audit tells whether it did.
     pub(super) hasty: bool,
     /// Number of times that this slot was written over, and the uptime of the last.
     contests: u32,
@@ -161,7 +167,8 @@ impl Slot {
         self.failures >= AILING
     }
 
-    /// The one place that decides what is to be done: whatever makes the seen picture equal the wanted one.
+    /// The one place that decides what is to be done: whatever makes the seen picture equal the
+    /// wanted one.
     pub(super) fn need(&self, now: Duration) -> Need {
         let Some(wanted) = &self.wanted else {
             return Need::Nothing;
@@ -196,7 +203,8 @@ impl Slot {
     /// When the answer of [`need`](Self::need) may change by time alone.
     pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
         match &self.work {
-            // A glance that is due is for the next call that starts work; while nobody offers points, none does.
+            // A glance that is due is for the next call that starts work; while nobody offers
+            // points, none does.
             Work::Uploading {
                 glance: Glance::At(at),
                 give_up,
@@ -215,7 +223,8 @@ impl Slot {
         }
     }
 
-    /// Takes a text that it shall hold from now on. Something happened, so it is tried at once, also where the last try failed.
+    /// Takes a text that it shall hold from now on. Something happened, so it is tried at once,
+    /// also where the last try failed.
     pub(super) fn want(&mut self, wanted: Arc<[u8]>, now: Duration) {
         self.wanted = Some(wanted);
         self.untried = true;
@@ -266,8 +275,9 @@ impl Slot {
 
     /// Notes that somebody else wrote here.
     ///
-    /// A truce is up to twice as long as a pause, as the seed has it: publishers that wait equally long would only meet again. It ends when
-    /// it was to end, whatever others write meanwhile, or who writes often enough would keep us from our slot for ever.
+    /// A truce is up to twice as long as a pause, as the seed has it: publishers that wait equally
+    /// long would only meet again. It ends when it was to end, whatever others write meanwhile, or
+    /// who writes often enough would keep us from our slot for ever.
     pub(super) fn contest(&mut self, now: Duration, seed: u64) -> Contest {
         if now.saturating_sub(self.last_contest) > PEACE {
             self.contests = 0;

@@ -59,7 +59,8 @@ impl V2 {
         IntroductionPoint::new(Fingerprint::from(*identity), address, port, onion_key, service_key).ok()
     }
 
-    /// The point of the machine that stands for one of version 2. Points have the order of what they stand for.
+    /// The point of the machine that stands for one of version 2. Points have the order of what
+    /// they stand for.
     pub fn point(point: &IntroductionPoint) -> Point {
         let identity = *point.identity().as_bytes();
         let mut bytes = Vec::from(identity);
@@ -76,8 +77,9 @@ impl V2 {
         Point::new(Relay::from(first), bytes)
     }
 
-    /// The descriptor IDs under which a text of this date may stand: it is dated with the full hour, in which a period may
-    /// end, and in the last hour of a period the next one's are out too.
+    /// The descriptor IDs under which a text of this date may stand: it is dated with the full
+    /// hour, in which a period may end, and in the last hour of a period the next one's are out
+    /// too.
     fn ids_at(&self, address: ServiceId, dated: UnixTime) -> impl Iterator<Item = DescriptorId> + use<'_> {
         let cookie = self.authorization.as_ref().and_then(Authorization::id_cookie);
         let cookie = cookie.filter(|_| address == self.service_id);
@@ -154,7 +156,8 @@ impl Version for V2 {
                     });
                 }
             }
-            // Each replica is drawn with equal chance and has as many directories as the other (`rendclient.c:630-663`).
+            // Each replica is drawn with equal chance and has as many directories as the other
+            // (`rendclient.c:630-663`).
             let share = 1.0 / (places.len() - start) as f64;
             places.iter_mut().skip(start).for_each(|place| place.read_share = share);
         }
