@@ -15,6 +15,7 @@ mod report;
 #[cfg(feature = "serde")]
 mod serialized;
 mod slot_id;
+pub mod status;
 pub mod trace;
 pub mod version;
 mod wanted;
@@ -27,4 +28,5 @@ pub use moment::Moment;
 pub use planner::PlanError;
 pub use report::{Cause, Report, Round};
 pub use slot_id::{Period, ReplicaNumber, SlotId};
+pub use status::Status;
 pub use wanted::{Target, Text, Wanted};

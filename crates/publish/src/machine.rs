@@ -37,6 +37,7 @@ use onionweave_ring::OnionAddress;
 
 use crate::planner::Planner;
 use crate::reconciler::{Reconciler, Sight};
+use crate::status::Status;
 use crate::version::{Point, Version};
 use crate::wanted::{Target, Wanted};
 use crate::{Action, Event, InstanceName, Moment, Period, Report, Settings, SlotId, Ticket};
@@ -219,6 +220,31 @@ impl Machine {
     /// Whether every slot was proved to hold what it is to hold, and there is at least one.
     pub fn is_settled(&self) -> bool {
         self.reconciler.is_settled()
+    }
+
+    /// A snapshot of all that an operator may ask.
+    ///
+    /// Nothing changes by it: what became due since the last [`poll`](Self::poll) is shown as it
+    /// was left.
+    pub fn status(&self, now: Moment) -> Status {
+        let mut slots: Vec<_> = self.planner.slot_statuses().collect();
+        for slot in &mut slots {
+            self.reconciler.describe(slot, now);
+        }
+        let mut problems = self.planner.problems(now);
+        problems.extend(self.reconciler.problems(now));
+        Status {
+            address: self.address(),
+            taken: now.wall(),
+            policy: self.planner.policy().to_owned(),
+            consensus: self.planner.lifetime(),
+            slots,
+            instances: self.planner.instance_statuses(now).collect(),
+            shares: self.planner.shares(),
+            rounds: self.reconciler.past_rounds(now),
+            counts: self.reconciler.counts(),
+            problems,
+        }
     }
 
     /// Brings everything up to `now`: what was not answered, what the clock changed, what is

@@ -6,6 +6,7 @@
 //! - `roster`: the choice of the instances that serve
 //! - `loads`: weights that follow loads
 //! - `calendar`: the publication time of all texts
+//! - `status`: its part of a snapshot
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -27,6 +28,7 @@ mod loads;
 mod offers;
 mod readings;
 mod roster;
+mod status;
 
 use calendar::Calendar;
 use instance::Instance;
@@ -233,21 +235,23 @@ impl Planner {
 
     /// Compares the clock with the consensus.
     fn check_clock(&mut self, cx: &mut Context<'_>) {
-        let now = cx.now.wall();
-        let Some(lifetime) = self.lifetime else {
-            return;
-        };
+        let off = self.clock_off(cx.now.wall());
+        let was_off = std::mem::replace(&mut self.complaints.clock_off, off.is_some());
+        if let Some(report) = off.filter(|_| !was_off) {
+            cx.outbox.report(report);
+        }
+    }
+
+    /// The report that clock and consensus don't fit, if they don't.
+    fn clock_off(&self, now: UnixTime) -> Option<Report> {
+        let lifetime = self.lifetime?;
         let behind = now.saturating_add(CLOCK_BEHIND) < lifetime.valid_after();
         let stale = now > lifetime.valid_until().saturating_add(CONSENSUS_STALE);
-        let off = behind || stale;
-        if off && !self.complaints.clock_off {
-            cx.outbox.report(Report::ClockOff {
-                now,
-                valid_after: lifetime.valid_after(),
-                valid_until: lifetime.valid_until(),
-            });
-        }
-        self.complaints.clock_off = off;
+        (behind || stale).then(|| Report::ClockOff {
+            now,
+            valid_after: lifetime.valid_after(),
+            valid_until: lifetime.valid_until(),
+        })
     }
 
     fn instance_up(&mut self, name: &InstanceName, cx: &mut Context<'_>) {
@@ -279,14 +283,17 @@ impl Planner {
         };
         let news = instance.unfit.replace(why.clone()).is_none();
         if news {
+            instance.changed(cx.now.uptime());
             self.change(Cause::Unfit(name.clone()));
             cx.outbox.report(Report::Unfit(name.clone(), why));
         }
     }
 
     fn instance_fit(&mut self, name: &InstanceName, cx: &mut Context<'_>) {
-        let was_unfit = self.instances.get_mut(name).and_then(|instance| instance.unfit.take());
-        if was_unfit.is_some() {
+        if let Some(instance) = self.instances.get_mut(name)
+            && instance.unfit.take().is_some()
+        {
+            instance.changed(cx.now.uptime());
             self.change(Cause::Fit(name.clone()));
             cx.outbox.report(Report::Fit(name.clone()));
         }
@@ -474,13 +481,11 @@ impl Planner {
 
     fn plan(&mut self, stamp: UnixTime, cx: &mut Context<'_>) {
         self.roster.muster(&self.instances, self.settings.serving);
-        let scales = self.scales.as_ref();
         let serving = self.instances.iter().filter(|(name, _)| self.roster.serves(name));
         let instances: Vec<_> = serving
             .map(|(name, instance)| {
-                let weight = scales.and_then(|scales| scales.weight_of(name));
                 assign::Instance::new(name.clone(), instance.points.iter().map(Point::relay))
-                    .weight(weight.unwrap_or(instance.weight))
+                    .weight(self.weight_of(name, instance))
             })
             .collect();
         // The hour's number, so that a publisher restarted with the same seed goes on where it was.

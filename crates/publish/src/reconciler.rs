@@ -3,10 +3,12 @@
 //! It knows the wanted texts and what each directory was proved to hold. [`Slot::need`] turns a
 //! difference into work.
 //!
+//! - `answers`: answers of directories, and the proof that they give
 //! - `slot`: one slot, and the one place that decides what it needs
 //! - `others`: uploads of instances and of other publishers, and the answer to them
 //! - `pace`: the time after which an upload has probably arrived
 //! - `rounds`: rounds of work, from the first difference to the last proof
+//! - `status`: its part of a snapshot
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,18 +16,21 @@ use std::time::Duration;
 use onionweave_ring::{Fingerprint, UnixTime};
 
 use crate::machine::Context;
+use crate::status::Counts;
 use crate::wanted::Wanted;
-use crate::{Action, Cause, Found, Moment, Report, Round, Settings, SlotId, Stamp, Ticket, UploadAnswer};
+use crate::{Action, Moment, Report, Round, Settings, SlotId, Stamp, Ticket};
 
+mod answers;
 mod others;
 mod pace;
 mod rounds;
 mod slot;
+mod status;
 
 use others::Others;
 use pace::Pace;
 use rounds::Rounds;
-use slot::{Glance, Need, Seen, Slot, Work};
+use slot::{Glance, Need, Slot, Work};
 
 /// Longest time, in all, of the first look at the ring. A dead directory never answers, and must
 /// not hold up the living.
@@ -61,6 +66,7 @@ pub(crate) struct Reconciler {
     others: BTreeMap<Fingerprint, Others>,
     tickets: BTreeMap<Ticket, SlotId>,
     rounds: Rounds,
+    counts: Counts,
     sights: Vec<Sight>,
 }
 
@@ -100,6 +106,7 @@ impl Reconciler {
             others: BTreeMap::new(),
             tickets: BTreeMap::new(),
             rounds: Rounds::default(),
+            counts: Counts::default(),
             sights: Vec::new(),
         }
     }
@@ -143,6 +150,7 @@ impl Reconciler {
     pub(crate) fn close_round(&mut self, now: Moment) -> Option<Round> {
         let mut round = self.rounds.close(&self.slots, now)?;
         round.sealed = self.rules.sealed;
+        self.counts.rounds.add(round.took);
         Some(round)
     }
 
@@ -151,7 +159,10 @@ impl Reconciler {
         let mut slots = BTreeMap::new();
         for (&id, target) in &wanted.targets {
             let slot = self.slots.remove(&id);
-            slots.insert(id, slot.unwrap_or_else(|| Slot::new(target.descriptor_id)));
+            slots.insert(
+                id,
+                slot.unwrap_or_else(|| Slot::new(target.descriptor_id, cx.now.uptime())),
+            );
         }
         // What is left are slots that are no longer ours. An upload that is still on its way keeps
         // its directory busy.
@@ -234,6 +245,7 @@ impl Reconciler {
             return;
         };
         self.uploading.insert(id, (ticket, give_up));
+        self.rounds.uploaded();
         cx.outbox.push(Action::Upload {
             ticket,
             slot: id,
@@ -285,12 +297,11 @@ impl Reconciler {
                 _ => {}
             }
         }
-        let why = || "no answer in time".to_owned();
         for ticket in uploads {
-            self.upload_answered(ticket, UploadAnswer::Refused(why()), cx);
+            self.upload_ended(ticket, None, cx);
         }
         for ticket in audits {
-            self.audited(ticket, Found::Failed(why()), cx);
+            self.audit_unanswered(ticket, cx);
         }
         self.uploading.retain(|_, (_, give_up)| *give_up > up);
         let silent: Vec<_> = self
@@ -304,195 +315,12 @@ impl Reconciler {
         }
     }
 
-    pub(crate) fn upload_answered(&mut self, ticket: Ticket, answer: UploadAnswer, cx: &mut Context<'_>) {
-        self.uploading.retain(|_, (other, _)| *other != ticket);
-        let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
-            return;
-        };
-        let Work::Uploading {
-            bytes, since, glance, ..
-        } = std::mem::replace(&mut slot.work, Work::Idle)
-        else {
-            return;
-        };
-        let is_proved = matches!(&slot.seen, Seen::Proved(proved) if *proved == bytes);
-        match (&answer, glance) {
-            (UploadAnswer::Accepted, Glance::Asked { ticket, give_up }) => {
-                slot.work = Work::Auditing {
-                    ticket,
-                    give_up,
-                    glance: true,
-                };
-            }
-            (_, Glance::Asked { ticket, .. }) => {
-                self.tickets.remove(&ticket);
-            }
-            _ => {}
-        }
-        match answer {
-            UploadAnswer::Accepted => {
-                self.pace.uploaded(cx.now.uptime().saturating_sub(since));
-                if !is_proved {
-                    slot.seen = Seen::Accepted(bytes);
-                }
-            }
-            // It was there already. Whether by this upload, another audit tells.
-            _ if is_proved => slot.seen = Seen::Accepted(bytes),
-            UploadAnswer::Interrupted => slot.seen = Seen::Other,
-            UploadAnswer::Refused(why) => {
-                slot.seen = Seen::Other;
-                self.trouble(id, why, cx);
-            }
-        }
-    }
-
-    pub(crate) fn audited(&mut self, ticket: Ticket, found: Found, cx: &mut Context<'_>) {
-        let Some((id, slot)) = taken(&mut self.tickets, &mut self.slots, ticket) else {
-            return;
-        };
-        let is_glance = match &mut slot.work {
-            Work::Uploading { glance, .. } => {
-                *glance = Glance::None;
-                true
-            }
-            Work::Auditing { glance, .. } => {
-                let is_glance = *glance;
-                slot.work = Work::Idle;
-                is_glance
-            }
-            Work::Idle => false,
-        };
-        if is_glance {
-            self.glanced(id, &found, cx);
-            return;
-        }
-        if found != Found::Interrupted
-            && let Some(survey) = &mut self.survey
-        {
-            survey.remove(&id);
-        }
-        let wanted = slot.wanted.clone();
-        match found {
-            Found::Text(text) => {
-                if let Some(wanted) = wanted.filter(|wanted| same_text(wanted, &text)) {
-                    if std::mem::take(&mut slot.hasty) {
-                        self.loud_pace.arrived(true);
-                    }
-                    slot.prove(wanted, cx.now.uptime().saturating_add(self.rules.audit_every));
-                    self.rounds.proved(cx.now, id);
-                } else {
-                    self.found_other(id, &text, cx);
-                }
-            }
-            Found::Nothing => self.not_there(id, "the directory holds nothing", cx),
-            // Nobody can read back what only authorized clients can read.
-            Found::Unusable(_) if self.rules.sealed => self.found_sealed(id, cx),
-            Found::Unusable(why) => self.not_there(id, &format!("what the directory holds is unusable: {why}"), cx),
-            Found::Failed(why) => {
-                if wanted.is_some() {
-                    self.trouble(id, format!("cannot be read back: {why}"), cx);
-                }
-            }
-            Found::Interrupted => {}
-        }
-    }
-
-    /// A directory was looked at while the upload was on its way. Whatever else it holds, the
-    /// upload may have come after that.
-    fn glanced(&mut self, id: SlotId, found: &Found, cx: &mut Context<'_>) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        let Some(wanted) = slot.wanted.clone() else {
-            return;
-        };
-        let is_there = match found {
-            Found::Text(text) => same_text(&wanted, text),
-            Found::Nothing => false,
-            Found::Unusable(_) | Found::Failed(_) | Found::Interrupted => return,
-        };
-        self.pace.arrived(is_there);
-        if is_there {
-            if std::mem::take(&mut slot.hasty) {
-                self.loud_pace.arrived(true);
-            }
-            slot.prove(wanted, cx.now.uptime().saturating_add(self.rules.audit_every));
-            self.rounds.proved(cx.now, id);
-        }
-    }
-
-    /// A directory holds another text than the one wanted.
-    fn found_other(&mut self, id: SlotId, text: &[u8], cx: &mut Context<'_>) {
-        if let Some(time) = cx.version.recognize(text) {
-            self.sights.push(Sight::Dated(time));
-            if time > cx.now.wall() {
-                cx.outbox.report(Report::DatedAhead { slot: id, until: time });
-            }
-        }
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        let seen = std::mem::replace(&mut slot.seen, Seen::Other);
-        if std::mem::take(&mut slot.hasty) {
-            // Ours arrived first.
-            self.loud_pace.arrived(false);
-            return;
-        }
-        match seen {
-            // Our last text but one: the wanted text changed while this one was on its way.
-            Seen::Accepted(accepted) if same_text(&accepted, text) => {}
-            Seen::Accepted(_) if slot.wanted.is_some() => {
-                self.rounds.note(cx.now, id, [Cause::Dropped]);
-                self.trouble(id, "accepted our descriptor but kept another".into(), cx);
-            }
-            Seen::Proved(_) => {
-                let contest = slot.contest(cx.now.uptime(), self.seed);
-                self.rounds.note(cx.now, id, [Cause::Overwritten]);
-                self.answer_contest(id, contest, cx);
-            }
-            _ => {}
-        }
-    }
-
-    /// A directory holds something that is sealed for authorized clients. It is ours if ours was
-    /// accepted last: directories drop an accepted text for its age alone (`rendcache.c:672-688`),
-    /// and no text of ours is older than what we know to be there.
-    fn found_sealed(&mut self, id: SlotId, cx: &mut Context<'_>) {
-        let next_audit = cx.now.uptime().saturating_add(self.rules.audit_every);
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        let wanted = slot.wanted.clone();
-        match &slot.seen {
-            Seen::Accepted(bytes) | Seen::Proved(bytes) if wanted.as_ref() == Some(bytes) => {
-                slot.prove(bytes.clone(), next_audit);
-                self.rounds.proved(cx.now, id);
-            }
-            _ => slot.seen = Seen::Other,
-        }
-    }
-
-    /// A directory holds nothing that clients could use.
-    fn not_there(&mut self, id: SlotId, why: &str, cx: &mut Context<'_>) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        if slot.wanted.is_none() {
-            return;
-        }
-        self.rounds.note(cx.now, id, [Cause::Dropped]);
-        // A directory that had it and lost it was restarted: it is filled again at once.
-        if let Seen::Accepted(_) = std::mem::replace(&mut slot.seen, Seen::Other) {
-            self.trouble(id, format!("accepted our descriptor, but {why}"), cx);
-        }
-    }
-
     /// Notes a failure of a slot, which waits before the next try, and reports it.
     fn trouble(&mut self, id: SlotId, why: String, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let pause = slot.fail(cx.now.uptime());
+        let pause = slot.fail(why.clone(), cx.now.uptime());
         let failures = slot.failures;
         cx.outbox.report(Report::Trouble {
             slot: id,
@@ -511,20 +339,4 @@ fn look(id: SlotId, slot: &Slot, ticket: Ticket) -> Action {
         descriptor_id: slot.descriptor_id,
         attempt: slot.failures,
     }
-}
-
-/// The slot that `ticket` was given for, if it is still waiting for it.
-fn taken<'a>(
-    tickets: &mut BTreeMap<Ticket, SlotId>,
-    slots: &'a mut BTreeMap<SlotId, Slot>,
-    ticket: Ticket,
-) -> Option<(SlotId, &'a mut Slot)> {
-    let id = tickets.remove(&ticket)?;
-    Some((id, slots.get_mut(&id)?))
-}
-
-/// Whether a directory's text is the one that was uploaded. Tor's control protocol may add or drop
-/// a final line end.
-fn same_text(ours: &[u8], theirs: &[u8]) -> bool {
-    ours.trim_ascii_end() == theirs.trim_ascii_end()
 }

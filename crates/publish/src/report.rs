@@ -99,7 +99,7 @@ pub enum Report {
     /// A health check found that an instance can serve again.
     Fit(InstanceName),
     /// The instances' weights, as their loads have them now.
-    Weighed(#[cfg_attr(feature = "serde", serde(with = "crate::serialized::weights"))] BTreeMap<InstanceName, Weight>),
+    Weighed(BTreeMap<InstanceName, Weight>),
     /// What an instance offers cannot be used.
     #[non_exhaustive]
     Unusable {
@@ -282,6 +282,8 @@ pub struct Round {
     /// The slots whose directories do not answer. They are tried on, and reported as a round of
     /// their own once proved.
     pub missing: BTreeSet<SlotId>,
+    /// Number of uploads that began since the round before ended.
+    pub uploads: u32,
     /// What the plan gives every slot at the end of the round, whether the round wrote it or not:
     /// how many introduction points of which instance.
     #[cfg_attr(feature = "serde", serde(with = "crate::serialized::as_list"))]

@@ -28,6 +28,8 @@ pub(super) struct Instance {
     pub(super) up: bool,
     /// Why a health check would not have it serve.
     pub(super) unfit: Option<String>,
+    /// The last reason for which it is down; none while it is up.
+    pub(super) down: Option<Down>,
     /// The reasons for which it is down, as far as the operator was told. Each is told once.
     told_down: Vec<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
@@ -53,10 +55,13 @@ pub(super) struct Instance {
     /// The end of the pause after the last restart. Being up for a moment does not shorten it.
     rests_until: Duration,
     pub(super) reported_loud: bool,
-    /// Whether its clock and ours were last seen to differ.
-    pub(super) clock_differs: bool,
+    /// The date that its clock wrote and the time on ours, if the two were last seen to differ.
+    pub(super) clock_differs: Option<(UnixTime, UnixTime)>,
     /// What was last reported wrong with its descriptor, so that each complaint is made once.
     pub(super) complaint: Option<Unfit>,
+    /// Number of changes of its state, and the uptime of the last.
+    pub(super) changes: u64,
+    pub(super) last_change: Option<Duration>,
 }
 
 impl Instance {
@@ -67,6 +72,7 @@ impl Instance {
             restart: settings.restart,
             up: false,
             unfit: None,
+            down: None,
             told_down: Vec::new(),
             points: Vec::new(),
             last_text: Vec::new(),
@@ -82,8 +88,10 @@ impl Instance {
             next_restart: None,
             rests_until: Duration::ZERO,
             reported_loud: false,
-            clock_differs: false,
+            clock_differs: None,
             complaint: None,
+            changes: 0,
+            last_change: None,
         }
     }
 
@@ -104,15 +112,26 @@ impl Instance {
     pub(super) fn came_up(&mut self, now: Duration) {
         self.up = true;
         self.up_since = Some(now);
+        self.down = None;
+        self.changed(now);
         self.told_down.clear();
         self.next_restart = None;
+    }
+
+    /// Notes that its state changed.
+    pub(super) fn changed(&mut self, now: Duration) {
+        self.changes += 1;
+        self.last_change = Some(now);
     }
 
     /// Its points are dead from this moment: introduction circuits die with the process. Returns
     /// whether the reason is news.
     pub(super) fn went_down(&mut self, now: Duration, why: &Down) -> bool {
         let news = self.is_news(why);
-        self.up = false;
+        if std::mem::take(&mut self.up) {
+            self.changed(now);
+        }
+        self.down = Some(why.clone());
         if let Some(since) = self.up_since.take()
             && now.saturating_sub(since) >= LASTED.max(self.restart_pause())
         {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use onionweave_assign::{Balance, Damping, Load, Measured, Weight};
 
 use super::Planner;
+use super::instance::Instance;
 use crate::machine::Context;
 use crate::{Cause, InstanceName, Report};
 
@@ -25,12 +26,19 @@ impl Scales {
     }
 
     /// The weight that follows the loads; `None` for an instance without one.
-    pub(super) fn weight_of(&self, name: &InstanceName) -> Option<Weight> {
+    fn weight_of(&self, name: &InstanceName) -> Option<Weight> {
         self.balance.weights().get(name).copied()
     }
 }
 
 impl Planner {
+    /// The weight of an instance now: configured, or following its load.
+    pub(super) fn weight_of(&self, name: &InstanceName, instance: &Instance) -> Weight {
+        let scales = self.scales.as_ref();
+        let follows = scales.and_then(|scales| scales.weight_of(name));
+        follows.unwrap_or(instance.weight)
+    }
+
     pub(super) fn instance_load(&mut self, name: &InstanceName, load: Option<Load>, cx: &mut Context<'_>) {
         if let Some(instance) = self.instances.get_mut(name) {
             instance.load = load;

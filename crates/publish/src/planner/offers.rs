@@ -138,6 +138,7 @@ impl Planner {
             (false, false) => Cause::PointsChanged(name.clone()),
         };
         instance.points = points;
+        instance.changed(cx.now.uptime());
         let count = instance.points.len();
         self.change(cause);
         cx.outbox.report(Report::Offers(name.clone(), count));
@@ -171,14 +172,13 @@ impl Planner {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        if differ && !std::mem::replace(&mut instance.clock_differs, differ) {
+        let differed = std::mem::replace(&mut instance.clock_differs, differ.then_some((theirs, now)));
+        if differ && differed.is_none() {
             cx.outbox.report(Report::ClocksDiffer {
                 instance: name.clone(),
                 theirs,
                 ours: now,
             });
-        } else {
-            instance.clock_differs = differ;
         }
     }
 }

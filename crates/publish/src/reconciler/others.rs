@@ -67,7 +67,7 @@ impl Reconciler {
             };
             slot.others_until = until;
             slot.hasty = false;
-            slot.seen = Seen::Other;
+            slot.see(Seen::Other, since);
             self.rounds.note(cx.now, *id, [cause.clone()]);
         }
     }
@@ -96,11 +96,12 @@ impl Reconciler {
             };
             slot.held_until = Duration::ZERO;
             slot.others_until = Duration::ZERO;
-            slot.seen = match std::mem::replace(&mut slot.seen, Seen::Other) {
+            let seen = match slot.seen() {
                 // Which of the two arrived second, an audit tells.
-                Seen::Accepted(bytes) | Seen::Proved(bytes) if slot.hasty => Seen::Accepted(bytes),
+                Seen::Accepted(bytes) | Seen::Proved(bytes) if slot.hasty => Seen::Accepted(bytes.clone()),
                 _ => Seen::Other,
             };
+            slot.see(seen, cx.now.uptime());
             // An audit under way may have read the text of before.
             match &mut slot.work {
                 Work::Auditing { ticket, .. } => {

@@ -1,17 +1,25 @@
 //! Rounds of work: from the first difference between the wanted and the seen ring to the proof that
 //! there is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::slot::Slot;
+use crate::status::PastRound;
 use crate::{Cause, Moment, Round, SlotId};
+
+/// Number of past rounds that are remembered.
+const REMEMBERED: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     open: Option<Open>,
     /// Slots that the last round ended without.
     missing: BTreeSet<SlotId>,
+    /// Number of uploads since the last round ended.
+    uploads: u32,
+    /// The last rounds, the newest last, each with the uptime of its end in place of its age.
+    past: VecDeque<PastRound>,
 }
 
 /// A round under way.
@@ -41,6 +49,11 @@ impl Rounds {
         }
     }
 
+    /// An upload began.
+    pub(super) fn uploaded(&mut self) {
+        self.uploads = self.uploads.saturating_add(1);
+    }
+
     /// A slot is no longer ours.
     pub(super) fn forget(&mut self, slot: &SlotId) {
         self.missing.remove(slot);
@@ -57,13 +70,36 @@ impl Rounds {
             .filter(|id| slots.contains_key(id))
             .partition(|id| slots.get(id).is_some_and(Slot::is_proved));
         self.missing.extend(&missing);
+        let uploads = std::mem::take(&mut self.uploads);
+        let took = now.uptime().saturating_sub(open.began);
+        if self.past.len() == REMEMBERED {
+            self.past.pop_front();
+        }
+        self.past.push_back(PastRound {
+            ago: now.uptime(),
+            causes: open.causes.clone(),
+            uploads,
+            proved: proved.len(),
+            missing: missing.len(),
+            took,
+        });
         Some(Round {
             causes: open.causes,
             proved,
             missing,
+            uploads,
             plan: BTreeMap::new(),
             sealed: false,
-            took: now.uptime().saturating_sub(open.began),
+            took,
         })
+    }
+
+    /// The last rounds, the newest last.
+    pub(super) fn past(&self, now: Duration) -> Vec<PastRound> {
+        let aged = |round: &PastRound| PastRound {
+            ago: now.saturating_sub(round.ago),
+            ..round.clone()
+        };
+        self.past.iter().map(aged).collect()
     }
 }

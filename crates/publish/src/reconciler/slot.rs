@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_ring::DescriptorId;
+use onionweave_ring::{DescriptorId, UnixTime};
 
 use crate::Ticket;
 use crate::pause::{fraction, pause_after};
@@ -96,7 +96,15 @@ pub(super) struct Slot {
     pub(super) descriptor_id: DescriptorId,
     /// The text that it is to hold.
     pub(super) wanted: Option<Arc<[u8]>>,
-    pub(super) seen: Seen,
+    seen: Seen,
+    /// Uptime since which the slot is not proved; `None` while it is.
+    unproved_since: Option<Duration>,
+    /// Uptime of the last proof.
+    last_proof: Option<Duration>,
+    /// The last failure and its uptime.
+    last_trouble: Option<(String, Duration)>,
+    /// The date of a text from the future that the directory keeps in place of ours.
+    pub(super) dated_ahead: Option<UnixTime>,
     pub(super) work: Work,
     /// Failures in a row.
     pub(super) failures: u32,
@@ -135,11 +143,15 @@ pub(super) enum Contest {
 }
 
 impl Slot {
-    pub(super) fn new(descriptor_id: DescriptorId) -> Self {
+    pub(super) fn new(descriptor_id: DescriptorId, now: Duration) -> Self {
         Self {
             descriptor_id,
             wanted: None,
             seen: Seen::Unknown,
+            unproved_since: Some(now),
+            last_proof: None,
+            last_trouble: None,
+            dated_ahead: None,
             work: Work::Idle,
             failures: 0,
             not_before: Duration::ZERO,
@@ -152,6 +164,42 @@ impl Slot {
             last_contest: Duration::ZERO,
             truce: Duration::ZERO,
         }
+    }
+
+    pub(super) const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    pub(super) const fn unproved_since(&self) -> Option<Duration> {
+        self.unproved_since
+    }
+
+    pub(super) const fn last_proof(&self) -> Option<Duration> {
+        self.last_proof
+    }
+
+    pub(super) const fn last_trouble(&self) -> Option<&(String, Duration)> {
+        self.last_trouble.as_ref()
+    }
+
+    /// Time for which the slot is still left alone, if it is.
+    pub(super) fn truce_left(&self, now: Duration) -> Option<Duration> {
+        self.truce.checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Takes note of what the directory holds; returns what it held until now.
+    pub(super) fn see(&mut self, seen: Seen, now: Duration) -> Seen {
+        let before = std::mem::replace(&mut self.seen, seen);
+        self.mind_proof(now);
+        before
+    }
+
+    /// Keeps the time since which the slot is not proved.
+    fn mind_proof(&mut self, now: Duration) {
+        self.unproved_since = match self.is_proved() {
+            true => None,
+            false => self.unproved_since.or(Some(now)),
+        };
     }
 
     /// Whether the directory was proved to hold what the slot wants.
@@ -230,6 +278,7 @@ impl Slot {
         self.untried = true;
         self.not_before = self.not_before.min(now);
         self.truce = self.truce.min(now);
+        self.mind_proof(now);
     }
 
     /// Notes that the wanted text is sent; returns it.
@@ -253,7 +302,8 @@ impl Slot {
     }
 
     /// Notes a failure and returns the pause until the next try.
-    pub(super) fn fail(&mut self, now: Duration) -> Duration {
+    pub(super) fn fail(&mut self, why: String, now: Duration) -> Duration {
+        self.last_trouble = Some((why, now));
         self.work = Work::Idle;
         self.failures = self.failures.saturating_add(1);
         self.pause(now, pause_after(self.failures))
@@ -266,9 +316,13 @@ impl Slot {
         pause
     }
 
-    /// Notes a proof.
-    pub(super) fn prove(&mut self, bytes: Arc<[u8]>, next_audit: Duration) {
-        self.seen = Seen::Proved(bytes);
+    /// Notes that the directory holds the wanted text.
+    pub(super) fn prove(&mut self, now: Duration, next_audit: Duration) {
+        if let Some(wanted) = self.wanted.clone() {
+            self.see(Seen::Proved(wanted), now);
+        }
+        self.last_proof = Some(now);
+        self.dated_ahead = None;
         self.failures = 0;
         self.next_audit = next_audit;
     }
@@ -283,7 +337,7 @@ impl Slot {
             self.contests = 0;
         }
         self.last_contest = now;
-        self.seen = Seen::Other;
+        self.see(Seen::Other, now);
         if now < self.truce {
             return Contest::Wait;
         }
@@ -307,7 +361,7 @@ mod tests {
     #[test]
     fn publishers_with_other_seeds_wait_for_other_times() {
         let pauses = |seed| -> Vec<Duration> {
-            let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into());
+            let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
             let mut now = Duration::ZERO;
             let mut pauses = Vec::new();
             for _ in 0..12 {
@@ -329,9 +383,10 @@ mod tests {
             assert_ne!(ours, theirs);
         }
     }
+
     #[test]
     fn a_truce_ends_however_often_others_write() {
-        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into());
+        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
         let second = Duration::from_secs(1);
         let mut now = Duration::ZERO;
         let pause = loop {
