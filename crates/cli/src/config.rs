@@ -12,6 +12,7 @@ use std::time::Duration;
 use onionweave_control::Endpoint;
 use onionweave_desc::v2::{ClientKeys, ServiceKey};
 use onionweave_driver::{self as driver, Builder, Check, Probe};
+use onionweave_publish::InstanceName;
 use onionweave_ring::v2::ServiceId;
 use serde::Deserialize;
 
@@ -322,12 +323,12 @@ impl Config {
     }
 
     /// The mistake `what` in an instance of the service with this index.
-    fn wrong_instance(&self, service: usize, name: &str, what: &str) -> Error {
+    fn wrong_instance(&self, service: usize, name: &InstanceName, what: &str) -> Error {
         let file = &self.services[service].key;
         let instances = &self.services[service].instances;
         let mut steps = vec![Key("service"), Index(service)];
         // Of two with one name the second is too much.
-        if let Some(index) = instances.iter().rposition(|instance| &*instance.name == name) {
+        if let Some(index) = instances.iter().rposition(|instance| instance.name == *name) {
             steps.extend([Key("instance"), Index(index)]);
         }
         self.wrong_at(

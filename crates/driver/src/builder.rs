@@ -42,8 +42,8 @@ const ANSWERS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 /// let key = key::load_service_key("/etc/onionweave/private_key".as_ref())?;
 /// let (a, b): (Endpoint, Endpoint) = ("unix:/run/tor-a/control".parse()?, "192.0.2.7:9051".parse()?);
 /// let service = Service::new(key, PolicyName::Mixed.policy())
-///     .instance(Instance::new("a", a))
-///     .instance(Instance::new("b", b));
+///     .instance(Instance::new("a".parse()?, a))
+///     .instance(Instance::new("b".parse()?, b));
 /// let (publisher, mut reports) = Publisher::builder().service(service).start()?;
 /// while let Some(report) = reports.recv().await {
 ///     println!("{}: {}", report.service, report.report);

@@ -356,7 +356,7 @@ mod tests {
     async fn carriers(names: &[&str]) -> Carriers {
         let mut carriers = Carriers::default();
         for name in names {
-            let name = LinkName::Instance((*name).into());
+            let name = LinkName::Instance(name.parse().unwrap());
             carriers.up(name.clone(), connection().await);
             carriers.set_able(&name, true);
         }
@@ -402,7 +402,7 @@ mod tests {
             pending: 1,
             until: Instant::now() + OTHERS_WITHIN,
         };
-        let a = LinkName::Instance("a".into());
+        let a = LinkName::Instance("a".parse().unwrap());
         carriers
             .others
             .insert((a.clone(), here, ServiceId::from([0; 10])), others);
@@ -410,7 +410,7 @@ mod tests {
             assert_ne!(carriers.choose_for(here, 0).unwrap().0, a);
         }
         assert!(carriers.is_busy(here));
-        carriers.down(&LinkName::Instance("b".into()));
+        carriers.down(&LinkName::Instance("b".parse().unwrap()));
         assert!(carriers.choose_for(here, 0).is_none(), "ours waits");
         carriers.others.clear();
         assert_eq!(carriers.choose_for(here, 0).unwrap().0, a);
@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn upload_of_others_that_nobody_answers_takes_no_later_answer() {
         let mut carriers = Carriers::default();
-        let (a, here) = (LinkName::Instance("a".into()), Fingerprint::from([1; 20]));
+        let (a, here) = (LinkName::Instance("a".parse().unwrap()), Fingerprint::from([1; 20]));
         let service = ServiceId::from([0; 10]);
         let addresses = Addresses {
             descriptor: service,

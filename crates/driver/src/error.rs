@@ -152,9 +152,6 @@ pub enum InstanceProblem {
     /// Two instances of a service have this name.
     #[error("two instances have this name")]
     Twice,
-    /// A name is empty, or holds white space.
-    #[error("an instance's name must not be empty nor hold white space")]
-    Name,
     /// The name is one of the pool's.
     #[error("names that begin with pool- are those of the pool's instances")]
     ReservedName,

@@ -255,7 +255,7 @@ mod tests {
     async fn first(settings: GaugeSettings) -> Option<f64> {
         let (tell, mut events) = Teller::new_for_tests();
         let gauge = Gauge {
-            instance: "a".into(),
+            instance: "a".parse().unwrap(),
             settings,
             tell,
         };
@@ -265,7 +265,7 @@ mod tests {
         let Event::InstanceLoad { instance, load } = event else {
             panic!("{event:?}")
         };
-        assert_eq!(&*instance, "a");
+        assert_eq!(instance, "a");
         load.map(Load::as_f64)
     }
 

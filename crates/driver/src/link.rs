@@ -36,7 +36,7 @@ impl fmt::Display for LinkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => f.write_str("own Tor"),
-            Self::Instance(name) => f.write_str(name),
+            Self::Instance(name) => f.write_str(name.as_str()),
         }
     }
 }

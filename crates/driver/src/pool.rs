@@ -390,7 +390,7 @@ mod tests {
         let service = || {
             let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
             let tor: Endpoint = "h:1".parse().unwrap();
-            Service::new(key, Box::new(Mixed::default())).instance(Instance::new("a", tor))
+            Service::new(key, Box::new(Mixed::default())).instance(Instance::new("a".parse().unwrap(), tor))
         };
         let builder = Builder::new()
             .state("/etc/ow/s")

@@ -43,7 +43,7 @@ impl Prepared {
         let mut services = BTreeMap::new();
         for (service, seed) in builder.services.iter().zip(seeds(builder, state)) {
             for audience in audiences(service) {
-                let setup = setup(service, builder, &audience, prober.as_ref());
+                let setup = setup(service, builder, &audience, prober.as_ref())?;
                 let id = audience.key.service_id();
                 let machine = Machine::new(audience.key, service.policy(), setup.settings.clone(), seed);
                 let prepared = PreparedService { machine, setup };
@@ -127,11 +127,11 @@ fn audiences(service: &Service) -> Vec<Audience> {
     }
 }
 
-fn setup(service: &Service, builder: &Builder, audience: &Audience, prober: Option<&Prober>) -> Setup {
+fn setup(service: &Service, builder: &Builder, audience: &Audience, prober: Option<&Prober>) -> Result<Setup, Error> {
     let restarts = service.instances.iter().filter(|instance| !instance.restart.is_empty());
-    let mut settings = service.settings(builder);
+    let mut settings = service.settings(builder)?;
     settings.authorization = audience.authorization.clone().map(Into::into);
-    Setup {
+    Ok(Setup {
         links: links(service, builder),
         sides: SideSettings {
             watches: watches(service),
@@ -143,7 +143,7 @@ fn setup(service: &Service, builder: &Builder, audience: &Audience, prober: Opti
             .collect(),
         settings,
         service: service.id(),
-    }
+    })
 }
 
 fn links(service: &Service, builder: &Builder) -> BTreeMap<LinkName, LinkSettings> {

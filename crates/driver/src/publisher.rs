@@ -206,7 +206,8 @@ mod tests {
     fn builder() -> Builder {
         let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
         let tor: Endpoint = "unix:/nonexistent/control".parse().unwrap();
-        Publisher::builder().service(Service::new(key, PolicyName::Mixed.policy()).instance(Instance::new("a", tor)))
+        Publisher::builder()
+            .service(Service::new(key, PolicyName::Mixed.policy()).instance(Instance::new("a".parse().unwrap(), tor)))
     }
 
     #[tokio::test]

@@ -274,7 +274,7 @@ impl ServiceTask {
         let names: BTreeSet<_> = self
             .setup
             .settings
-            .instances
+            .instances()
             .iter()
             .map(|instance| instance.name.clone())
             .collect();
@@ -378,7 +378,7 @@ impl ServiceTask {
     }
 
     fn link(&mut self, name: LinkName, settings: LinkSettings) {
-        let mut instances = self.setup.settings.instances.iter();
+        let mut instances = self.setup.settings.instances().iter();
         let instance = match &name {
             LinkName::Instance(name) => instances.find(|instance| instance.name == *name),
             LinkName::Own => None,

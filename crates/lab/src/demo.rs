@@ -423,7 +423,7 @@ impl Demo<'_> {
     /// Returns when the victim offered introduction points again.
     async fn back_at(&self, killed: &Killed, within: Duration) -> Option<Instant> {
         let offers =
-            |report: &Report| matches!(report, Report::Offers(name, points) if **name == *NAMES[VICTIM] && *points > 0);
+            |report: &Report| matches!(report, Report::Offers(name, points) if *name == NAMES[VICTIM] && *points > 0);
         Some(self.publishing.said(killed.at?, within, offers).await?.at)
     }
 

@@ -1,5 +1,6 @@
 //! What the machine is told, and what it asks for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,10 +10,7 @@ use onionweave_assign::{Damping, Load, Weight};
 use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress};
 
 use crate::version::Audience;
-use crate::{Report, SlotId};
-
-/// The name that the configuration gives an instance. Cheap to clone.
-pub type InstanceName = Arc<str>;
+use crate::{InstanceName, Report, SlotId};
 
 /// Names one upload, audit or reading, so that a late answer is never taken for the answer to a
 /// later question.
@@ -272,11 +270,22 @@ pub enum Stamp {
 }
 
 /// What the configuration says of one service.
+///
+/// ```
+/// use onionweave_publish::{InstanceSettings, Settings};
+///
+/// let instance = |name: &str| Ok(InstanceSettings::new(name.parse()?));
+/// let settings = Settings::new(vec![instance("a")?, instance("b")?]).unwrap();
+/// assert_eq!(settings.instances().len(), 2);
+/// let refused = Settings::new(vec![instance("a")?, instance("a")?]).unwrap_err();
+/// assert_eq!(refused.to_string(), "two instances are named \"a\": give each a name of its own");
+/// # Ok::<(), onionweave_publish::NameError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The instances.
-    pub instances: Vec<InstanceSettings>,
+    /// The instances, no two of one name.
+    instances: Vec<InstanceSettings>,
     /// How many instances serve at once. The others are spares, which wait with their introduction
     /// points ready: one takes the place of an instance that stops offering points, and keeps it.
     /// `None`: all serve.
@@ -299,9 +308,41 @@ pub struct Settings {
 impl Settings {
     /// The defaults for these instances: all serve, quiet, hourly stamps, all clients, an audit a
     /// minute, twenty seconds for an answer, weights as they are configured.
-    pub fn new(instances: Vec<InstanceSettings>) -> Self {
+    ///
+    /// # Errors
+    /// [`NamedTwice`] if two instances have one name.
+    pub fn new(instances: Vec<InstanceSettings>) -> Result<Self, NamedTwice> {
+        let mut settings = Self::default();
+        settings.set_instances(instances)?;
+        Ok(settings)
+    }
+
+    /// The instances, no two of one name.
+    pub fn instances(&self) -> &[InstanceSettings] {
+        &self.instances
+    }
+
+    /// Takes other instances in place of those that are there.
+    ///
+    /// # Errors
+    /// [`NamedTwice`] if two of them have one name. Then those of before stay.
+    pub fn set_instances(&mut self, instances: Vec<InstanceSettings>) -> Result<(), NamedTwice> {
+        let mut names = BTreeSet::new();
+        if let Some(again) = instances.iter().find(|instance| !names.insert(&instance.name)) {
+            return Err(NamedTwice {
+                name: again.name.clone(),
+            });
+        }
+        self.instances = instances;
+        Ok(())
+    }
+}
+
+/// The defaults without any instance.
+impl Default for Settings {
+    fn default() -> Self {
         Self {
-            instances,
+            instances: Vec::new(),
             serving: None,
             quiet: true,
             stamp: Stamp::Hour,
@@ -311,6 +352,15 @@ impl Settings {
             damping: None,
         }
     }
+}
+
+/// The reason why instances are refused: two of them have one name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two instances are named \"{name}\": give each a name of its own")]
+#[non_exhaustive]
+pub struct NamedTwice {
+    /// The name.
+    pub name: InstanceName,
 }
 
 /// Where an instance's descriptor is found.
@@ -359,9 +409,9 @@ pub struct InstanceSettings {
 impl InstanceSettings {
     /// An instance of weight 1 with the service's key and without a restart command, known through
     /// its control port.
-    pub fn new(name: impl Into<InstanceName>) -> Self {
+    pub fn new(name: InstanceName) -> Self {
         Self {
-            name: name.into(),
+            name,
             weight: Weight::default(),
             restart: false,
             address: None,

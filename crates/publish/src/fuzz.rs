@@ -7,22 +7,23 @@ use onionweave_desc::v2::ServiceKey;
 use onionweave_ring::{Directories, Fingerprint, UnixTime};
 
 use crate::{
-    Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket,
+    UploadAnswer,
 };
 
 /// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with
 /// what it asks for, and for each slot one upload at most is on its way.
 pub fn machine(input: &[u8]) {
-    let Ok(key) = ServiceKey::from_pem(include_str!("../testdata/private_key")) else {
-        return;
-    };
-    let mut file = InstanceSettings::new("b");
-    file.source = Source::File;
-    let mut settings = Settings::new(vec![InstanceSettings::new("a"), file]);
+    let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).expect("the key is good");
+    let names = ["a", "b"].map(|name| name.parse::<InstanceName>().expect("the name is good"));
+    let mut instances = names.clone().map(InstanceSettings::new);
+    instances[1].source = Source::File;
+    let mut settings = Settings::new(instances.to_vec()).expect("the names differ");
     settings.damping = Some(Damping::default());
     let start = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
     let mut world = World {
         machine: Machine::new(key, PolicyName::Mixed.policy(), settings, 7),
+        names,
         now: start,
         asked: Vec::new(),
         uploads: Vec::new(),
@@ -37,6 +38,7 @@ pub fn machine(input: &[u8]) {
 /// The machine, and what it asked for.
 struct World {
     machine: Machine,
+    names: [InstanceName; 2],
     now: Moment,
     asked: Vec<Ticket>,
     /// For which slot, and when the machine gives it up.
@@ -47,7 +49,7 @@ impl World {
     /// Lets something happen, of which the first bytes of `rest` tell more; returns those that are
     /// left.
     fn happen<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
-        let instance = if what & 0x80 == 0 { "a" } else { "b" }.into();
+        let instance = self.names[usize::from(what >> 7)].clone();
         let more = rest.first().copied().unwrap_or_default();
         let (event, used) = match what & 0x0f {
             0 => {

@@ -2,9 +2,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod event;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod health;
+mod instance_name;
 mod machine;
 mod moment;
 mod pause;
@@ -21,8 +23,9 @@ pub mod version;
 mod wanted;
 
 pub use event::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Settings, Source, Stamp, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceSettings, NamedTwice, Settings, Source, Stamp, Ticket, UploadAnswer,
 };
+pub use instance_name::{InstanceName, NameError};
 pub use machine::{Machine, Policy};
 pub use moment::Moment;
 pub use planner::PlanError;

@@ -56,14 +56,16 @@ pub type Policy = Box<dyn assign::Policy<InstanceName, SlotId>>;
 /// # use onionweave_desc::v2::ServiceKey;
 /// # let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
 ///
-/// let settings = Settings::new(vec![InstanceSettings::new("a"), InstanceSettings::new("b")]);
+/// let instances = ["a".parse()?, "b".parse()?].map(InstanceSettings::new);
+/// let settings = Settings::new(instances.to_vec())?;
 /// let mut machine = Machine::new(key, Box::new(Mixed::default()), settings, 42);
 ///
 /// let now = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
-/// machine.handle(Event::InstanceUp { instance: "a".into() }, now);
+/// machine.handle(Event::InstanceUp { instance: "a".parse()? }, now);
 /// while let Some(action) = machine.poll(now) {
 ///     println!("{action:?}"); // nothing to upload yet: no directories, no introduction points
 /// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Machine {
@@ -113,12 +115,11 @@ impl Machine {
     pub fn new(version: impl Into<Box<dyn Version>>, policy: Policy, settings: Settings, seed: u64) -> Self {
         let mut version = version.into();
         version.configure(settings.authorization.as_ref());
-        let mut outbox = Outbox::default();
         Self {
             reconciler: Reconciler::new(&settings, seed),
-            planner: Planner::new(policy, settings, seed, &mut outbox),
+            planner: Planner::new(policy, settings, seed),
             version,
-            outbox,
+            outbox: Outbox::default(),
         }
     }
 

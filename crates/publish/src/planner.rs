@@ -17,7 +17,7 @@ use onionweave_assign as assign;
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::{Directories, UnixTime};
 
-use crate::machine::{Context, Outbox};
+use crate::machine::Context;
 use crate::version::{Point, Version};
 use crate::wanted::{Target, Text, Wanted};
 use crate::{Action, Cause, Down, Event, InstanceName, Moment, Period, Policy, Report, Settings, SlotId};
@@ -134,7 +134,7 @@ pub enum PlanError {
 }
 
 impl Planner {
-    pub(crate) fn new(policy: Policy, settings: Settings, seed: u64, outbox: &mut Outbox) -> Self {
+    pub(crate) fn new(policy: Policy, settings: Settings, seed: u64) -> Self {
         let mut planner = Self {
             policy,
             seed,
@@ -154,7 +154,7 @@ impl Planner {
             complaints: Complaints::default(),
             settings,
         };
-        planner.configure_instances(outbox);
+        planner.configure_instances();
         planner
     }
 
@@ -315,7 +315,7 @@ impl Planner {
     /// written anew, at other places if a stealth cookie changed.
     pub(crate) fn configure(&mut self, settings: Settings, cx: &mut Context<'_>) -> bool {
         let settings = std::mem::replace(&mut self.settings, settings);
-        self.configure_instances(cx.outbox);
+        self.configure_instances();
         let others_read = settings.authorization != self.settings.authorization;
         if others_read {
             cx.version.configure(self.settings.authorization.as_ref());
@@ -330,13 +330,9 @@ impl Planner {
         others_read
     }
 
-    fn configure_instances(&mut self, outbox: &mut Outbox) {
+    fn configure_instances(&mut self) {
         let mut old = std::mem::take(&mut self.instances);
-        for settings in &self.settings.instances {
-            if self.instances.contains_key(&settings.name) {
-                outbox.report(Report::NamedTwice(settings.name.clone()));
-                continue;
-            }
+        for settings in self.settings.instances() {
             let known = old.remove(&settings.name);
             let mut instance = known.unwrap_or_else(|| Instance::new(settings));
             instance.configure(settings);

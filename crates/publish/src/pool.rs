@@ -50,7 +50,7 @@ impl Place {
 
     /// What the instance in it is called, in every service: `pool-1` and so on.
     pub fn instance(self) -> InstanceName {
-        self.to_string().into()
+        InstanceName::of_place(self.0)
     }
 }
 

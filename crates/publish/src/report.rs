@@ -118,8 +118,6 @@ pub enum Report {
         /// The reason.
         why: PlanError,
     },
-    /// Two instances have one name. The first one counts.
-    NamedTwice(InstanceName),
     /// An instance publishes by itself although it is expected to be quiet.
     Loud(InstanceName),
     /// No instance offers introduction points. The last descriptors stay where they are.
@@ -212,7 +210,6 @@ impl fmt::Display for Report {
                 f,
                 "period {period}: the plan of the policy {policy} is refused, and the last one stays: {why}"
             ),
-            Self::NamedTwice(name) => write!(f, "{name}: two instances have this name; the first one counts"),
             Self::Loud(name) => write!(
                 f,
                 "{name}: publishes by itself although `quiet = true`; set PublishHidServDescriptors 0 there, or `quiet = false` here"
@@ -339,9 +336,9 @@ mod tests {
             directory,
         };
         let (pause, time) = (Duration::from_millis(250), UnixTime::from_secs(1_795_349_239));
-        let name = || InstanceName::from("a");
+        let name = || "a".parse::<InstanceName>().unwrap();
         let weight = |weight| std::num::NonZeroU32::new(weight).map(Weight::from).unwrap();
-        let weights = [("a".into(), weight(1)), ("b".into(), weight(3))];
+        let weights = [(name(), weight(1)), ("b".parse().unwrap(), weight(3))];
         let why = PlanError::UnknownInstance { slot, instance: name() };
         let reports = [
             ("up", Report::Up(name())),
@@ -358,7 +355,6 @@ mod tests {
                     why,
                 },
             ),
-            ("named_twice", Report::NamedTwice(name())),
             ("loud", Report::Loud(name())),
             ("nobody_left", Report::NobodyLeft),
             (

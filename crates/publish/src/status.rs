@@ -22,7 +22,7 @@ use crate::{Cause, Down, InstanceName, Period, Report, SlotId};
 /// # use onionweave_desc::v2::ServiceKey;
 /// # let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).unwrap();
 ///
-/// let settings = Settings::new(vec![InstanceSettings::new("a")]);
+/// let settings = Settings::new(vec![InstanceSettings::new("a".parse()?)])?;
 /// let machine = Machine::new(key, Box::new(Mixed::default()), settings, 42);
 ///
 /// let status = machine.status(Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO));
@@ -31,6 +31,7 @@ use crate::{Cause, Down, InstanceName, Period, Report, SlotId};
 ///     println!("{}: {} points", instance.name, instance.points);
 /// }
 /// assert_eq!(status.problems, [Report::NobodyLeft]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -74,7 +75,7 @@ impl Status {
     ///
     /// The earliest period is the present one. In its last hour there is a plan for the next one
     /// too.
-    pub fn share_of(&self, instance: &InstanceName) -> f64 {
+    pub fn share_of(&self, instance: &str) -> f64 {
         let present = self.shares.first_key_value();
         present
             .and_then(|(_, shares)| shares.get(instance))

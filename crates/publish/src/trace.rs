@@ -8,25 +8,26 @@
 //! ```
 //! use std::time::Duration;
 //! use onionweave_publish::trace::{Passed, Recorder, Told};
-//! use onionweave_publish::{Event, Moment};
+//! use onionweave_publish::{Event, InstanceName, Moment};
 //! use onionweave_ring::UnixTime;
 //!
 //! let recorder = Recorder::default();
+//! let name: InstanceName = "a".parse()?;
 //! let now = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
-//! let entry = recorder.told(&Event::InstanceUp { instance: "a".into() }, now);
-//! assert_eq!(entry.passed, Passed::Told(Told::Up { instance: "a".into() }));
+//! let entry = recorder.told(&Event::InstanceUp { instance: name.clone() }, now);
+//! assert_eq!(entry.passed, Passed::Told(Told::Up { instance: name }));
+//! # Ok::<(), onionweave_publish::NameError>(())
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_assign::Load;
-use onionweave_ring::{DescriptorId, Directories, Fingerprint, HashRing, OnionAddress, UnixTime};
+use onionweave_ring::{DescriptorId, Fingerprint, OnionAddress, UnixTime};
 
-use crate::{
-    Action, Down, Event, Found, InstanceSettings, Moment, Report, Settings, SlotId, Source, Ticket, UploadAnswer,
-};
+use crate::{Action, Event, InstanceName, Moment, Settings, SlotId};
+
+mod convert;
 
 /// One thing that passed, and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +93,7 @@ pub struct Configuration {
 #[non_exhaustive]
 pub struct Instance {
     /// Its name.
-    pub name: String,
+    pub name: InstanceName,
     /// Its address, if that is another than the service's.
     pub address: Option<OnionAddress>,
     /// Whether its descriptor is read from a file.
@@ -115,32 +116,35 @@ pub enum Told {
     /// [`Event::Directories`], as the relays on the ring.
     Directories(Vec<Fingerprint>),
     /// [`Event::InstanceUp`].
-    Up { instance: String },
+    Up { instance: InstanceName },
     /// [`Event::InstanceDown`].
-    Down { instance: String, why: String },
+    Down { instance: InstanceName, why: String },
     /// [`Event::InstanceOffers`].
     Offers {
-        instance: String,
+        instance: InstanceName,
         text: String,
         rebuilt: bool,
     },
     /// [`Event::InstanceOffersNothing`].
-    OffersNothing { instance: String },
+    OffersNothing { instance: InstanceName },
     /// [`Event::InstanceUnfit`].
-    Unfit { instance: String, why: String },
+    Unfit { instance: InstanceName, why: String },
     /// [`Event::InstanceFit`].
-    Fit { instance: String },
+    Fit { instance: InstanceName },
     /// [`Event::InstanceLoad`].
-    Load { instance: String, load: Option<f64> },
+    Load { instance: InstanceName, load: Option<f64> },
     /// [`Event::InstanceUploads`].
     Uploads {
-        instance: String,
+        instance: InstanceName,
         own: bool,
         directory: Fingerprint,
         descriptor_id: DescriptorId,
     },
     /// [`Event::InstanceUploadEnded`].
-    UploadEnded { instance: String, directory: Fingerprint },
+    UploadEnded {
+        instance: InstanceName,
+        directory: Fingerprint,
+    },
     /// [`Event::UploadAnswered`].
     Answered { ticket: u64, answer: Answer },
     /// [`Event::Audited`].
@@ -222,11 +226,11 @@ pub enum Asked {
         attempt: u32,
     },
     /// [`Action::Restart`].
-    Restart { instance: String },
+    Restart { instance: InstanceName },
     /// [`Report::DatedAhead`].
     DatedAhead { slot: SlotId, until: UnixTime },
     /// [`Report::Offers`].
-    Offers { instance: String, points: usize },
+    Offers { instance: InstanceName, points: usize },
     /// Any other [`Report`], as the line that an operator reads.
     Report(String),
 }
@@ -282,318 +286,4 @@ const fn entry(passed: Passed, now: Moment) -> Entry {
 
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
-}
-
-impl From<&Settings> for Configuration {
-    fn from(settings: &Settings) -> Self {
-        let instance = |instance: &InstanceSettings| Instance {
-            name: instance.name.to_string(),
-            address: instance.address,
-            file: instance.source == Source::File,
-            directories: match instance.source {
-                Source::Directories { every } => Some(every),
-                _ => None,
-            },
-        };
-        Self {
-            instances: settings.instances.iter().map(instance).collect(),
-            serving: settings.serving,
-            answer_within: settings.answer_within,
-        }
-    }
-}
-
-/// The settings, with the defaults for all that a trace does not have.
-impl From<&Configuration> for Settings {
-    fn from(configuration: &Configuration) -> Self {
-        let instance = |known: &Instance| {
-            let mut instance = InstanceSettings::new(known.name.as_str());
-            instance.address = known.address;
-            instance.source = match known.directories {
-                Some(every) => Source::Directories { every },
-                None if known.file => Source::File,
-                None => Source::Control,
-            };
-            instance
-        };
-        let mut settings = Self::new(configuration.instances.iter().map(instance).collect());
-        settings.serving = configuration.serving;
-        settings.answer_within = configuration.answer_within;
-        settings
-    }
-}
-
-impl From<&Event> for Told {
-    fn from(event: &Event) -> Self {
-        match event {
-            Event::Directories(directories) => Self::Directories(directories.hash_ring().iter().collect()),
-            Event::InstanceUp { instance } => Self::Up {
-                instance: instance.to_string(),
-            },
-            Event::InstanceDown { instance, why } => Self::Down {
-                instance: instance.to_string(),
-                why: why.to_string(),
-            },
-            Event::InstanceOffers {
-                instance,
-                text,
-                rebuilt,
-            } => Self::Offers {
-                instance: instance.to_string(),
-                text: lossy(text),
-                rebuilt: *rebuilt,
-            },
-            Event::InstanceOffersNothing { instance } => Self::OffersNothing {
-                instance: instance.to_string(),
-            },
-            Event::InstanceUnfit { instance, why } => Self::Unfit {
-                instance: instance.to_string(),
-                why: why.clone(),
-            },
-            Event::InstanceFit { instance } => Self::Fit {
-                instance: instance.to_string(),
-            },
-            Event::InstanceLoad { instance, load } => Self::Load {
-                instance: instance.to_string(),
-                load: load.map(Load::as_f64),
-            },
-            Event::InstanceUploads {
-                instance,
-                own,
-                directory,
-                descriptor_id,
-            } => Self::Uploads {
-                instance: instance.to_string(),
-                own: *own,
-                directory: *directory,
-                descriptor_id: *descriptor_id,
-            },
-            Event::InstanceUploadEnded { instance, directory } => Self::UploadEnded {
-                instance: instance.to_string(),
-                directory: *directory,
-            },
-            Event::UploadAnswered { ticket, answer } => Self::Answered {
-                ticket: ticket.0,
-                answer: match answer {
-                    UploadAnswer::Accepted => Answer::Accepted,
-                    UploadAnswer::Refused(why) => Answer::Refused(why.clone()),
-                    UploadAnswer::Interrupted => Answer::Interrupted,
-                },
-            },
-            Event::Audited { ticket, found } => Self::Audited {
-                ticket: ticket.0,
-                found: found.into(),
-            },
-            Event::Read { ticket, found } => Self::Read {
-                ticket: ticket.0,
-                found: found.into(),
-            },
-            Event::Configured(settings) => Self::Configured(settings.into()),
-        }
-    }
-}
-
-/// The event, with the reason of an instance's end as text.
-impl From<&Told> for Event {
-    fn from(told: &Told) -> Self {
-        let name = |instance: &String| instance.as_str().into();
-        match told {
-            Told::Directories(relays) => {
-                let ring = HashRing::new(relays.iter().copied());
-                Self::Directories(Arc::new(Directories::from(ring)))
-            }
-            Told::Up { instance } => Self::InstanceUp {
-                instance: name(instance),
-            },
-            Told::Down { instance, why } => Self::InstanceDown {
-                instance: name(instance),
-                why: Down::Lost(why.clone()),
-            },
-            Told::Offers {
-                instance,
-                text,
-                rebuilt,
-            } => Self::InstanceOffers {
-                instance: name(instance),
-                text: text.clone().into_bytes(),
-                rebuilt: *rebuilt,
-            },
-            Told::OffersNothing { instance } => Self::InstanceOffersNothing {
-                instance: name(instance),
-            },
-            Told::Unfit { instance, why } => Self::InstanceUnfit {
-                instance: name(instance),
-                why: why.clone(),
-            },
-            Told::Fit { instance } => Self::InstanceFit {
-                instance: name(instance),
-            },
-            Told::Load { instance, load } => Self::InstanceLoad {
-                instance: name(instance),
-                load: load.and_then(|load| Load::new(load).ok()),
-            },
-            Told::Uploads {
-                instance,
-                own,
-                directory,
-                descriptor_id,
-            } => Self::InstanceUploads {
-                instance: name(instance),
-                own: *own,
-                directory: *directory,
-                descriptor_id: *descriptor_id,
-            },
-            Told::UploadEnded { instance, directory } => Self::InstanceUploadEnded {
-                instance: name(instance),
-                directory: *directory,
-            },
-            Told::Answered { ticket, answer } => Self::UploadAnswered {
-                ticket: Ticket(*ticket),
-                answer: match answer {
-                    Answer::Accepted => UploadAnswer::Accepted,
-                    Answer::Refused(why) => UploadAnswer::Refused(why.clone()),
-                    Answer::Interrupted => UploadAnswer::Interrupted,
-                },
-            },
-            Told::Audited { ticket, found } => Self::Audited {
-                ticket: Ticket(*ticket),
-                found: found.into(),
-            },
-            Told::Read { ticket, found } => Self::Read {
-                ticket: Ticket(*ticket),
-                found: found.into(),
-            },
-            Told::Configured(settings) => Self::Configured(settings.into()),
-        }
-    }
-}
-
-impl From<&Found> for Seen {
-    fn from(found: &Found) -> Self {
-        match found {
-            Found::Text(text) => Self::Text(lossy(text)),
-            Found::Nothing => Self::Nothing,
-            Found::Unusable(why) => Self::Unusable(why.clone()),
-            Found::Failed(why) => Self::Failed(why.clone()),
-            Found::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
-impl From<&Seen> for Found {
-    fn from(seen: &Seen) -> Self {
-        match seen {
-            Seen::Text(text) => Self::Text(text.clone().into_bytes()),
-            Seen::Nothing => Self::Nothing,
-            Seen::Unusable(why) => Self::Unusable(why.clone()),
-            Seen::Failed(why) => Self::Failed(why.clone()),
-            Seen::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
-impl From<&Action> for Asked {
-    fn from(action: &Action) -> Self {
-        match action {
-            Action::Upload {
-                ticket,
-                slot,
-                descriptor_id,
-                text,
-                attempt,
-            } => Self::Upload {
-                ticket: ticket.0,
-                slot: *slot,
-                descriptor_id: *descriptor_id,
-                text: lossy(text),
-                attempt: *attempt,
-            },
-            Action::Audit {
-                ticket,
-                slot,
-                descriptor_id,
-                attempt,
-            } => Self::Audit {
-                ticket: ticket.0,
-                slot: *slot,
-                descriptor_id: *descriptor_id,
-                attempt: *attempt,
-            },
-            Action::Read {
-                ticket,
-                directory,
-                descriptor_id,
-                attempt,
-            } => Self::Read {
-                ticket: ticket.0,
-                directory: *directory,
-                descriptor_id: *descriptor_id,
-                attempt: *attempt,
-            },
-            Action::Restart { instance } => Self::Restart {
-                instance: instance.to_string(),
-            },
-            Action::Report(Report::DatedAhead { slot, until }) => Self::DatedAhead {
-                slot: *slot,
-                until: *until,
-            },
-            Action::Report(Report::Offers(instance, points)) => Self::Offers {
-                instance: instance.to_string(),
-                points: *points,
-            },
-            Action::Report(report) => Self::Report(report.to_string()),
-        }
-    }
-}
-
-impl Asked {
-    /// The action; `None` for a report of which the trace has the line alone.
-    pub fn action(&self) -> Option<Action> {
-        Some(match self {
-            Self::Upload {
-                ticket,
-                slot,
-                descriptor_id,
-                text,
-                attempt,
-            } => Action::Upload {
-                ticket: Ticket(*ticket),
-                slot: *slot,
-                descriptor_id: *descriptor_id,
-                text: text.as_bytes().into(),
-                attempt: *attempt,
-            },
-            Self::Audit {
-                ticket,
-                slot,
-                descriptor_id,
-                attempt,
-            } => Action::Audit {
-                ticket: Ticket(*ticket),
-                slot: *slot,
-                descriptor_id: *descriptor_id,
-                attempt: *attempt,
-            },
-            Self::Read {
-                ticket,
-                directory,
-                descriptor_id,
-                attempt,
-            } => Action::Read {
-                ticket: Ticket(*ticket),
-                directory: *directory,
-                descriptor_id: *descriptor_id,
-                attempt: *attempt,
-            },
-            Self::Restart { instance } => Action::Restart {
-                instance: instance.as_str().into(),
-            },
-            Self::DatedAhead { slot, until } => Action::Report(Report::DatedAhead {
-                slot: *slot,
-                until: *until,
-            }),
-            Self::Offers { instance, points } => Action::Report(Report::Offers(instance.as_str().into(), *points)),
-            Self::Report(_) => return None,
-        })
-    }
 }

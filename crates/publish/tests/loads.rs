@@ -85,7 +85,7 @@ impl Mute {
         let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
         world.tell(Event::Directories(Arc::new(ring.into())));
         for (number, name) in (0..).zip(NAMES) {
-            let instance = InstanceName::from(name);
+            let instance = name.parse::<InstanceName>().unwrap();
             world.tell(Event::InstanceUp {
                 instance: instance.clone(),
             });
@@ -123,7 +123,7 @@ impl Mute {
     fn load(&mut self, loads: [Option<f64>; 3]) {
         for (name, load) in NAMES.into_iter().zip(loads) {
             self.tell(Event::InstanceLoad {
-                instance: name.into(),
+                instance: name.parse().unwrap(),
                 load: load.map(|load| Load::new(load).unwrap()),
             });
         }
@@ -144,7 +144,11 @@ impl Mute {
     fn part(&self, instance: &str) -> f64 {
         let plan = self.machine().plans().values().next().unwrap();
         let part = |mix: &onionweave_assign::Mix<InstanceName>| {
-            let own = mix.instances().get(&InstanceName::from(instance)).copied().unwrap_or(0);
+            let own = mix
+                .instances()
+                .get(&instance.parse::<InstanceName>().unwrap())
+                .copied()
+                .unwrap_or(0);
             own as f64 / mix.len() as f64
         };
         plan.slots().map(|(_, mix)| part(mix)).sum::<f64>() / plan.slots().len() as f64
@@ -152,7 +156,8 @@ impl Mute {
 }
 
 fn settings(names: &[&str]) -> Settings {
-    let mut settings = Settings::new(names.iter().map(|&name| InstanceSettings::new(name)).collect());
+    let instances = names.iter().map(|name| InstanceSettings::new(name.parse().unwrap()));
+    let mut settings = Settings::new(instances.collect()).unwrap();
     settings.damping = Some(Damping::default());
     settings
 }
@@ -195,7 +200,9 @@ fn a_reload_weighs_everybody() {
     let mut world = Mute::new();
     world.measure([Some(1.0), Some(2.0), Some(1.0)]);
     let mut four = settings(&["a", "b", "c", "d"]);
-    four.instances[0].weight = Weight::try_from(2).unwrap();
+    let mut instances = four.instances().to_vec();
+    instances[0].weight = Weight::try_from(2).unwrap();
+    four.set_instances(instances).unwrap();
     world.tell(Event::Configured(four));
     let weights = world.weighed.last().unwrap();
     assert_eq!(weights.len(), 4);
@@ -262,7 +269,7 @@ fn idle_spares_are_not_weighed() {
     world.wait(1);
     world.measure([Some(1.0), Some(1.0), Some(0.0)]);
     world.tell(Event::InstanceDown {
-        instance: "a".into(),
+        instance: "a".parse().unwrap(),
         why: Down::Lost("gone".into()),
     });
     world.wait(1);
@@ -276,7 +283,7 @@ fn without_loads_nothing_is_weighed() {
     let mut world = Mute::new();
     world.measure([None; 3]);
     world.tell(Event::InstanceLoad {
-        instance: "x".into(),
+        instance: "x".parse().unwrap(),
         load: Some(Load::new(1.0).unwrap()),
     });
     assert!(world.weighed.is_empty());

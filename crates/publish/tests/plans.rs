@@ -52,7 +52,7 @@ impl assign::Policy<InstanceName, SlotId> for Spoilt {
         let mut mixes: BTreeMap<SlotId, Mix<InstanceName>> = plan.slots().map(|(&id, mix)| (id, mix.clone())).collect();
         let (&first, mix) = plan.slots().next().unwrap();
         let (relay, name) = mix.points().next().unwrap();
-        let only = |relay: Relay, name: &str| [(relay, InstanceName::from(name))].into_iter().collect();
+        let only = |relay: Relay, name: &str| [(relay, name.parse::<InstanceName>().unwrap())].into_iter().collect();
         match KINDS[self.0.load(Ordering::Relaxed)] {
             Nonsense::Nothing => {}
             Nonsense::NoPlan => return Err(assign::Error::NoInstances),
@@ -68,7 +68,7 @@ impl assign::Policy<InstanceName, SlotId> for Spoilt {
                 mixes.insert(first, only(relay, "nobody"));
             }
             Nonsense::UnknownPoint => {
-                mixes.insert(first, only(Relay::new(7), name));
+                mixes.insert(first, only(Relay::new(7), name.as_str()));
             }
         }
         Plan::new(round, mixes)
@@ -111,8 +111,11 @@ impl World {
     fn new(names: &[&str]) -> Self {
         let now = Moment::new(UnixTime::from_iso("2026-11-22 12:05:00").unwrap(), Duration::ZERO);
         let spoilt = Spoilt::default();
-        let instances = names.iter().map(|&name| InstanceSettings::new(name)).collect();
-        let machine = Machine::new(key(), Box::new(spoilt.clone()), Settings::new(instances), 1);
+        let instances = names
+            .iter()
+            .map(|&name| InstanceSettings::new(name.parse().unwrap()))
+            .collect();
+        let machine = Machine::new(key(), Box::new(spoilt.clone()), Settings::new(instances).unwrap(), 1);
         let mut world = Self {
             machine,
             now,
@@ -122,7 +125,7 @@ impl World {
         let ring = HashRing::new((0..=255).map(|first| Fingerprint::from([first; 20])));
         world.tell(Event::Directories(Arc::new(ring.into())));
         for (number, name) in (0..).zip(["a", "b"]) {
-            let instance = InstanceName::from(name);
+            let instance = name.parse::<InstanceName>().unwrap();
             world.tell(Event::InstanceUp {
                 instance: instance.clone(),
             });
@@ -135,7 +138,7 @@ impl World {
 
     fn offer(&mut self, name: &str, number: u8) {
         self.tell(Event::InstanceOffers {
-            instance: name.into(),
+            instance: name.parse().unwrap(),
             text: descriptor(number, self.now.wall()),
             rebuilt: false,
         });
@@ -197,7 +200,7 @@ fn nonsense_is_refused_once_for_each_reason_and_the_last_plan_stays() {
             Nonsense::MissingSlot => matches!(refusals[0], PlanError::MissingSlot { .. }),
             Nonsense::UnknownSlot => matches!(refusals[0], PlanError::UnknownSlot { .. }),
             Nonsense::UnknownInstance => {
-                matches!(&refusals[0], PlanError::UnknownInstance { instance, .. } if &**instance == "nobody")
+                matches!(&refusals[0], PlanError::UnknownInstance { instance, .. } if *instance == "nobody")
             }
             Nonsense::UnknownPoint => matches!(refusals[0], PlanError::UnknownPoint { .. }),
         };
@@ -213,14 +216,17 @@ fn nonsense_is_refused_once_for_each_reason_and_the_last_plan_stays() {
 }
 
 #[test]
-fn instances_of_one_name_are_reported_and_the_first_counts() {
-    let mut world = World::new(&["a", "b", "a"]);
-    let twice = |report: &Report| matches!(report, Report::NamedTwice(name) if &**name == "a");
-    assert_eq!(world.reports.iter().filter(|report| twice(report)).count(), 1);
-    world.reports.clear();
-    let mut again = Settings::new(["b", "a"].map(InstanceSettings::new).to_vec());
-    again.instances.push(InstanceSettings::new("b"));
-    world.tell(Event::Configured(again));
-    let named = |report: &Report| matches!(report, Report::NamedTwice(name) if &**name == "b");
-    assert_eq!(world.reports.iter().filter(|report| named(report)).count(), 1);
+fn two_instances_of_one_name_are_refused() {
+    let instance = |name: &str| InstanceSettings::new(name.parse().unwrap());
+    let refused = Settings::new(["a", "b", "a"].map(instance).to_vec()).unwrap_err();
+    assert_eq!(refused.name, "a");
+    let mut settings = Settings::new(["a", "b"].map(instance).to_vec()).unwrap();
+    let refused = settings.set_instances(["b", "b"].map(instance).to_vec()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "two instances are named \"b\": give each a name of its own"
+    );
+    // Those of before stay.
+    let names: Vec<_> = settings.instances().iter().map(|known| known.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
 }

@@ -129,12 +129,12 @@ impl World for Accepting {
 
 impl Accepting {
     fn new(source: Source) -> Self {
-        let mut instance = InstanceSettings::new("a");
+        let mut instance = InstanceSettings::new("a".parse().unwrap());
         instance.source = source;
         if source != Source::File {
             instance.address = Some(own_key().service_id().into());
         }
-        let settings = Settings::new(vec![instance]);
+        let settings = Settings::new(vec![instance]).unwrap();
         let machine = Machine::new(service_key(), PolicyName::Mixed.policy(), settings, 1);
         let mut engine = Engine::new(start());
         engine.add(machine);
@@ -174,7 +174,7 @@ impl Accepting {
     }
 
     fn offers(&mut self, text: Vec<u8>) {
-        let instance = "a".into();
+        let instance = "a".parse().unwrap();
         let rebuilt = false;
         self.tell(Event::InstanceOffers {
             instance,
@@ -200,7 +200,9 @@ fn file_is_believed_as_far_as_it_goes() {
     let mut world = Accepting::new(Source::File);
     let hour = start().start_of_hour();
     let key = service_key();
-    world.tell(Event::InstanceUp { instance: "a".into() });
+    world.tell(Event::InstanceUp {
+        instance: "a".parse().unwrap(),
+    });
     world.offers(signed(&key, 1, hour, hour));
     world.wait(SECOND);
     assert_eq!(world.published(), BTreeSet::from([1]));
@@ -241,7 +243,9 @@ fn what_grows_old_is_given_up_and_returns() {
     let mut world = Accepting::new(Source::File);
     let hour = start().start_of_hour();
     let key = service_key();
-    world.tell(Event::InstanceUp { instance: "a".into() });
+    world.tell(Event::InstanceUp {
+        instance: "a".parse().unwrap(),
+    });
     let old = signed(&key, 1, hour, hour);
     world.offers(old.clone());
     // Dated 12:00, and believed until 14:15.
@@ -266,7 +270,9 @@ fn instance_that_dated_ahead_may_set_its_clock_right() {
     let mut world = Accepting::new(Source::File);
     let hour = start().start_of_hour();
     let ahead = hour.saturating_add(5 * HOUR);
-    world.tell(Event::InstanceUp { instance: "a".into() });
+    world.tell(Event::InstanceUp {
+        instance: "a".parse().unwrap(),
+    });
     world.offers(signed(&service_key(), 1, ahead, ahead));
     world.offers(signed(&service_key(), 2, hour, hour));
     world.wait(SECOND);

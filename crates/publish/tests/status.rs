@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use onionweave_publish::status::{Held, SlotStatus};
-use onionweave_publish::{Cause, Down, Event, InstanceName, Report, SlotId, Status};
+use onionweave_publish::{Cause, Down, Event, Report, SlotId, Status};
 use onionweave_sim::{Fault, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,8 +80,7 @@ fn a_settled_ring_has_no_problems() {
         let audit = slot.next.unwrap() + slot.last_proof.unwrap();
         assert_eq!(audit, 60 * SECOND);
     }
-    let (a, b) = (InstanceName::from("a"), InstanceName::from("b"));
-    assert_eq!((status.share_of(&a), status.share_of(&b)), (0.5, 0.5));
+    assert_eq!((status.share_of("a"), status.share_of("b")), (0.5, 0.5));
     let [round] = &status.rounds[..] else {
         panic!("{:?}", status.rounds)
     };
@@ -115,10 +114,10 @@ fn a_slot_is_unproved_from_the_moment_of_the_change() {
     assert_eq!(slot.held, Held::Outdated);
     assert!(slot.last_proof.unwrap() > 15 * SECOND);
     assert_eq!(now.slots.iter().filter(|slot| slot.unproved_for.is_some()).count(), 1);
-    let b = now.instances.iter().find(|instance| &*instance.name == "b").unwrap();
+    let b = now.instances.iter().find(|instance| instance.name == "b").unwrap();
     assert!(!b.up && !b.serves);
     assert_eq!((b.points, b.changes, b.last_change), (0, 3, Some(15 * SECOND)));
-    assert!(matches!(&now.problems[..], [Report::Down(name, Down::Lost(_))] if &**name == "b"));
+    assert!(matches!(&now.problems[..], [Report::Down(name, Down::Lost(_))] if *name == "b"));
 
     // After twenty seconds the upload counts as unanswered.
     run_for(&mut network, 7 * SECOND);
@@ -150,7 +149,7 @@ fn an_empty_house_is_a_problem_in_words() {
     let mut network = network(&["a"]);
     run_for(&mut network, 5 * SECOND);
     network.tell(Event::InstanceUnfit {
-        instance: "a".into(),
+        instance: "a".parse().unwrap(),
         why: "HTTP 503".into(),
     });
     run_for(&mut network, 5 * SECOND);
@@ -199,7 +198,7 @@ fn snapshots_are_written_as_json_and_read_again() {
     let json = serde_json::to_string(&status).unwrap();
     let mut read: Status = serde_json::from_str(&json).unwrap();
     // As text, fractions are rounded.
-    assert!((read.share_of(&"a".into()) - 1.0).abs() < 1e-9);
+    assert!((read.share_of("a") - 1.0).abs() < 1e-9);
     read.shares = status.shares.clone();
     assert_eq!(read, status);
 }

@@ -19,7 +19,7 @@ use clap::Parser;
 use onionweave_assign::PolicyName;
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
 use onionweave_publish::{
-    Action, Down, Event, Found, InstanceSettings, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer,
 };
 use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Directories, Fingerprint, UnixTime};
@@ -68,7 +68,9 @@ fn main() -> anyhow::Result<()> {
     let donors = UnverifiedDescriptor::parse(DONOR)?.verify()?.introduction_points()?;
     let directories = (0..DIRECTORIES).map(|_| Fingerprint::from(rng.random::<[u8; 20]>()));
     let directories = Arc::new(directories.collect::<Directories>());
-    let names: Vec<String> = (0..args.instances).map(|i| format!("instance{i}")).collect();
+    let names: Vec<InstanceName> = (0..args.instances)
+        .map(|i| format!("instance{i}").try_into())
+        .collect::<Result<_, _>>()?;
 
     let began = Instant::now();
     let mut keys = Vec::new();
@@ -94,13 +96,14 @@ fn main() -> anyhow::Result<()> {
     );
 
     let before = peak_memory()?;
-    let mut services: Vec<_> = keys.into_iter().map(|key| Service::new(key, &names)).collect();
+    let services: anyhow::Result<Vec<_>> = keys.into_iter().map(|key| Service::new(key, &names)).collect();
+    let mut services = services?;
     let now = Moment::new(START, Duration::ZERO);
     measure("read the instances' descriptors", || {
         for (service, texts) in services.iter_mut().zip(&offers) {
             service.machine.handle(Event::Directories(directories.clone()), now);
             for (name, text) in names.iter().zip(texts) {
-                let instance = || name.as_str().into();
+                let instance = || name.clone();
                 service.machine.handle(Event::InstanceUp { instance: instance() }, now);
                 let offer = Event::InstanceOffers {
                     instance: instance(),
@@ -140,7 +143,7 @@ fn main() -> anyhow::Result<()> {
     measure("an instance of each service dies: planned and signed", || {
         for service in &mut services {
             let down = Event::InstanceDown {
-                instance: names[0].as_str().into(),
+                instance: names[0].clone(),
                 why: Down::Lost("closed".into()),
             };
             service.machine.handle(down, hour);
@@ -154,7 +157,7 @@ fn main() -> anyhow::Result<()> {
             for (service, texts) in services.iter_mut().zip(&offers) {
                 for (name, text) in names.iter().zip(texts).skip(1) {
                     let offer = Event::InstanceOffers {
-                        instance: name.as_str().into(),
+                        instance: name.clone(),
                         text: text.clone(),
                         rebuilt: false,
                     };
@@ -178,14 +181,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 impl Service {
-    fn new(key: ServiceKey, names: &[String]) -> Self {
-        let instances = names.iter().map(|name| InstanceSettings::new(name.as_str())).collect();
+    fn new(key: ServiceKey, names: &[InstanceName]) -> anyhow::Result<Self> {
+        let instances = names.iter().cloned().map(InstanceSettings::new).collect();
         let policy = PolicyName::Mixed.policy();
-        Self {
-            machine: Machine::new(key.clone(), policy, Settings::new(instances), 1),
+        Ok(Self {
+            machine: Machine::new(key.clone(), policy, Settings::new(instances)?, 1),
             key,
             held: BTreeMap::new(),
-        }
+        })
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) const fn new(name: InstanceName) -> Self {
         Self {
-            name: InstanceName::from(name),
+            name,
             state: State::Dead,
             life: 0,
             builds: 0,

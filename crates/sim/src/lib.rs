@@ -31,12 +31,15 @@ pub enum Error {
     /// A descriptor or key could not be read or signed.
     #[error(transparent)]
     Descriptor(#[from] onionweave_desc::Error),
-    /// Two instances of a [`Scenario`] have the same name.
+    /// Two instances have the same name.
     #[error("there are two instances called {name:?}")]
     DuplicateInstance {
         /// The name.
         name: String,
     },
+    /// An instance has a name that no instance may have.
+    #[error(transparent)]
+    Name(#[from] onionweave_publish::NameError),
     /// Something shall happen to an instance that is not in the [`Scenario`].
     #[error("there is no instance called {name:?}")]
     UnknownInstance {
@@ -55,4 +58,12 @@ pub enum Error {
     /// In a [`Storm`], something did not hold that must always hold.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),
+}
+
+impl From<onionweave_publish::NamedTwice> for Error {
+    fn from(twice: onionweave_publish::NamedTwice) -> Self {
+        Self::DuplicateInstance {
+            name: twice.name.to_string(),
+        }
+    }
 }

@@ -130,11 +130,13 @@ impl Network {
 
     /// Starts an instance with these introduction points.
     pub fn start_with(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        let name = InstanceName::from(name);
-        if let Some(instance) = self.instances.get_mut(&name) {
+        if let Some(instance) = self.instances.get_mut(name) {
             instance.start();
-            self.tell(Event::InstanceUp { instance: name.clone() });
-            self.offer(&name, points);
+            let up = Event::InstanceUp {
+                instance: instance.name.clone(),
+            };
+            self.tell(up);
+            self.offer(name, points);
         }
     }
 
@@ -145,10 +147,10 @@ impl Network {
 
     /// Ends an instance's connection as the control connection would tell it.
     pub fn fail(&mut self, name: &str, why: Down) {
-        let name = InstanceName::from(name);
-        if let Some(instance) = self.instances.get_mut(&name) {
+        if let Some(instance) = self.instances.get_mut(name) {
             instance.state = State::Dead;
-            self.tell(Event::InstanceDown { instance: name, why });
+            let instance = instance.name.clone();
+            self.tell(Event::InstanceDown { instance, why });
         }
     }
 
@@ -165,10 +167,11 @@ impl Network {
 
     /// Gives an instance these introduction points, and lets it answer with its descriptor of that period.
     pub fn offer_for(&mut self, name: &str, points: Vec<IntroductionPoint>, period: TimePeriod) {
-        let name = InstanceName::from(name);
-        if let Some(instance) = self.instances.get_mut(&name) {
-            instance.build(Some(points));
-        }
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        instance.build(Some(points));
+        let name = instance.name.clone();
         let [_, replica] = Replica::ALL;
         if let Some(text) = self.instance_text(&name, period, replica) {
             self.tell(Event::InstanceOffers {
@@ -194,7 +197,9 @@ impl Network {
 
     /// Makes an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
     pub fn publish(&mut self, name: &str) {
-        let name = InstanceName::from(name);
+        let Some(name) = self.instances.get(name).map(|instance| instance.name.clone()) else {
+            return;
+        };
         let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
         let ring = self.ring();
         for replica in Replica::ALL {
@@ -417,7 +422,7 @@ impl Network {
                     .instances
                     .iter()
                     .filter(|(_, instance)| points.iter().any(|point| instance.has(point)))
-                    .map(|(name, _)| &**name)
+                    .map(|(name, _)| name.as_str())
                     .collect();
                 (slot, holders)
             })

@@ -48,7 +48,7 @@ fn assert_handed_out_as_planned(network: &Network) {
     assert_eq!(handed_out.len(), 6);
     for plan in network.machine().plans().values() {
         for (slot, planned) in plan.slots() {
-            let planned: BTreeSet<&str> = planned.points().map(|(_, name)| &**name).collect();
+            let planned: BTreeSet<&str> = planned.points().map(|(_, name)| name.as_str()).collect();
             assert_eq!(handed_out[slot], planned);
         }
     }
@@ -124,13 +124,14 @@ fn loud_instance_is_answered_though_its_text_cannot_be_read() {
             Report::Proved(round) => Some(round.causes.clone()),
             _ => None,
         });
-        assert!(causes.unwrap().contains(&Cause::Published("c".into())));
+        assert!(causes.unwrap().contains(&Cause::Published("c".parse().unwrap())));
     }
 }
 
 /// What the machine is told when the configuration is read again.
 fn reconfigured(authorization: Authorization) -> Event {
-    let mut settings = Settings::new(NAMES.map(InstanceSettings::new).into());
+    let instances = NAMES.map(|name| InstanceSettings::new(name.parse().unwrap()));
+    let mut settings = Settings::new(instances.to_vec()).unwrap();
     settings.authorization = Some(authorization.into());
     Event::Configured(settings)
 }
@@ -175,7 +176,7 @@ fn instance_without_authorization_is_not_published() {
     let told = network
         .reports()
         .iter()
-        .any(|(_, report)| matches!(report, Report::Unusable { instance, why: Unfit::Open, .. } if &**instance == "a"));
+        .any(|(_, report)| matches!(report, Report::Unusable { instance, why: Unfit::Open, .. } if *instance == "a"));
     assert!(told, "its operator forgot a line");
 }
 

@@ -63,7 +63,7 @@ fn plant(network: &mut Network, slot: SlotId, points: Vec<IntroductionPoint>, ti
 /// Somebody else posts to a slot through the Tor of instance "a".
 fn tell_of_upload(network: &mut Network, slot: SlotId) {
     network.tell(Event::InstanceUploads {
-        instance: "a".into(),
+        instance: "a".parse().unwrap(),
         own: false,
         directory: slot.directory,
         descriptor_id: slot
@@ -95,7 +95,7 @@ fn six_directories_hand_out_the_plan() {
         // And what is handed out is what the plan says.
         for plan in network.machine().plans().values() {
             for (slot, planned) in plan.slots() {
-                let planned: BTreeSet<&str> = planned.points().map(|(_, name)| &**name).collect();
+                let planned: BTreeSet<&str> = planned.points().map(|(_, name)| name.as_str()).collect();
                 assert_eq!(handed_out[slot], planned);
             }
         }
@@ -183,7 +183,7 @@ fn a_blip_changes_the_bytes_though_the_points_are_the_same() {
     assert!(
         rounds(&network)
             .iter()
-            .any(|round| round.causes.contains(&Cause::Rebuilt("a".into())))
+            .any(|round| round.causes.contains(&Cause::Rebuilt("a".parse().unwrap())))
     );
 }
 
@@ -357,7 +357,9 @@ fn answer_that_overtakes_a_loud_upload_is_sent_again() {
 #[test]
 fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
     let mut network = settled(41, 1);
-    network.tell(Event::InstanceOffersNothing { instance: "a".into() });
+    network.tell(Event::InstanceOffersNothing {
+        instance: "a".parse().unwrap(),
+    });
     for directory in network.ring().iter().collect::<Vec<_>>() {
         network.remove_directory(&directory);
     }
@@ -370,7 +372,7 @@ fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
     let [replica, _] = Replica::ALL;
     let descriptor_id = DescriptorId::of(&service, period, replica);
     let directory = descriptor_id.responsible(&network.ring()).next().unwrap();
-    let instance = || "a".into();
+    let instance = || "a".parse().unwrap();
     network.tell(Event::InstanceUploads {
         instance: instance(),
         own: true,
@@ -503,7 +505,7 @@ fn dead_directory_does_not_hold_up_the_others() {
     network.run_for(300 * SECOND);
     let round = rounds(&network)
         .into_iter()
-        .rfind(|round| round.causes.contains(&Cause::Left("a".into())))
+        .rfind(|round| round.causes.contains(&Cause::Left("a".parse().unwrap())))
         .unwrap();
     assert!(round.missing.contains(&dead), "{round}");
 
@@ -880,15 +882,16 @@ fn clock_that_an_instance_or_the_consensus_belies_is_reported_once() {
 fn hung_instance_is_restarted_only_when_it_cannot_be_reached() {
     let mut network = Network::builder(24)
         .settings(|settings| {
-            let mut instance = InstanceSettings::new("a");
+            let mut instance = InstanceSettings::new("a".parse().unwrap());
             instance.restart = true;
-            settings.instances = vec![instance, InstanceSettings::new("b")];
+            let b = InstanceSettings::new("b".parse().unwrap());
+            settings.set_instances(vec![instance, b]).unwrap();
         })
         .build()
         .unwrap();
     network.fail("b", Down::Unreachable("refused".into()));
     // The network knows only instances named at its building, so tell the machine itself.
-    let a = || "a".into();
+    let a = || "a".parse().unwrap();
     network.tell(Event::InstanceUp { instance: a() });
     network.tell(Event::InstanceDown {
         instance: a(),
@@ -1020,7 +1023,9 @@ fn instance_answers_with_the_next_period_and_its_points_serve_both() {
 #[test]
 fn instance_without_a_descriptor_gives_its_slots_up() {
     let mut network = settled(29, 2);
-    network.tell(Event::InstanceOffersNothing { instance: "a".into() });
+    network.tell(Event::InstanceOffersNothing {
+        instance: "a".parse().unwrap(),
+    });
     network.settle(10 * SECOND).unwrap();
     assert_eq!(counts(&network), BTreeMap::from([("b", 6)]));
 }
@@ -1040,7 +1045,7 @@ fn descriptors_that_cannot_be_trusted_change_nothing() {
         good[..good.len() / 2].to_vec(),
     ] {
         network.tell(Event::InstanceOffers {
-            instance: "a".into(),
+            instance: "a".parse().unwrap(),
             text,
             rebuilt: false,
         });
@@ -1140,7 +1145,7 @@ fn any_storm_ends_in_a_settled_ring() {
 fn unfit_instance_leaves_every_directory_and_returns() {
     let mut network = settled(20, 3);
     let unfit = |why: &str| Event::InstanceUnfit {
-        instance: "b".into(),
+        instance: "b".parse().unwrap(),
         why: why.into(),
     };
     network.tell(unfit("HTTP 503"));
@@ -1152,7 +1157,7 @@ fn unfit_instance_leaves_every_directory_and_returns() {
             .last()
             .unwrap()
             .causes
-            .contains(&Cause::Unfit("b".into()))
+            .contains(&Cause::Unfit("b".parse().unwrap()))
     );
 
     // Said once, however often it is found.
@@ -1163,7 +1168,9 @@ fn unfit_instance_leaves_every_directory_and_returns() {
     let said = |wanted: fn(&Report) -> bool| network.reports().iter().filter(|(_, report)| wanted(report)).count();
     assert_eq!(said(|report| matches!(report, Report::Unfit(..))), 1);
 
-    network.tell(Event::InstanceFit { instance: "b".into() });
+    network.tell(Event::InstanceFit {
+        instance: "b".parse().unwrap(),
+    });
     network.settle(10 * SECOND).expect("the ring settles");
     assert_eq!(counts(&network), BTreeMap::from([("a", 2), ("b", 2), ("c", 2)]));
 }
@@ -1173,7 +1180,7 @@ fn where_nobody_is_fit_all_serve() {
     let mut network = settled(21, 3);
     for name in &NAMES[..3] {
         network.tell(Event::InstanceUnfit {
-            instance: (*name).into(),
+            instance: name.parse().unwrap(),
             why: "connection refused".into(),
         });
         network.settle(10 * SECOND).expect("the ring settles");
@@ -1183,7 +1190,9 @@ fn where_nobody_is_fit_all_serve() {
     network.kill("c");
     network.settle(10 * SECOND).expect("the ring settles");
     assert_eq!(counts(&network), BTreeMap::from([("a", 3), ("b", 3)]));
-    network.tell(Event::InstanceFit { instance: "a".into() });
+    network.tell(Event::InstanceFit {
+        instance: "a".parse().unwrap(),
+    });
     network.settle(10 * SECOND).expect("the ring settles");
     assert_eq!(counts(&network), BTreeMap::from([("a", 6)]));
 }

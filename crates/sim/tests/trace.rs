@@ -82,7 +82,7 @@ fn witness_objects_to_a_dead_instance_in_the_texts() {
         .unwrap()
         .clone();
     if let Passed::Told(Told::Down { instance, .. }) = &mut death.passed {
-        *instance = "c".into();
+        *instance = "c".parse().unwrap();
     }
     // Told at the end, when all three serve; then nothing comes of it.
     let last = trace.last().unwrap();

@@ -198,11 +198,5 @@ pub(super) fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Weigh
 }
 
 pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InstanceName, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(de::Error::custom(
-            "an instance's name must not be empty nor hold white space",
-        ));
-    }
-    Ok(name.into())
+    InstanceName::try_from(String::deserialize(deserializer)?).map_err(de::Error::custom)
 }

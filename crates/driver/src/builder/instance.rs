@@ -30,10 +30,10 @@ const STALE: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::fr
 ///
 /// let near: Endpoint = "unix:/run/tor-a/control".parse()?;
 /// let far = Tor::new("192.0.2.7:9051".parse()?).password_file("/etc/onionweave/b.password");
-/// let a = Instance::new("a", near).restart(["systemctl", "restart", "tor@a"]);
-/// let b = Instance::new("b", far);
-/// let c = Instance::from_file("c", "/run/tor-c/descriptor");
-/// # Ok::<(), onionweave_control::Error>(())
+/// let a = Instance::new("a".parse()?, near).restart(["systemctl", "restart", "tor@a"]);
+/// let b = Instance::new("b".parse()?, far);
+/// let c = Instance::from_file("c".parse()?, "/run/tor-c/descriptor");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -65,18 +65,18 @@ impl Instance {
     pub const POLL: Duration = Duration::from_secs(30);
 
     /// An instance that is known through the control port of its Tor. `name` is unique within the service.
-    pub fn new(name: impl Into<InstanceName>, tor: impl Into<Tor>) -> Self {
-        Self::from_source(name.into(), InstanceSource::Tor(tor.into()))
+    pub fn new(name: InstanceName, tor: impl Into<Tor>) -> Self {
+        Self::from_source(name, InstanceSource::Tor(tor.into()))
     }
 
     /// An instance whose descriptor is written into a file, where its control port is out of reach.
-    pub fn from_file(name: impl Into<InstanceName>, file: impl Into<PathBuf>) -> Self {
-        Self::from_source(name.into(), InstanceSource::File(file.into()))
+    pub fn from_file(name: InstanceName, file: impl Into<PathBuf>) -> Self {
+        Self::from_source(name, InstanceSource::File(file.into()))
     }
 
     /// An instance with a key of its own, whose descriptor is read from the directories.
-    pub fn from_directories(name: impl Into<InstanceName>, address: ServiceId) -> Self {
-        Self::from_source(name.into(), InstanceSource::Directories).address(address)
+    pub fn from_directories(name: InstanceName, address: ServiceId) -> Self {
+        Self::from_source(name, InstanceSource::Directories).address(address)
     }
 
     fn from_source(name: InstanceName, source: InstanceSource) -> Self {
@@ -185,9 +185,6 @@ impl Instance {
     }
 
     pub(super) fn validate(&self) -> Result<(), InstanceProblem> {
-        if self.name.is_empty() || self.name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(InstanceProblem::Name);
-        }
         if self.restart.first().is_some_and(String::is_empty) {
             return Err(InstanceProblem::EmptyRestart);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use onionweave_assign::{self as assign, Damping};
 use onionweave_control::Endpoint;
 use onionweave_desc::v2::{ClientKeys, ServiceKey};
-use onionweave_publish::{InstanceName, Policy, Settings, SlotId, Stamp};
+use onionweave_publish::{InstanceName, NamedTwice, Policy, Settings, SlotId, Stamp};
 use onionweave_ring::v2::{AuthorizationKind, ServiceId};
 
 use super::{Builder, Check, Instance, LoadGauge, LoadSource, Probe, ServicePort};
@@ -28,7 +28,7 @@ use crate::program::is_there;
 /// let tor: Endpoint = "unix:/run/tor-a/control".parse()?;
 /// let service = Service::new(key, Box::new(Mixed::default()))
 ///     .check(Check::http("http://127.0.0.1:8080/healthz")?)
-///     .instance(Instance::new("a", tor));
+///     .instance(Instance::new("a".parse()?, tor));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -140,17 +140,18 @@ impl Service {
     }
 
     /// The settings of the machine.
-    pub(crate) fn settings(&self, publisher: &Builder) -> Settings {
+    pub(crate) fn settings(&self, publisher: &Builder) -> Result<Settings, Error> {
         let instances = self.instances.iter().map(Instance::settings).collect();
         let is_measured = self.instances.iter().any(|instance| self.load_of(instance).is_some());
-        let mut settings = Settings::new(instances);
+        let twice = |NamedTwice { name, .. }| self.wrong_at(&name, InstanceProblem::Twice);
+        let mut settings = Settings::new(instances).map_err(twice)?;
         settings.serving = self.serving;
         settings.quiet = self.quiet;
         settings.stamp = self.stamp;
         settings.audit_every = publisher.audit;
         settings.answer_within = publisher.answer;
         settings.damping = is_measured.then_some(self.balance);
-        settings
+        Ok(settings)
     }
 
     /// The check of an instance, if it has one.
@@ -171,10 +172,10 @@ impl Service {
         }
     }
 
-    fn wrong_at(&self, instance: &Instance, problem: InstanceProblem) -> Error {
+    fn wrong_at(&self, instance: &InstanceName, problem: InstanceProblem) -> Error {
         Error::Instance {
             service: self.id(),
-            instance: instance.name.clone(),
+            instance: instance.clone(),
             problem,
         }
     }
@@ -216,7 +217,7 @@ impl Service {
         let mut files = BTreeSet::new();
         let mut addresses = BTreeSet::new();
         for instance in &self.instances {
-            let wrong = |problem| self.wrong_at(instance, problem);
+            let wrong = |problem| self.wrong_at(&instance.name, problem);
             if !names.insert(&instance.name) {
                 return Err(wrong(InstanceProblem::Twice));
             }
@@ -251,7 +252,7 @@ impl Service {
         for instance in &self.instances {
             let program = instance.restart.first().map(Path::new);
             if let Some(missing) = program.filter(|program| !is_there(program)) {
-                return Err(self.wrong_at(instance, InstanceProblem::NoRestartProgram(missing.into())));
+                return Err(self.wrong_at(&instance.name, InstanceProblem::NoRestartProgram(missing.into())));
             }
         }
         Ok(())
@@ -262,10 +263,10 @@ impl Service {
         if let Some((AuthorizationKind::Stealth, _)) = &self.clients {
             return Err(self.wrong(ServiceProblem::StealthInPool));
         }
-        let reserved = |instance: &&Instance| instance.name.starts_with("pool-");
+        let reserved = |instance: &&Instance| instance.name.as_str().starts_with("pool-");
         let reserved = self.instances.iter().find(reserved);
         reserved.map_or(Ok(()), |instance| {
-            Err(self.wrong_at(instance, InstanceProblem::ReservedName))
+            Err(self.wrong_at(&instance.name, InstanceProblem::ReservedName))
         })
     }
 }

@@ -54,7 +54,7 @@ impl Drop for Server {
 fn checker(check: Check) -> (Checker, mpsc::Receiver<(u64, Event)>) {
     let (tell, events) = Teller::new_for_tests();
     let checker = Checker {
-        instance: "a".into(),
+        instance: "a".parse().unwrap(),
         settings: CheckSettings {
             check,
             service: "rf75jzdtba4wnd6v".parse().unwrap(),
@@ -190,7 +190,7 @@ async fn verdicts_are_told() {
     let Some((_, Event::InstanceUnfit { instance, why })) = events.recv().await else {
         panic!("not unfit")
     };
-    assert_eq!((&*instance, &*why), ("a", "connection refused"));
+    assert_eq!((instance.as_str(), &*why), ("a", "connection refused"));
     // Three failures, a tenth of a second apart.
     assert!(begin.elapsed() > Duration::from_millis(150));
     let _listener = TcpListener::bind(address).await.unwrap();

@@ -102,7 +102,7 @@ impl Watched {
     fn start_on(folder: tempfile::TempDir, file: PathBuf, poll: Duration) -> Self {
         let (tell, events) = Teller::new_for_tests();
         let watch = Watch {
-            instance: "a".into(),
+            instance: "a".parse().unwrap(),
             service: key().service_id(),
             settings: WatchSettings {
                 file: file.clone(),

@@ -285,13 +285,13 @@ async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
         let name = fleet.instances[0].name().to_owned();
         let address = fleet.backends[0].address();
         fleet.backends[0] = Backend::start("nobody").await.unwrap();
-        let unfit = |report: &Report| matches!(report, Report::Unfit(other, why) if **other == *name && why.starts_with("through Tor: "));
+        let unfit = |report: &Report| matches!(report, Report::Unfit(other, why) if *other == *name && why.starts_with("through Tor: "));
         told(&mut reports, machines, unfit).await;
         fleet.backends[0] = Backend::start_at(&*name, address).await.unwrap();
         told(
             &mut reports,
             machines,
-            |report| matches!(report, Report::Fit(other) if **other == *name),
+            |report| matches!(report, Report::Fit(other) if *other == *name),
         )
         .await;
     }

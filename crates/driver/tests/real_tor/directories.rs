@@ -60,7 +60,7 @@ async fn instances_that_only_the_directories_know_are_published() {
     let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
 
     // The instances publish half a minute after their start.
-    let both = |report| round(report).filter(|round| round.plan.values().flatten().any(|(name, _)| &**name == "b"));
+    let both = |report| round(report).filter(|round| round.plan.values().flatten().any(|(name, _)| *name == "b"));
     let first = next(&mut reports, 90 * SECOND, both).await;
     assert_eq!(first.missing.len(), 0, "{first}");
 
@@ -80,7 +80,7 @@ async fn instances_that_only_the_directories_know_are_published() {
     // It comes back with other points: directories learn them when it publishes, and here when they are read.
     instances[0].kill().unwrap();
     instances[0].restart().await.unwrap();
-    let changed = |round: &Round| round.causes.contains(&Cause::PointsChanged("a".into()));
+    let changed = |round: &Round| round.causes.contains(&Cause::PointsChanged("a".parse().unwrap()));
     next(&mut reports, 120 * SECOND, |report| round(report).filter(changed)).await;
     renew(&clients).await;
     let before: u64 = backends.iter().map(Backend::requests).sum();

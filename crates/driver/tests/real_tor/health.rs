@@ -50,11 +50,11 @@ impl Failing {
 }
 
 fn is_unfit(report: &Report, name: &str) -> bool {
-    matches!(report, Report::Unfit(other, _) if &**other == name)
+    matches!(report, Report::Unfit(other, _) if *other == name)
 }
 
 fn is_fit(report: &Report, name: &str) -> bool {
-    matches!(report, Report::Fit(other) if &**other == name)
+    matches!(report, Report::Fit(other) if *other == name)
 }
 
 /// Returns whether any instance was found unfit, among what was reported from this place on.
@@ -105,7 +105,7 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
             .await
             .unwrap();
         assert_eq!(report.to_string(), "b: unfit to serve (connection refused)");
-        let unfit = |round: &onionweave_publish::Round| round.causes.contains(&Cause::Unfit("b".into()));
+        let unfit = |round: &onionweave_publish::Round| round.causes.contains(&Cause::Unfit("b".parse().unwrap()));
         let (at, round) = running.round(10 * SECOND, unfit).await;
         assert!(round.missing.is_empty(), "{round}");
         left.push(at - failed);
@@ -360,7 +360,7 @@ async fn instance_is_watched_through_a_file() {
     );
 
     let even = BTreeMap::from(["a", "b"].map(|name| (name.to_owned(), 3)));
-    let joined = |round: &onionweave_publish::Round| round.causes.contains(&Cause::Joined("b".into()));
+    let joined = |round: &onionweave_publish::Round| round.causes.contains(&Cause::Joined("b".parse().unwrap()));
     let writer = write_descriptors(&fleet, "b", &file);
     running.round(20 * SECOND, joined).await;
     let holders = reader.holders(&points).await;
@@ -374,7 +374,8 @@ async fn instance_is_watched_through_a_file() {
         fleet.instance("b").restart().await.unwrap();
         fleet.instance("b").wait_for_descriptor().await.unwrap();
         let offered = Instant::now();
-        let changed = |round: &onionweave_publish::Round| round.causes.contains(&Cause::PointsChanged("b".into()));
+        let changed =
+            |round: &onionweave_publish::Round| round.causes.contains(&Cause::PointsChanged("b".parse().unwrap()));
         let (at, _) = running.round(60 * SECOND, changed).await;
         times.push(at.saturating_duration_since(offered));
         let points = fleet.points().await;
@@ -388,7 +389,8 @@ async fn instance_is_watched_through_a_file() {
     let _ = writer.await;
     let removed = Instant::now();
     std::fs::remove_file(&file).unwrap();
-    let left = |round: &onionweave_publish::Round| !round.causes.is_disjoint(&[Cause::Left("b".into())].into());
+    let left =
+        |round: &onionweave_publish::Round| !round.causes.is_disjoint(&[Cause::Left("b".parse().unwrap())].into());
     let (at, _) = running.round(20 * SECOND, left).await;
     println!(
         "file removed to every directory proved clean: {} ms",

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
-use onionweave_publish::{Cause, InstanceName, Report};
+use onionweave_publish::{Cause, Report};
 use onionweave_testnet::{Holding, Instance};
 
 use crate::SECOND;
@@ -42,7 +42,7 @@ fn ratio(report: &Report) -> Option<f64> {
     let Report::Weighed(weights) = report else {
         return None;
     };
-    let of = |name: &str| weights.get(&InstanceName::from(name)).copied().map(Weight::as_u32);
+    let of = |name: &str| weights.get(name).copied().map(Weight::as_u32);
     Some(f64::from(of("b")?) / f64::from(of("a")?))
 }
 

@@ -180,7 +180,9 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
             reader.clean_after(killed, &others, 10 * SECOND),
             // New clients that come while the dead one may still be named.
             visit(&clients, &onion),
-            running.round(10 * SECOND, |round| round.causes.contains(&Cause::Left(name.into()))),
+            running.round(10 * SECOND, |round| round
+                .causes
+                .contains(&Cause::Left(name.parse().unwrap()))),
         );
         assert!(round.1.missing.is_empty(), "{}", round.1);
         proved.push(round.0 - killed);
@@ -198,12 +200,14 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
                 let (offered, _) = running
                     .report(
                         60 * SECOND,
-                        |report| matches!(report, Report::Offers(other, 1..) if &**other == name),
+                        |report| matches!(report, Report::Offers(other, 1..) if *other == name),
                     )
                     .await
                     .unwrap();
                 let (settled, _) = running
-                    .round(10 * SECOND, |round| round.causes.contains(&Cause::Joined(name.into())))
+                    .round(10 * SECOND, |round| {
+                        round.causes.contains(&Cause::Joined(name.parse().unwrap()))
+                    })
                     .await;
                 (offered, settled)
             },
@@ -234,7 +238,9 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         let stopped = Instant::now();
         fleet.instance(name).stop().unwrap();
         let (at, _) = running
-            .round(10 * SECOND, |round| round.causes.contains(&Cause::Left(name.into())))
+            .round(10 * SECOND, |round| {
+                round.causes.contains(&Cause::Left(name.parse().unwrap()))
+            })
             .await;
         hung.push(at - stopped);
         let holders = reader.holders(&others).await;
@@ -246,7 +252,9 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         // It goes on where it was: the same points, and yet other bytes than ever before.
         fleet.instance(name).cont().unwrap();
         running
-            .round(20 * SECOND, |round| round.causes.contains(&Cause::Joined(name.into())))
+            .round(20 * SECOND, |round| {
+                round.causes.contains(&Cause::Joined(name.parse().unwrap()))
+            })
             .await;
         let after = reader.read().await;
         let changed = after

@@ -176,7 +176,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
         let of = |members: &[PoolMember]| {
             members
                 .iter()
-                .find(|member| *member.instance == victim)
+                .find(|member| member.instance == *victim)
                 .unwrap()
                 .clone()
         };

@@ -207,10 +207,14 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
     let first = fleet.instance("a").pid();
     fleet.instance("a").kill().unwrap();
     running
-        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("a".into())))
+        .round(10 * SECOND, |round| {
+            round.causes.contains(&Cause::Left("a".parse().unwrap()))
+        })
         .await;
     let (back, _) = running
-        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("a".into())))
+        .round(60 * SECOND, |round| {
+            round.causes.contains(&Cause::Joined("a".parse().unwrap()))
+        })
         .await;
     println!(
         "killed, restarted by its command and back in the mix after {:.1?}",
@@ -223,7 +227,9 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
     let killed = Instant::now();
     fleet.instance("b").kill().unwrap();
     let (clean, round) = running
-        .round(10 * SECOND, |round| round.causes.contains(&Cause::Left("b".into())))
+        .round(10 * SECOND, |round| {
+            round.causes.contains(&Cause::Left("b".parse().unwrap()))
+        })
         .await;
     assert!(round.missing.is_empty(), "{round}");
     println!(
@@ -231,7 +237,9 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
         clean - killed
     );
     running
-        .round(60 * SECOND, |round| round.causes.contains(&Cause::Joined("b".into())))
+        .round(60 * SECOND, |round| {
+            round.causes.contains(&Cause::Joined("b".parse().unwrap()))
+        })
         .await;
     let points = fleet.points().await;
     let holders = reader.holders(&points).await;
@@ -314,7 +322,7 @@ async fn instances_that_cannot_serve_are_named() {
         .seen
         .iter()
         .filter_map(|(_, report)| match report {
-            Report::Down(name, why) => Some((&**name, why)),
+            Report::Down(name, why) => Some((name.as_str(), why)),
             _ => None,
         })
         .collect();

@@ -183,7 +183,7 @@ pub(crate) fn difference(plan: &Plan, slot: &Slot, held: &Held) -> Option<String
 pub(crate) fn planned(plan: &Plan, slot: &Slot) -> BTreeMap<usize, u32> {
     let planned = plan.get(&slot.id).into_iter().flatten();
     planned
-        .filter_map(|(name, &count)| Some((NAMES.iter().position(|&other| *other == **name)?, count)))
+        .filter_map(|(name, &count)| Some((NAMES.iter().position(|&other| *name == other)?, count)))
         .collect()
 }
 
@@ -222,7 +222,6 @@ pub(crate) fn verified(text: &[u8]) -> anyhow::Result<Descriptor> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use onionweave_publish::SlotId;
     use onionweave_ring::Fingerprint;
@@ -250,7 +249,12 @@ mod tests {
     }
 
     fn plan(slots: &[(u8, &[(&str, u32)])]) -> Plan {
-        let points = |points: &[(&str, u32)]| points.iter().map(|&(name, count)| (Arc::from(name), count)).collect();
+        let points = |points: &[(&str, u32)]| {
+            points
+                .iter()
+                .map(|&(name, count)| (name.parse().unwrap(), count))
+                .collect()
+        };
         slots
             .iter()
             .map(|&(number, its)| (slot(number).id, points(its)))

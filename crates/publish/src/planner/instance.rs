@@ -216,7 +216,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn restartable() -> Instance {
-        let mut settings = InstanceSettings::new("a");
+        let mut settings = InstanceSettings::new("a".parse().unwrap());
         settings.restart = true;
         Instance::new(&settings)
     }

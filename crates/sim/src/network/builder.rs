@@ -21,11 +21,12 @@ use crate::instance::Instance;
 use crate::place::Place;
 
 /// Builds a [`Network`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Builder {
     seed: u64,
     directories: usize,
-    settings: Settings,
+    /// The settings, or the mistake in the names of the instances.
+    settings: Result<Settings, Error>,
     start: UnixTime,
     delays: Delays,
     recorded: bool,
@@ -36,7 +37,7 @@ impl Builder {
         Self {
             seed,
             directories: 12,
-            settings: Settings::new(Vec::new()),
+            settings: Ok(Settings::default()),
             start: UnixTime::from_secs(1_795_349_700),
             delays: Delays::default(),
             recorded: false,
@@ -51,13 +52,20 @@ impl Builder {
 
     /// The instances' names. They are down until [`Network::start`].
     pub fn instances<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        self.settings.instances = names.into_iter().map(InstanceSettings::new).collect();
+        let instances = names.into_iter().map(|name| Ok(InstanceSettings::new(name.parse()?)));
+        let instances: Result<_, Error> = instances.collect();
+        self.settings = self.settings.and_then(|mut settings| {
+            settings.set_instances(instances?)?;
+            Ok(settings)
+        });
         self
     }
 
     /// Changes the publisher's settings.
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
+        if let Ok(settings) = &mut self.settings {
+            change(settings);
+        }
         self
     }
 
@@ -83,30 +91,30 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error`] if the fixtures cannot be read.
+    /// [`Error`] if the name of an instance is none or stands twice, or the fixtures cannot be read.
     pub fn build(self) -> Result<Network, Error> {
+        let settings = self.settings?;
         let key = ServiceKey::new(fixtures::private_key()?, &RustCrypto)?;
         let mut rng = ChaCha12Rng::seed_from_u64(self.seed);
         let directories = (0..self.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), Place::default()))
             .collect();
-        let instances = self
-            .settings
-            .instances
+        let instances = settings
+            .instances()
             .iter()
-            .map(|instance| (instance.name.clone(), Instance::new(&instance.name)))
+            .map(|instance| (instance.name.clone(), Instance::new(instance.name.clone())))
             .collect();
         let trace = self.recorded.then(|| {
             let recorder = Recorder::default();
             let now = Moment::new(self.start, Duration::ZERO);
-            let started = recorder.started(key.service_id().into(), &self.settings, now);
+            let started = recorder.started(key.service_id().into(), &settings, now);
             (recorder, vec![started])
         });
-        let authorization = match &self.settings.authorization {
+        let authorization = match &settings.authorization {
             Some(Audience::V2(authorization)) => Some(authorization.clone()),
             _ => None,
         };
-        let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), self.settings, self.seed);
+        let machine = Machine::new(key.clone(), PolicyName::Mixed.policy(), settings, self.seed);
         let mut engine = Engine::new(self.start);
         engine.add(machine);
         let mut network = Network {

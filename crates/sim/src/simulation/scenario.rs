@@ -291,11 +291,11 @@ impl Scenario {
         };
         let shelves = Shelves::new(key.service_id(), self.real_signatures, directories, self.start);
         let instances = self.instances.iter().map(|plan| {
-            let mut instance = InstanceSettings::new(plan.name());
+            let mut instance = InstanceSettings::new(plan.name().parse()?);
             instance.weight = plan.weight;
-            instance
+            Ok(instance)
         });
-        let mut settings = Settings::new(instances.collect());
+        let mut settings = Settings::new(instances.collect::<Result<_, Error>>()?)?;
         settings.quiet = !self.loud;
         (self.change)(&mut settings);
         let names = self.instances.iter().map(|plan| plan.name.clone());
@@ -303,7 +303,7 @@ impl Scenario {
         let reaches = self.instances.iter().map(Reach::new).collect();
         let mut servers = Vec::new();
         for plan in self.instances {
-            servers.push(Server::new(plan, View::drawn(&shelves, self.start, &mut rng)));
+            servers.push(Server::new(plan, View::drawn(&shelves, self.start, &mut rng))?);
         }
         let clients = Clients::new(&self.crowds, &mut rng);
         let mut simulation = Simulation {

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha12Rng;
 use super::plan::{InstancePlan, Pace};
 use super::shelves::View;
 use super::{Micros, SECOND, below, micros};
+use crate::Error;
 use crate::fixtures::Points;
 use crate::instance::Instance;
 
@@ -49,9 +50,9 @@ pub(super) struct Own {
 }
 
 impl Server {
-    pub(super) fn new(plan: InstancePlan, view: View) -> Self {
-        Self {
-            instance: Instance::new(&plan.name),
+    pub(super) fn new(plan: InstancePlan, view: View) -> Result<Self, Error> {
+        Ok(Self {
+            instance: Instance::new(plan.name.parse()?),
             plan,
             points: Vec::new(),
             expiring: Vec::new(),
@@ -60,7 +61,7 @@ impl Server {
             next_upload: None,
             plans: 0,
             view,
-        }
+        })
     }
 
     /// The points that it opens, at relays where it has none.

@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use onionweave_assign::{Damping, PolicyName};
-use onionweave_publish::{InstanceSettings, Settings, Source, Stamp};
+use onionweave_publish::{InstanceName, InstanceSettings, Settings, Source, Stamp};
 use onionweave_ring::UnixTime;
 use rand::{Rng, RngExt as _};
+
+use crate::Error;
 
 /// The instances' names.
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -44,10 +46,8 @@ pub(super) struct Climate {
 
 impl Climate {
     /// The instances' names.
-    pub(super) fn names(&self) -> &'static [&'static str] {
-        NAMES
-            .split_at_checked(self.instances)
-            .map_or(&NAMES, |(names, _)| names)
+    pub(super) fn names(&self) -> impl Iterator<Item = &InstanceName> {
+        self.settings.instances().iter().map(|instance| &instance.name)
     }
 
     /// Which instance is far away, if one is.
@@ -55,20 +55,16 @@ impl Climate {
         self.far.map(|_| self.instances - 1)
     }
 
-    pub(super) fn draw(rng: &mut impl Rng) -> Self {
+    pub(super) fn draw(rng: &mut impl Rng) -> Result<Self, Error> {
         let instances = rng.random_range(1..=6);
         let loud = rng.random_bool(0.1);
-        let mut settings = Settings::new(
-            NAMES
-                .iter()
-                .take(instances)
-                .map(|name| {
-                    let mut instance = InstanceSettings::new(*name);
-                    instance.restart = rng.random_bool(0.5);
-                    instance
-                })
-                .collect(),
-        );
+        let mut named = Vec::new();
+        for name in NAMES.iter().take(instances) {
+            let mut instance = InstanceSettings::new(name.parse()?);
+            instance.restart = rng.random_bool(0.5);
+            named.push(instance);
+        }
+        let mut settings = Settings::new(named)?;
         settings.quiet = !loud;
         let far = (instances > 1 && !loud && rng.random_bool(0.15)).then(|| match rng.random() {
             true => Source::File,
@@ -94,7 +90,7 @@ impl Climate {
             let time = Duration::from_secs(60 * rng.random_range(5..=60));
             settings.damping = Damping::new(rng.random_range(0.0..1.0), time).ok();
         }
-        Self {
+        Ok(Self {
             start: UnixTime::from_secs(1_795_349_700 + rng.random_range(0..200_000)),
             instances,
             directories: rng.random_range(1..=30),
@@ -105,7 +101,7 @@ impl Climate {
             far,
             policy,
             settings,
-        }
+        })
     }
 }
 

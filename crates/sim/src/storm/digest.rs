@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use onionweave_publish::{
-    Action, Cause, Down, Event, Found, Moment, Report, Round, Settings, SlotId, Ticket, UploadAnswer,
+    Action, Cause, Down, Event, Found, InstanceName, Moment, Report, Round, Settings, SlotId, Ticket, UploadAnswer,
 };
 use sha1::{Digest as _, Sha1};
 
@@ -288,8 +288,8 @@ impl Digester {
     }
 
     fn settings(&mut self, settings: &Settings) {
-        self.number(settings.instances.len() as u64);
-        for instance in &settings.instances {
+        self.number(settings.instances().len() as u64);
+        for instance in settings.instances() {
             self.named(instance.weight.as_u32().into(), &instance.name);
             self.flag(instance.restart);
         }
@@ -342,9 +342,9 @@ impl Digester {
         self.bytes(slot.directory.as_bytes());
     }
 
-    fn named(&mut self, number: u64, name: &str) {
+    fn named(&mut self, number: u64, name: &InstanceName) {
         self.number(number);
-        self.bytes(name.as_bytes());
+        self.bytes(name.as_str().as_bytes());
     }
 
     fn moment(&mut self, life: u32, now: Moment) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use onionweave_desc::v2::ServiceKey;
-use onionweave_publish::{Machine, Moment, Settings};
+use onionweave_publish::{InstanceName, Machine, Moment, Settings};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 use super::climate::{Climate, Season};
@@ -113,12 +113,12 @@ impl State {
 impl Publisher {
     /// A publisher that knows nothing yet.
     pub(super) fn new(key: &ServiceKey, climate: &Climate, settings: Settings, seed: u64) -> Self {
-        let link = |name: &&str| Link {
-            watched: settings.instances.iter().any(|instance| &*instance.name == *name),
+        let link = |name: &InstanceName| Link {
+            watched: settings.instances().iter().any(|instance| instance.name == *name),
             ..Link::default()
         };
         Self {
-            links: climate.names().iter().map(link).collect(),
+            links: climate.names().map(link).collect(),
             machine: Machine::new(key.clone(), climate.policy.policy(), settings.clone(), seed),
             settings,
             life: 0,

@@ -520,12 +520,17 @@ impl World {
     /// The configuration leaves some instances out for a while.
     fn configure(&mut self, publisher: usize) {
         let mut settings = self.state.climate.settings.clone();
-        let mut left = settings.instances.len();
-        settings.instances.retain(|_| {
+        let mut instances = settings.instances().to_vec();
+        let mut left = instances.len();
+        instances.retain(|_| {
             let stays = left == 1 || self.rng.random_bool(0.7);
             left -= usize::from(!stays);
             stays
         });
+        // Fewer of them have no more names in common.
+        if settings.set_instances(instances).is_err() {
+            return;
+        }
         self.reconfigure(publisher, settings);
         self.after(10_000..600_000, Due::Turn(Turn::ConfiguredAll { publisher }));
     }
@@ -535,12 +540,12 @@ impl World {
             self.state.now,
             format_args!(
                 "publisher {publisher} is configured with {} instances",
-                settings.instances.len()
+                settings.instances().len()
             ),
         );
         for instance in 0..self.state.instances.len() {
             let name = &self.state.instances[instance].name;
-            let watched = settings.instances.iter().any(|known| known.name == *name);
+            let watched = settings.instances().iter().any(|known| known.name == *name);
             let link = &mut self.state.publishers[publisher].links[instance];
             link.watched = watched;
             if !watched {

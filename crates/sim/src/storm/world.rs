@@ -86,17 +86,19 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(storm: Storm) -> Result<Self, Error> {
         let mut rng = ChaCha12Rng::seed_from_u64(storm.seed);
-        let mut climate = Climate::draw(&mut rng);
+        let mut climate = Climate::draw(&mut rng)?;
         let key = |private| match storm.real_signatures {
             true => ServiceKey::new(private, &RustCrypto),
             false => ServiceKey::new(private, &Seal),
         };
         let far = Far::new(key(fixtures::instance_key()?)?);
         let key = key(fixtures::private_key()?)?;
-        if let (Some(source), Some(instance)) = (climate.far, climate.settings.instances.last_mut()) {
+        let mut instances = climate.settings.instances().to_vec();
+        if let (Some(source), Some(instance)) = (climate.far, instances.last_mut()) {
             instance.source = source;
             instance.address = Some(far.key.service_id().into());
         }
+        climate.settings.set_instances(instances)?;
         let place = || Watched::new(storm.real_signatures);
         let places = (0..climate.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
@@ -106,7 +108,7 @@ impl World {
             state: State {
                 season: Season::stormy(&mut rng),
                 stormy: true,
-                instances: climate.names().iter().map(|name| Instance::new(name)).collect(),
+                instances: climate.names().cloned().map(Instance::new).collect(),
                 now: Duration::ZERO,
                 climate,
                 key,

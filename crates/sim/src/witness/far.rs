@@ -58,7 +58,7 @@ impl Witness {
     pub(super) fn read_far(&mut self, found: &Found) {
         let Found::Text(text) = found else { return };
         let Some(descriptor) = (self.read)(text) else { return };
-        let mut instances = self.settings.instances.iter();
+        let mut instances = self.settings.instances().iter();
         let own = instances.any(|known| {
             matches!(known.source, Source::Directories { .. }) && known.address == Some(descriptor.service_id().into())
         });

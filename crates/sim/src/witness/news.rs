@@ -30,7 +30,7 @@ impl Link {
 }
 
 pub(super) fn links(settings: &Settings) -> BTreeMap<InstanceName, Link> {
-    let instances = settings.instances.iter();
+    let instances = settings.instances().iter();
     instances
         .map(|instance| (instance.name.clone(), Link::default()))
         .collect()
@@ -83,7 +83,7 @@ impl Witness {
     pub(super) fn offered(&mut self, instance: &InstanceName, text: &[u8], rebuilt: bool) {
         // Nobody believes what is not signed with the service's key, or with the instance's own.
         let Some(descriptor) = (self.read)(text) else { return };
-        let settings = self.settings.instances.iter().find(|known| known.name == *instance);
+        let settings = self.settings.instances().iter().find(|known| known.name == *instance);
         let Some(settings) = settings else { return };
         if OnionAddress::from(descriptor.service_id()) != settings.address.unwrap_or(self.service.into()) {
             return;
@@ -108,7 +108,7 @@ impl Witness {
 
     /// The publisher was told another configuration.
     pub(super) fn configured(&mut self, settings: &Settings) {
-        let named = |name: &InstanceName| settings.instances.iter().any(|known| known.name == *name);
+        let named = |name: &InstanceName| settings.instances().iter().any(|known| known.name == *name);
         let gone: Vec<_> = self.links.keys().filter(|name| !named(name)).cloned().collect();
         for instance in gone {
             self.learn(&instance, None);
@@ -119,14 +119,14 @@ impl Witness {
             self.shun(self.now.uptime());
         }
         self.settings = settings.clone();
-        for instance in &settings.instances {
+        for instance in settings.instances() {
             self.links.entry(instance.name.clone()).or_default();
         }
     }
 
     /// Whether an instance is read from a file or from directories.
     pub(super) fn is_far(&self, instance: &InstanceName) -> bool {
-        let mut instances = self.settings.instances.iter();
+        let mut instances = self.settings.instances().iter();
         instances.any(|known| known.name == *instance && known.source != Source::Control)
     }
 }

@@ -158,7 +158,7 @@ impl Witness {
         let relays = |name: &&InstanceName| self.links[*name].points().map(|(relay, _)| relay);
         let apart = ready.iter().flat_map(relays).collect::<BTreeSet<_>>().len();
         let all = ready.iter().flat_map(relays).count();
-        let instances = self.settings.instances.iter();
+        let instances = self.settings.instances().iter();
         let far = instances.filter(|instance| instance.source != Source::Control).count();
         let mut slots = BTreeMap::<_, usize>::new();
         for slot in self.texts.keys() {

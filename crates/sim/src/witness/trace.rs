@@ -43,7 +43,8 @@ impl TraceWitness {
     /// A witness that has heard the first entry of a trace. `read` decides which texts are genuine.
     ///
     /// # Errors
-    /// [`Error::Trace`] if the entry is not the start of a v2 service's machine.
+    /// [`Error::Trace`] if the entry is not the start of a v2 service's machine;
+    /// [`Error::DuplicateInstance`] if two of its instances have one name.
     pub fn new(first: &Entry, read: ReadText) -> Result<Self, Error> {
         let Passed::Started {
             service: OnionAddress::V2(service),
@@ -53,7 +54,7 @@ impl TraceWitness {
             return Err(Error::Trace);
         };
         Ok(Self {
-            witness: Witness::new(*service, settings.into(), read, first.moment()),
+            witness: Witness::new(*service, settings.try_into()?, read, first.moment()),
             wanted: BTreeMap::new(),
             objections: Vec::new(),
         })
@@ -65,7 +66,10 @@ impl TraceWitness {
         match &entry.passed {
             Passed::Told(told) => {
                 self.end_step(entry);
-                self.witness.told(&told.into(), now);
+                match told.try_into() {
+                    Ok(event) => self.witness.told(&event, now),
+                    Err(twice) => self.objections.push(format!("{twice}")),
+                }
             }
             Passed::Asked(asked) => {
                 if let Some(action) = asked.action() {
