@@ -18,8 +18,8 @@ use crate::error::InstanceProblem;
 const FILE_POLLS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Times between two readings of directories that make sense: each takes a circuit to each of them.
 const DIRECTORY_POLLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-/// Ages of descriptors that make sense: they are dated with the full hour, and no directory takes one after three days
-/// (`rendcache.c:672`).
+/// Ages of descriptors that make sense: they are dated with the full hour, and no directory takes
+/// one after three days (`rendcache.c:672`).
 const STALE: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::from_secs(72 * 3600);
 
 /// Instance of a service.
@@ -61,10 +61,12 @@ enum InstanceSource {
 }
 
 impl Instance {
-    /// Default time between two readings of directories, or looks at a file: the thesis's own figure.
+    /// Default time between two readings of directories, or looks at a file: the thesis's own
+    /// figure.
     pub const POLL: Duration = Duration::from_secs(30);
 
-    /// An instance that is known through the control port of its Tor. `name` is unique within the service.
+    /// An instance that is known through the control port of its Tor. `name` is unique within the
+    /// service.
     pub fn new(name: InstanceName, tor: impl Into<Tor>) -> Self {
         Self::from_source(name, InstanceSource::Tor(tor.into()))
     }
@@ -106,16 +108,18 @@ impl Instance {
         self
     }
 
-    /// Sets the time between two readings of directories (from a second to an hour), or looks at a file that does not seem to
-    /// change (from 100 ms to an hour). Default: [`POLL`](Self::POLL).
+    /// Sets the time between two readings of directories (from a second to an hour), or looks at a
+    /// file that does not seem to change (from 100 ms to an hour). Default: [`POLL`](Self::POLL).
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = Some(poll);
         self
     }
 
-    /// Sets the age until which a descriptor from a file or from directories is believed: from one hour to 72.
+    /// Sets the age until which a descriptor from a file or from directories is believed: from one
+    /// hour to 72.
     ///
-    /// Default: two hours and a quarter, since Tor dates descriptors with the full hour, and makes a new one each hour.
+    /// Default: two hours and a quarter, since Tor dates descriptors with the full hour, and makes
+    /// a new one each hour.
     pub fn stale(mut self, stale: Duration) -> Self {
         self.stale = Some(stale);
         self

@@ -49,7 +49,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service with this key. `policy` gives its slots to instances: one of [`assign`]'s, or one of the caller's own.
+    /// The service with this key. `policy` gives its slots to instances: one of [`assign`]'s, or
+    /// one of the caller's own.
     ///
     /// The policy of a service that runs already does not change with a reload.
     pub fn new(key: ServiceKey, policy: Policy) -> Self {
@@ -75,7 +76,8 @@ impl Service {
         self
     }
 
-    /// Names the authorized clients. The instances need the same `client_keys`, and `HiddenServiceAuthorizeClient`.
+    /// Names the authorized clients. The instances need the same `client_keys`, and
+    /// `HiddenServiceAuthorizeClient`.
     pub fn clients(mut self, kind: AuthorizationKind, clients: ClientKeys) -> Self {
         self.clients = Some((kind, clients));
         self
@@ -87,19 +89,22 @@ impl Service {
         self
     }
 
-    /// Says whether the instances are expected not to publish by themselves (`PublishHidServDescriptors 0`). Default: yes.
+    /// Says whether the instances are expected not to publish by themselves
+    /// (`PublishHidServDescriptors 0`). Default: yes.
     pub fn quiet(mut self, quiet: bool) -> Self {
         self.quiet = quiet;
         self
     }
 
-    /// Chooses the publication time of descriptors: the hour, as Tor writes it, or the second, which outranks loud instances.
+    /// Chooses the publication time of descriptors: the hour, as Tor writes it, or the second,
+    /// which outranks loud instances.
     pub fn stamp(mut self, stamp: Stamp) -> Self {
         self.stamp = stamp;
         self
     }
 
-    /// Fixes the seed that decides all that is drawn. Default: drawn at the first start, and kept in the state folder.
+    /// Fixes the seed that decides all that is drawn. Default: drawn at the first start, and kept
+    /// in the state folder.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -117,7 +122,8 @@ impl Service {
         self
     }
 
-    /// Sets the gauge of load of all instances that have none of their own. Default: none, and weights stay as configured.
+    /// Sets the gauge of load of all instances that have none of their own. Default: none, and
+    /// weights stay as configured.
     pub fn load(mut self, load: LoadGauge) -> Self {
         self.load = Some(load);
         self
@@ -295,7 +301,8 @@ fn validate_check(check: &Check, publisher: &Builder) -> Result<(), super::Check
     Ok(())
 }
 
-/// A policy of which several machines have a share: with stealth authorization each client has a machine.
+/// A policy of which several machines have a share: with stealth authorization each client has a
+/// machine.
 #[derive(Clone, Debug)]
 struct SharedPolicy(Arc<dyn assign::Policy<InstanceName, SlotId>>);
 

@@ -69,7 +69,8 @@ impl Builder {
         self
     }
 
-    /// When the simulation starts. Default: a quarter past an hour in 2026, an hour into the service's time period.
+    /// When the simulation starts. Default: a quarter past an hour in 2026, an hour into the
+    /// service's time period.
     pub fn start(mut self, start: UnixTime) -> Self {
         self.start = start;
         self
@@ -91,7 +92,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error`] if the name of an instance is none or stands twice, or the fixtures cannot be read.
+    /// [`Error`] if the name of an instance is none or stands twice, or the fixtures cannot be
+    /// read.
     pub fn build(self) -> Result<Network, Error> {
         let settings = self.settings?;
         let key = ServiceKey::new(fixtures::private_key()?, &RustCrypto)?;

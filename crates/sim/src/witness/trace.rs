@@ -32,7 +32,8 @@ impl TraceWitness {
     /// Hears a whole trace. Returns the rules that were broken, one line each.
     ///
     /// # Errors
-    /// [`Error::Trace`] if there is no entry, or the first is not the start of a v2 service's machine.
+    /// [`Error::Trace`] if there is no entry, or the first is not the start of a v2 service's
+    /// machine.
     pub fn check<'a>(trace: impl IntoIterator<Item = &'a Entry>) -> Result<Vec<String>, Error> {
         let mut trace = trace.into_iter();
         let mut witness = Self::new(trace.next().ok_or(Error::Trace)?, read_signed)?;
