@@ -24,7 +24,10 @@ impl Ticket {
     }
 }
 
-/// What the outside world tells the machine.
+/// One thing that the outside world tells the machine.
+///
+/// Drivers make events, so the fields of each are complete: a further one has to be thought of where
+/// events are made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -59,6 +59,7 @@ impl Entry {
 #[non_exhaustive]
 pub enum Passed {
     /// A machine was made, which knows nothing yet.
+    #[non_exhaustive]
     Started {
         /// The service's address.
         service: OnionAddress,
@@ -116,24 +117,32 @@ pub enum Told {
     /// [`Event::Directories`], as the relays on the ring.
     Directories(Vec<Fingerprint>),
     /// [`Event::InstanceUp`].
+    #[non_exhaustive]
     Up { instance: InstanceName },
     /// [`Event::InstanceDown`].
+    #[non_exhaustive]
     Down { instance: InstanceName, why: String },
     /// [`Event::InstanceOffers`].
+    #[non_exhaustive]
     Offers {
         instance: InstanceName,
         text: String,
         rebuilt: bool,
     },
     /// [`Event::InstanceOffersNothing`].
+    #[non_exhaustive]
     OffersNothing { instance: InstanceName },
     /// [`Event::InstanceUnfit`].
+    #[non_exhaustive]
     Unfit { instance: InstanceName, why: String },
     /// [`Event::InstanceFit`].
+    #[non_exhaustive]
     Fit { instance: InstanceName },
     /// [`Event::InstanceLoad`].
+    #[non_exhaustive]
     Load { instance: InstanceName, load: Option<f64> },
     /// [`Event::InstanceUploads`].
+    #[non_exhaustive]
     Uploads {
         instance: InstanceName,
         own: bool,
@@ -141,15 +150,19 @@ pub enum Told {
         descriptor_id: DescriptorId,
     },
     /// [`Event::InstanceUploadEnded`].
+    #[non_exhaustive]
     UploadEnded {
         instance: InstanceName,
         directory: Fingerprint,
     },
     /// [`Event::UploadAnswered`].
+    #[non_exhaustive]
     Answered { ticket: u64, answer: Answer },
     /// [`Event::Audited`].
+    #[non_exhaustive]
     Audited { ticket: u64, found: Seen },
     /// [`Event::Read`].
+    #[non_exhaustive]
     Read { ticket: u64, found: Seen },
     /// [`Event::Configured`].
     Configured(Configuration),
@@ -204,6 +217,7 @@ pub enum Seen {
 #[non_exhaustive]
 pub enum Asked {
     /// [`Action::Upload`].
+    #[non_exhaustive]
     Upload {
         ticket: u64,
         slot: SlotId,
@@ -212,6 +226,7 @@ pub enum Asked {
         attempt: u32,
     },
     /// [`Action::Audit`].
+    #[non_exhaustive]
     Audit {
         ticket: u64,
         slot: SlotId,
@@ -219,6 +234,7 @@ pub enum Asked {
         attempt: u32,
     },
     /// [`Action::Read`].
+    #[non_exhaustive]
     Read {
         ticket: u64,
         directory: Fingerprint,
@@ -226,10 +242,13 @@ pub enum Asked {
         attempt: u32,
     },
     /// [`Action::Restart`].
+    #[non_exhaustive]
     Restart { instance: InstanceName },
     /// [`Report::DatedAhead`].
+    #[non_exhaustive]
     DatedAhead { slot: SlotId, until: UnixTime },
     /// [`Report::Offers`].
+    #[non_exhaustive]
     Offers { instance: InstanceName, points: usize },
     /// Any other [`Report`], as the line that an operator reads.
     Report(String),

@@ -50,6 +50,7 @@ impl TraceWitness {
         let Passed::Started {
             service: OnionAddress::V2(service),
             settings,
+            ..
         } = &first.passed
         else {
             return Err(Error::Trace);
