@@ -17,6 +17,7 @@ use onionweave_assign as assign;
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::{Directories, UnixTime};
 
+use crate::complaint::Complaint;
 use crate::machine::Context;
 use crate::version::{Point, Version};
 use crate::wanted::{Target, Text, Wanted};
@@ -77,10 +78,10 @@ pub(crate) struct Planner {
 #[derive(Debug, Default)]
 struct Complaints {
     nobody_left: bool,
-    few_directories: Option<usize>,
+    few_directories: Complaint<usize>,
     clock_off: bool,
-    /// The last reason for which a plan was refused, by period.
-    plans: BTreeMap<Period, PlanError>,
+    /// The plans that are refused, by period.
+    plans: BTreeMap<Period, Complaint<PlanError>>,
 }
 
 /// The reason why a policy's plan is refused. The last plan stays.
@@ -218,10 +219,13 @@ impl Planner {
 
     fn learn_directories(&mut self, directories: Arc<Directories>, cx: &mut Context<'_>) {
         let few = cx.version.shortage(&directories);
-        if few != self.complaints.few_directories {
-            self.complaints.few_directories = few;
-            if let Some(count) = few {
+        match few {
+            Some(count) if self.complaints.few_directories.raise(count) => {
                 cx.outbox.report(Report::FewDirectories(count));
+            }
+            Some(_) => {}
+            None => {
+                self.complaints.few_directories.settle();
             }
         }
         self.lifetime = directories.lifetime().or(self.lifetime);
@@ -281,17 +285,19 @@ impl Planner {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        let news = instance.unfit.replace(why.clone()).is_none();
-        if news {
+        let was_fit = instance.unfit.is_over();
+        if instance.unfit.raise(why.clone()) {
+            cx.outbox.report(Report::Unfit(name.clone(), why));
+        }
+        if was_fit {
             instance.changed(cx.now.uptime());
             self.change(Cause::Unfit(name.clone()));
-            cx.outbox.report(Report::Unfit(name.clone(), why));
         }
     }
 
     fn instance_fit(&mut self, name: &InstanceName, cx: &mut Context<'_>) {
         if let Some(instance) = self.instances.get_mut(name)
-            && instance.unfit.take().is_some()
+            && instance.unfit.settle()
         {
             instance.changed(cx.now.uptime());
             self.change(Cause::Fit(name.clone()));
@@ -505,7 +511,7 @@ impl Planner {
                 }
                 // Each new reason is told once; the last plan stays.
                 Err(why) => {
-                    if self.complaints.plans.insert(period, why.clone()).as_ref() != Some(&why) {
+                    if self.complaints.plans.entry(period).or_default().raise(why.clone()) {
                         let policy = self.policy.name().to_owned();
                         cx.outbox.report(Report::PlanRefused { period, policy, why });
                     }

@@ -15,7 +15,9 @@
 //! - One start at a time: the next one waits until the last process answers, or is gone, and for
 //!   the pause at least. So within a time `t` there are at most `t / pause + 1` starts, whatever
 //!   dies.
-//! - Starts that fail double the pause, up to [`LONGEST_PAUSE`].
+//! - Starts that fail double the pause, up to [`LONGEST_PAUSE`]. A process that dies soon after it
+//!   was ready is a start that failed, too. The pauses stay long until a process has been ready for
+//!   a minute.
 //! - What runs well is never stopped for another configuration unless all others stand ready: a
 //!   configuration that does not work costs one instance, and the others go on as they were.
 
@@ -25,6 +27,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::InstanceName;
+use crate::pause::{Backoff, LASTED};
 
 /// The longest pause between starts that fail: often enough to be there soon after what was wrong
 /// is mended.
@@ -179,8 +182,8 @@ pub struct Pool {
     /// Raised by every configuration that needs processes to be started anew.
     generation: u64,
     members: BTreeMap<Place, Member>,
-    /// Starts that failed in a row.
-    failures: u32,
+    /// The starts that failed.
+    backoff: Backoff,
     /// Before then nothing is started, and nothing stopped that works.
     next_step: Duration,
     actions: VecDeque<PoolAction>,
@@ -201,7 +204,9 @@ enum State {
         until: Duration,
     },
     Warming,
-    Ready,
+    Ready {
+        since: Duration,
+    },
     Stopping {
         until: Duration,
     },
@@ -215,6 +220,20 @@ impl State {
     fn has_process(self) -> bool {
         !matches!(self, Self::Looking | Self::Empty)
     }
+
+    fn is_ready(self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// Whether the start of a process that ends now unasked failed: it was never ready, or not for
+    /// long. `None` if there is no such process.
+    fn failed(self, now: Duration) -> Option<bool> {
+        match self {
+            Self::Starting { .. } | Self::Warming => Some(true),
+            Self::Ready { since } => Some(now.saturating_sub(since) < LASTED),
+            _ => None,
+        }
+    }
 }
 
 impl Pool {
@@ -224,7 +243,7 @@ impl Pool {
             settings,
             generation: 0,
             members: BTreeMap::new(),
-            failures: 0,
+            backoff: Backoff::default(),
             next_step: now,
             actions: VecDeque::new(),
         };
@@ -246,8 +265,8 @@ impl Pool {
                 State::Starting { .. } => State::Warming,
                 other => other,
             }),
-            PoolEvent::Ready(place) => self.ready(place),
-            PoolEvent::Hung(place) => self.hung(place),
+            PoolEvent::Ready(place) => self.ready(place, now),
+            PoolEvent::Hung(place) => self.hung(place, now),
             PoolEvent::Gone(place) => self.gone(place, now),
             PoolEvent::Configured { settings, anew } => self.configured(settings, anew, now),
         }
@@ -306,7 +325,7 @@ impl Pool {
                 State::Empty => PlaceState::Empty,
                 State::Starting { .. } => PlaceState::Starting,
                 State::Warming => PlaceState::Warming,
-                State::Ready => PlaceState::Ready,
+                State::Ready { .. } => PlaceState::Ready,
                 State::Stopping { .. } | State::Killed { .. } => PlaceState::Stopping,
             };
             (*place, state)
@@ -320,7 +339,8 @@ impl Pool {
 
     /// How many starts failed in a row, and before when there is no next one.
     pub fn failing(&self) -> Option<(u32, Duration)> {
-        (self.failures > 0).then_some((self.failures, self.next_step))
+        let failures = self.backoff.failures();
+        (failures > 0).then_some((failures, self.next_step))
     }
 
     // What happened.
@@ -337,21 +357,20 @@ impl Pool {
         }
     }
 
-    fn ready(&mut self, place: Place) {
+    fn ready(&mut self, place: Place, now: Duration) {
         if let Some(member) = self.members.get_mut(&place)
             && matches!(member.state, State::Starting { .. } | State::Warming)
         {
-            member.state = State::Ready;
-            self.failures = 0;
+            member.state = State::Ready { since: now };
+            self.backoff.succeed(now);
         }
     }
 
-    fn hung(&mut self, place: Place) {
+    fn hung(&mut self, place: Place, now: Duration) {
         if let Some(member) = self.members.get_mut(&place)
-            && matches!(member.state, State::Starting { .. } | State::Warming | State::Ready)
+            && let Some(failed) = member.state.failed(now)
         {
             // Whatever hangs does not hear that it shall end.
-            let failed = member.state != State::Ready;
             member.state = State::Killed { failed };
             self.actions.push_back(PoolAction::Kill(place));
         }
@@ -363,15 +382,14 @@ impl Pool {
         };
         let failed = match member.state {
             State::Looking | State::Empty => return,
-            // It never got as far as to be of use.
-            State::Starting { .. } | State::Warming => true,
             State::Killed { failed } => failed,
-            State::Ready | State::Stopping { .. } => false,
+            State::Stopping { .. } => false,
+            state => state.failed(now).unwrap_or_default(),
         };
         member.state = State::Empty;
         if failed {
-            let pause = self.settings.pause.saturating_mul(2_u32.saturating_pow(self.failures));
-            self.failures = self.failures.saturating_add(1);
+            let doublings = self.backoff.fail(now) - 1;
+            let pause = self.settings.pause.saturating_mul(2_u32.saturating_pow(doublings));
             self.next_step = self.next_step.max(now + pause.min(LONGEST_PAUSE));
         }
     }
@@ -385,7 +403,7 @@ impl Pool {
         if anew {
             self.generation += 1;
             // What made starts fail may be mended: the pause of ordinary starts is enough.
-            self.failures = 0;
+            self.backoff = Backoff::default();
             self.next_step = self.next_step.min(now + settings.pause);
         }
         self.add_places();
@@ -435,13 +453,13 @@ impl Pool {
             return Some(*place);
         }
         let mut outdated = running().filter(|(_, member)| member.generation != self.generation);
-        let all_ready = self.members.values().all(|member| member.state == State::Ready);
+        let all_ready = self.members.values().all(|member| member.state.is_ready());
         if all_ready {
             outdated.next().map(|(place, _)| *place)
         } else {
             // What is of no use yet need not wait for the others.
             outdated
-                .find(|(_, member)| member.state != State::Ready)
+                .find(|(_, member)| !member.state.is_ready())
                 .map(|(place, _)| *place)
         }
     }

@@ -236,7 +236,7 @@ impl Reconciler {
             return;
         };
         // A directory that failed is given time.
-        let glance = match delay.filter(|_| slot.failures == 0) {
+        let glance = match delay.filter(|_| slot.failures() == 0) {
             Some(delay) => Glance::At(up.saturating_add(delay)),
             None => Glance::None,
         };
@@ -251,7 +251,7 @@ impl Reconciler {
             slot: id,
             descriptor_id: slot.descriptor_id,
             text,
-            attempt: slot.failures,
+            attempt: slot.failures(),
         });
     }
 
@@ -321,7 +321,7 @@ impl Reconciler {
             return;
         };
         let pause = slot.fail(why.clone(), cx.now.uptime());
-        let failures = slot.failures;
+        let failures = slot.failures();
         cx.outbox.report(Report::Trouble {
             slot: id,
             why,
@@ -337,6 +337,6 @@ fn look(id: SlotId, slot: &Slot, ticket: Ticket) -> Action {
         ticket,
         slot: id,
         descriptor_id: slot.descriptor_id,
-        attempt: slot.failures,
+        attempt: slot.failures(),
     }
 }

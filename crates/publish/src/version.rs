@@ -302,6 +302,18 @@ pub enum Unfit {
     },
 }
 
+impl Unfit {
+    /// The same reason, whenever it is found: with the date in place of the present time.
+    pub(crate) fn timeless(&self) -> Self {
+        let mut same = self.clone();
+        match &mut same {
+            Self::TooNew { dated, now } | Self::TooOld { dated, now } | Self::Stale { dated, now } => *now = *dated,
+            _ => {}
+        }
+        same
+    }
+}
+
 /// The reason why a text cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

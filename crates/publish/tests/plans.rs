@@ -216,6 +216,32 @@ fn nonsense_is_refused_once_for_each_reason_and_the_last_plan_stays() {
 }
 
 #[test]
+fn reasons_that_take_turns_are_told_once_each() {
+    let mut world = World::new(&["a", "b"]);
+    world.refusals();
+    let mut refusals = Vec::new();
+    for turn in 0..10 {
+        world.spoil(1 + turn % 3);
+        world.offer("b", 2 + turn as u8 % 4);
+        refusals.extend(world.refusals());
+    }
+    let kinds: Vec<_> = refusals.iter().map(|why| std::mem::discriminant(why)).collect();
+    let status = world.machine.status(world.now);
+    assert_eq!(kinds.len(), 3, "{refusals:?}");
+    // The present one holds.
+    let holds = |problem: &Report| matches!(problem, Report::PlanRefused { why, .. } if *why == refusals[0]);
+    assert!(status.problems.iter().any(holds), "{:?}", status.problems);
+
+    // A good plan ends that; the next refusal is news.
+    world.spoil(0);
+    world.offer("b", 1);
+    assert!(world.machine.status(world.now).problems.is_empty());
+    world.spoil(1);
+    world.offer("b", 2);
+    assert_eq!(world.refusals().len(), 1);
+}
+
+#[test]
 fn two_instances_of_one_name_are_refused() {
     let instance = |name: &str| InstanceSettings::new(name.parse().unwrap());
     let refused = Settings::new(["a", "b", "a"].map(instance).to_vec()).unwrap_err();

@@ -361,3 +361,54 @@ fn reading_that_nobody_answers_is_given_up_and_begun_again() {
     world.wait(SECOND);
     assert_eq!(world.published(), BTreeSet::from([1]));
 }
+
+/// Without growing pauses the directories would be asked four times a second.
+#[test]
+fn readings_that_fail_after_each_success_are_repeated_ever_more_seldom() {
+    let every = 5 * SECOND;
+    let mut world = Accepting::new(Source::Directories { every });
+    let hour = start().start_of_hour();
+    let text = Found::Text(signed(&own_key(), 1, hour, hour));
+    let mut pauses = Vec::new();
+    let mut failed = true;
+    for _ in 0..8 {
+        // The readings that were asked for are answered now.
+        let found = match failed {
+            true => Found::Failed("timeout".into()),
+            false => text.clone(),
+        };
+        for ticket in std::mem::take(&mut world.due) {
+            world.tell(Event::Read {
+                ticket,
+                found: found.clone(),
+            });
+        }
+        let asked = world.engine.uptime();
+        while world.due.is_empty() {
+            world.wait(SECOND / 4);
+        }
+        pauses.push((failed, world.engine.uptime() - asked));
+        failed = !failed;
+    }
+    let failed = pauses.iter().filter(|(failed, _)| *failed).map(|(_, pause)| *pause);
+    let expected = [SECOND / 4, SECOND / 2, SECOND, 2 * SECOND];
+    assert_eq!(failed.collect::<Vec<_>>(), expected);
+}
+
+/// The complaint holds the time at which it was made, which is no reason to make it again.
+#[test]
+fn a_descriptor_that_is_too_old_is_complained_of_once() {
+    let mut world = Accepting::new(Source::File);
+    world.tell(Event::InstanceUp {
+        instance: "a".parse().unwrap(),
+    });
+    let old = start().start_of_hour().saturating_sub(4 * 24 * HOUR);
+    let text = signed(&service_key(), 1, old, old);
+    world.offers(text.clone());
+    assert!(world.complaint().contains("before"));
+    for _ in 0..5 {
+        world.wait(10 * SECOND);
+        world.offers(text.clone());
+        assert_eq!(world.complaint(), "");
+    }
+}

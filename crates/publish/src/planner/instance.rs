@@ -6,18 +6,14 @@ use onionweave_assign::{Load, Weight};
 use onionweave_ring::{OnionAddress, UnixTime};
 
 use super::readings::Reading;
-use crate::pause::pause_after;
+use crate::complaint::Complaint;
+use crate::pause::{Backoff, LASTED, pause_after};
 use crate::version::{Point, Unfit};
 use crate::{Down, InstanceSettings, Source};
 
 /// After a restart an instance is given as long as a slot after so many failures and one more:
 /// sixteen seconds. The pause doubles with each further restart.
 const RESTART_PAUSE_DOUBLINGS: u32 = 6;
-/// Time, one minute, that an instance must have been up before its next restart counts as a first
-/// one.
-const LASTED: Duration = Duration::from_secs(60);
-/// Largest number of different reasons that are told of one outage.
-const MOST_REASONS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
@@ -26,12 +22,9 @@ pub(super) struct Instance {
     pub(super) load: Option<Load>,
     restart: bool,
     pub(super) up: bool,
-    /// Why a health check would not have it serve.
-    pub(super) unfit: Option<String>,
-    /// The last reason for which it is down; none while it is up.
-    pub(super) down: Option<Down>,
-    /// The reasons for which it is down, as far as the operator was told. Each is told once.
-    told_down: Vec<Down>,
+    /// The verdict of a health check that would not have it serve.
+    pub(super) unfit: Complaint<String>,
+    pub(super) down: Complaint<Down>,
     /// Its introduction points in canonical order; none while it is down or has none.
     pub(super) points: Vec<Point>,
     /// The last text that it answered with, to tell at a glance that nothing changed.
@@ -45,8 +38,8 @@ pub(super) struct Instance {
     /// The reading under way, where directories are asked, and the uptime at which the next begins.
     pub(super) reading: Option<Reading>,
     pub(super) next_reading: Duration,
-    /// How many readings in a row got no answer at all.
-    pub(super) failed_readings: u32,
+    /// The readings that got no answer at all.
+    pub(super) readings: Backoff,
     /// Since when it is up.
     up_since: Option<Duration>,
     /// Restarts since it was last up for long, and when the next is due.
@@ -57,8 +50,8 @@ pub(super) struct Instance {
     pub(super) reported_loud: bool,
     /// The date that its clock wrote and the time on ours, if the two were last seen to differ.
     pub(super) clock_differs: Option<(UnixTime, UnixTime)>,
-    /// What was last reported wrong with its descriptor, so that each complaint is made once.
-    pub(super) complaint: Option<Unfit>,
+    /// The fault of its descriptor.
+    pub(super) unusable: Complaint<Unfit>,
     /// Number of changes of its state, and the uptime of the last.
     pub(super) changes: u64,
     pub(super) last_change: Option<Duration>,
@@ -71,9 +64,8 @@ impl Instance {
             load: None,
             restart: settings.restart,
             up: false,
-            unfit: None,
-            down: None,
-            told_down: Vec::new(),
+            unfit: Complaint::default(),
+            down: Complaint::default(),
             points: Vec::new(),
             last_text: Vec::new(),
             dated: UnixTime::EPOCH,
@@ -82,14 +74,14 @@ impl Instance {
             stale_after: settings.stale_after,
             reading: None,
             next_reading: Duration::ZERO,
-            failed_readings: 0,
+            readings: Backoff::default(),
             up_since: None,
             restarts: 0,
             next_restart: None,
             rests_until: Duration::ZERO,
             reported_loud: false,
             clock_differs: None,
-            complaint: None,
+            unusable: Complaint::default(),
             changes: 0,
             last_change: None,
         }
@@ -112,9 +104,8 @@ impl Instance {
     pub(super) fn came_up(&mut self, now: Duration) {
         self.up = true;
         self.up_since = Some(now);
-        self.down = None;
         self.changed(now);
-        self.told_down.clear();
+        self.down.settle();
         self.next_restart = None;
     }
 
@@ -131,7 +122,6 @@ impl Instance {
         if std::mem::take(&mut self.up) {
             self.changed(now);
         }
-        self.down = Some(why.clone());
         if let Some(since) = self.up_since.take()
             && now.saturating_sub(since) >= LASTED.max(self.restart_pause())
         {
@@ -170,14 +160,10 @@ impl Instance {
 
     /// Whether the operator has not heard this reason of this outage yet. Notes it.
     fn is_news(&mut self, why: &Down) -> bool {
-        if self.told_down.contains(why) || self.told_down.len() >= MOST_REASONS {
-            return false;
-        }
         // A process that died cannot be reached either: that goes without saying.
         let follows =
-            matches!(why, Down::Unreachable(_)) && matches!(self.told_down[..], [Down::Lost(_) | Down::Silent(_)]);
-        self.told_down.push(why.clone());
-        !follows
+            matches!(why, Down::Unreachable(_)) && matches!(self.down.told(), [Down::Lost(_) | Down::Silent(_)]);
+        self.down.raise(why.clone()) && !follows
     }
 
     pub(super) fn restart_due(&self) -> Option<Duration> {
@@ -276,12 +262,5 @@ mod tests {
         let lost = Down::Lost("closed".into());
         let news = [&lost, &missing, &forbidden].map(|why| instance.went_down(SECOND, why));
         assert_eq!(news, [true, false, true]);
-    }
-
-    #[test]
-    fn reasons_that_never_end_are_not_kept_without_end() {
-        let mut instance = restartable();
-        let told = (0..100).filter(|n| instance.went_down(SECOND, &Down::Refused(format!("reason {n}"))));
-        assert_eq!(told.count(), MOST_REASONS);
     }
 }

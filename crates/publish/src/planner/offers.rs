@@ -30,7 +30,7 @@ impl Planner {
         let Some(instance) = self.instances.get_mut(name).filter(|instance| instance.up) else {
             return;
         };
-        if instance.last_text == text && instance.complaint.is_none() {
+        if instance.last_text == text && instance.unusable.is_over() {
             let dated = instance.dated;
             if rebuilt && instance.offers() {
                 self.rebuilt(name, dated, cx);
@@ -60,7 +60,7 @@ impl Planner {
         };
         instance.last_text = text;
         instance.dated = offer.dated;
-        instance.complaint = None;
+        instance.unusable.settle();
         let same_points = instance.points == offer.points;
         if instance.address.is_none() {
             // Under the service's own address it may have gone to directories too.
@@ -77,9 +77,8 @@ impl Planner {
     /// Reports what is wrong with an instance's descriptor, once.
     pub(super) fn disbelieve(&mut self, name: &InstanceName, why: Unfit, cx: &mut Context<'_>) {
         if let Some(instance) = self.instances.get_mut(name)
-            && instance.complaint.as_ref() != Some(&why)
+            && instance.unusable.raise_as(why.clone(), why.timeless())
         {
-            instance.complaint = Some(why.clone());
             cx.outbox.report(Report::Unusable {
                 instance: name.clone(),
                 why,

@@ -66,7 +66,7 @@ impl Planner {
                 ticket,
                 directory: question.directory,
                 descriptor_id: question.descriptor_id,
-                attempt: instance.failed_readings,
+                attempt: instance.readings.failures(),
             });
         }
         instance.reading = (asked > 0).then(|| Reading {
@@ -104,11 +104,11 @@ impl Planner {
         self.readings.retain(|_, other| other != name);
         let answered = |found: &Found| matches!(found, Found::Text(_) | Found::Nothing | Found::Unusable(_));
         if reading.answers.iter().any(answered) {
-            instance.failed_readings = 0;
+            instance.readings.succeed(cx.now.uptime());
         } else {
             // It is our side that is at fault; at the start, no Tor may be there to ask.
-            instance.failed_readings = instance.failed_readings.saturating_add(1);
-            let sooner = cx.now.uptime().saturating_add(pause_after(instance.failed_readings));
+            let level = instance.readings.fail(cx.now.uptime());
+            let sooner = cx.now.uptime().saturating_add(pause_after(level));
             instance.next_reading = instance.next_reading.min(sooner);
         }
         let empty = reading

@@ -37,8 +37,8 @@ impl Roster {
 /// that offer points.
 fn ready(instances: &BTreeMap<InstanceName, Instance>) -> impl Iterator<Item = &InstanceName> {
     let offer = instances.iter().filter(|(_, instance)| instance.offers());
-    let all_unfit = offer.clone().all(|(_, instance)| instance.unfit.is_some());
+    let all_unfit = offer.clone().all(|(_, instance)| !instance.unfit.is_over());
     offer
-        .filter(move |(_, instance)| all_unfit || instance.unfit.is_none())
+        .filter(move |(_, instance)| all_unfit || instance.unfit.is_over())
         .map(|(name, _)| name)
 }

@@ -44,8 +44,8 @@ impl Planner {
         self.instances.iter().map(move |(name, instance)| InstanceStatus {
             name: name.clone(),
             up: instance.up,
-            down: instance.down.clone(),
-            unfit: instance.unfit.clone(),
+            down: instance.down.reason().cloned(),
+            unfit: instance.unfit.reason().cloned(),
             serves: self.roster.serves(name) && instance.offers(),
             points: instance.points.len(),
             dated: Some(instance.dated).filter(|&dated| dated > UnixTime::EPOCH),
@@ -82,14 +82,20 @@ impl Planner {
         if !self.anyone_offers() {
             problems.push(Report::NobodyLeft);
         }
-        problems.extend(self.complaints.few_directories.map(Report::FewDirectories));
+        problems.extend(
+            self.complaints
+                .few_directories
+                .reason()
+                .copied()
+                .map(Report::FewDirectories),
+        );
         problems.extend(self.clock_off(now.wall()));
-        for (&period, why) in &self.complaints.plans {
-            problems.push(Report::PlanRefused {
+        for (&period, refusal) in &self.complaints.plans {
+            problems.extend(refusal.reason().map(|why| Report::PlanRefused {
                 period,
                 policy: self.policy.name().to_owned(),
                 why: why.clone(),
-            });
+            }));
         }
         for (name, instance) in &self.instances {
             problems.extend(self.problems_of(name, instance));
@@ -98,9 +104,17 @@ impl Planner {
     }
 
     fn problems_of(&self, name: &InstanceName, instance: &Instance) -> impl Iterator<Item = Report> {
-        let down = instance.down.clone().map(|why| Report::Down(name.clone(), why));
-        let unfit = instance.unfit.clone().map(|why| Report::Unfit(name.clone(), why));
-        let complaint = instance.complaint.clone().map(|why| Report::Unusable {
+        let down = instance
+            .down
+            .reason()
+            .cloned()
+            .map(|why| Report::Down(name.clone(), why));
+        let unfit = instance
+            .unfit
+            .reason()
+            .cloned()
+            .map(|why| Report::Unfit(name.clone(), why));
+        let complaint = instance.unusable.reason().cloned().map(|why| Report::Unusable {
             instance: name.clone(),
             why,
         });

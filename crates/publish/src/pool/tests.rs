@@ -110,12 +110,64 @@ fn failing_starts_are_tried_ever_more_seldom() {
     let pauses: Vec<_> = started.windows(2).map(|two| two[1] - two[0]).collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
 
-    // Once one is ready, all is forgotten.
+    // Once one is ready, the row of failures has ended.
     while scene.actions_until(1).is_empty() {}
     scene.tell(PoolEvent::Up(place(1)));
     scene.tell(PoolEvent::Ready(place(1)));
     assert_eq!(scene.pool.failing(), None);
     assert_eq!(scene.actions_until(1), [PoolAction::Start(place(2))]);
+}
+
+/// Without growing pauses it would be started every second.
+#[test]
+fn what_dies_soon_after_it_was_ready_is_started_with_growing_pauses() {
+    for hangs in [false, true] {
+        let mut scene = Scene::new(1);
+        let mut started = Vec::new();
+        while scene.now < Duration::from_secs(400) {
+            for action in scene.actions_until(1) {
+                match action {
+                    PoolAction::Start(place) => {
+                        started.push(scene.now.as_secs());
+                        scene.tell(PoolEvent::Up(place));
+                        scene.tell(PoolEvent::Ready(place));
+                        assert_eq!(scene.pool.failing(), None);
+                        scene.tell(match hangs {
+                            true => PoolEvent::Hung(place),
+                            false => PoolEvent::Gone(place),
+                        });
+                    }
+                    PoolAction::Kill(place) => scene.tell(PoolEvent::Gone(place)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let failing = scene.pool.failing().map(|(times, _)| times);
+            assert!(hangs || failing == Some(1), "{failing:?}");
+        }
+        let pauses: Vec<_> = started.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(
+            pauses
+                .iter()
+                .take(7)
+                .zip([1, 2, 4, 8, 16, 32, 60])
+                .all(|(pause, least)| *pause >= least),
+            "{pauses:?}"
+        );
+        assert!(pauses.len() <= 12, "{pauses:?}");
+    }
+}
+
+#[test]
+fn a_process_that_was_ready_for_a_minute_has_lasted() {
+    let mut scene = Scene::new(1);
+    for _ in 0..5 {
+        assert_eq!(scene.actions_until(1), [PoolAction::Start(place(1))]);
+        scene.tell(PoolEvent::Up(place(1)));
+        scene.tell(PoolEvent::Ready(place(1)));
+        assert_eq!(scene.actions_until(60), []);
+        scene.tell(PoolEvent::Gone(place(1)));
+        assert_eq!(scene.pool.failing(), None);
+    }
 }
 
 #[test]

@@ -179,8 +179,10 @@ impl Reconciler {
         if let Some(time) = cx.version.recognize(text) {
             self.sights.push(Sight::Dated(time));
             if time > now.wall() {
-                slot.dated_ahead = Some(time);
-                cx.outbox.report(Report::DatedAhead { slot: id, until: time });
+                // Each date is told once.
+                if slot.dated_ahead.replace(time) != Some(time) {
+                    cx.outbox.report(Report::DatedAhead { slot: id, until: time });
+                }
             }
         }
         let seen = slot.see(Seen::Other, now.uptime());

@@ -61,7 +61,7 @@ impl Reconciler {
             others.until = until;
             others.slots.insert(*id);
             let alone = others.pending.len() == 1;
-            slot.held_until = match answer_after.filter(|_| alone && slot.failures == 0) {
+            slot.held_until = match answer_after.filter(|_| alone && slot.failures() == 0) {
                 Some(delay) => others.since.saturating_add(delay).min(until),
                 None => until,
             };

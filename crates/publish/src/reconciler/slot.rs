@@ -7,7 +7,7 @@ use std::time::Duration;
 use onionweave_ring::{DescriptorId, UnixTime};
 
 use crate::Ticket;
-use crate::pause::{fraction, pause_after};
+use crate::pause::{Backoff, fraction, pause_after};
 
 /// Number of failures in a row after which a slot is ailing: a round no longer waits for it.
 const AILING: u32 = 3;
@@ -106,8 +106,7 @@ pub(super) struct Slot {
     /// The date of a text from the future that the directory keeps in place of ours.
     pub(super) dated_ahead: Option<UnixTime>,
     pub(super) work: Work,
-    /// Failures in a row.
-    pub(super) failures: u32,
+    backoff: Backoff,
     /// No work before this uptime.
     pub(super) not_before: Duration,
     /// Whether the wanted text was never sent. It does not wait for what became of the one before
@@ -153,7 +152,7 @@ impl Slot {
             last_trouble: None,
             dated_ahead: None,
             work: Work::Idle,
-            failures: 0,
+            backoff: Backoff::default(),
             not_before: Duration::ZERO,
             untried: false,
             next_audit: Duration::ZERO,
@@ -168,6 +167,11 @@ impl Slot {
 
     pub(super) const fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// Number of failures in a row.
+    pub(super) const fn failures(&self) -> u32 {
+        self.backoff.failures()
     }
 
     pub(super) const fn unproved_since(&self) -> Option<Duration> {
@@ -212,7 +216,7 @@ impl Slot {
 
     /// Whether the directory has failed so often that a round does not wait for it.
     pub(super) fn is_ailing(&self) -> bool {
-        self.failures >= AILING
+        self.failures() >= AILING
     }
 
     /// The one place that decides what is to be done: whatever makes the seen picture equal the
@@ -305,8 +309,8 @@ impl Slot {
     pub(super) fn fail(&mut self, why: String, now: Duration) -> Duration {
         self.last_trouble = Some((why, now));
         self.work = Work::Idle;
-        self.failures = self.failures.saturating_add(1);
-        self.pause(now, pause_after(self.failures))
+        let level = self.backoff.fail(now);
+        self.pause(now, pause_after(level))
     }
 
     /// Lets the wanted text wait, unless it is news. Returns for how long.
@@ -323,7 +327,7 @@ impl Slot {
         }
         self.last_proof = Some(now);
         self.dated_ahead = None;
-        self.failures = 0;
+        self.backoff.succeed(now);
         self.next_audit = next_audit;
     }
 
@@ -357,6 +361,7 @@ mod tests {
     use onionweave_ring::v2;
 
     use super::*;
+    use crate::pause::LASTED;
 
     #[test]
     fn publishers_with_other_seeds_wait_for_other_times() {
@@ -402,5 +407,35 @@ mod tests {
             now += second;
         }
         assert_eq!(slot.not_before, end);
+    }
+
+    /// Without growing pauses a directory that takes each second upload would be tried four times a
+    /// second.
+    #[test]
+    fn a_directory_that_fails_after_each_proof_waits_ever_longer() {
+        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
+        let text: Arc<[u8]> = b"text"[..].into();
+        slot.want(text, Duration::ZERO);
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            assert_eq!(slot.need(now), Need::Upload);
+            slot.send(Ticket(0), now, now, Glance::None);
+            let pause = slot.fail("refused".into(), now);
+            assert_eq!(slot.failures(), 1, "one in a row");
+            now += pause;
+            slot.prove(now, now);
+            assert_eq!(slot.failures(), 0);
+            slot.see(Seen::Other, now);
+            pauses.push(pause.as_millis());
+        }
+        assert_eq!(
+            pauses,
+            [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
+        );
+        // What is good for a minute has lasted.
+        slot.prove(now, now);
+        now += LASTED;
+        assert_eq!(slot.fail("refused".into(), now), pause_after(1));
     }
 }

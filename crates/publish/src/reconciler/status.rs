@@ -47,7 +47,7 @@ impl Slot {
         };
         status.unproved_for = self.unproved_since().map(|since| now.saturating_sub(since));
         status.last_proof = self.last_proof().map(|at| now.saturating_sub(at));
-        status.failures = self.failures;
+        status.failures = self.failures();
         status.last_trouble = self.last_trouble().map(|(why, at)| Trouble {
             why: why.clone(),
             ago: now.saturating_sub(*at),
@@ -58,11 +58,11 @@ impl Slot {
 
     fn problems(&self, slot: SlotId, now: Moment) -> impl Iterator<Item = Report> {
         let up = now.uptime();
-        let trouble = self.last_trouble().filter(|_| self.failures > 0);
+        let trouble = self.last_trouble().filter(|_| self.failures() > 0);
         let trouble = trouble.map(|(why, _)| Report::Trouble {
             slot,
             why: why.clone(),
-            failures: self.failures,
+            failures: self.failures(),
             pause: self.not_before.saturating_sub(up),
         });
         let contested = self.truce_left(up).map(|pause| Report::Contested { slot, pause });
