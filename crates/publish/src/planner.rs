@@ -5,6 +5,8 @@
 //! - `readings`: descriptors of instances that only directories show
 //! - `roster`: the choice of the instances that serve
 //! - `loads`: weights that follow loads
+//! - `plan`: the instances that each slot is to name
+//! - `texts`: the texts of the slots
 //! - `calendar`: the publication time of all texts
 //! - `status`: its part of a snapshot
 
@@ -20,22 +22,26 @@ use onionweave_ring::{Directories, UnixTime};
 use crate::complaint::Complaint;
 use crate::machine::Context;
 use crate::version::{Point, Version};
-use crate::wanted::{Target, Text, Wanted};
+use crate::wanted::{Target, Wanted};
 use crate::{Action, Cause, Down, Event, InstanceName, Moment, Period, Policy, Report, Settings, SlotId};
 
 mod calendar;
 mod instance;
 mod loads;
 mod offers;
+mod plan;
 mod readings;
 mod roster;
 mod status;
+mod texts;
 
 use calendar::Calendar;
 use instance::Instance;
 use loads::Scales;
 use readings::Readings;
 use roster::Roster;
+
+pub use plan::PlanError;
 
 /// A clock that is further behind the consensus than this is reported.
 const CLOCK_BEHIND: Duration = Duration::from_secs(30 * 60);
@@ -84,56 +90,6 @@ struct Complaints {
     plans: BTreeMap<Period, Complaint<PlanError>>,
 }
 
-/// The reason why a policy's plan is refused. The last plan stays.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// The policy has no plan.
-    #[error("it has no plan: {why}")]
-    #[non_exhaustive]
-    None {
-        /// The words of the policy.
-        why: String,
-    },
-    /// The plan leaves out a slot.
-    #[error("it leaves out the slot {slot}")]
-    #[non_exhaustive]
-    MissingSlot {
-        /// The slot.
-        slot: SlotId,
-    },
-    /// The plan fills a slot that does not exist.
-    #[error("it fills {slot}, which is no slot of the service")]
-    #[non_exhaustive]
-    UnknownSlot {
-        /// The slot.
-        slot: SlotId,
-    },
-    /// The plan names an instance that does not serve.
-    #[error("it gives the slot {slot} points of {instance}, which does not serve")]
-    #[non_exhaustive]
-    UnknownInstance {
-        /// The slot.
-        slot: SlotId,
-        /// The instance.
-        instance: InstanceName,
-    },
-    /// The plan names a point that its instance does not offer.
-    #[error("it gives the slot {slot} a point that {instance} does not offer")]
-    #[non_exhaustive]
-    UnknownPoint {
-        /// The slot.
-        slot: SlotId,
-        /// The instance.
-        instance: InstanceName,
-    },
-}
-
 impl Planner {
     pub(crate) fn new(policy: Policy, settings: Settings, seed: u64) -> Self {
         let mut planner = Self {
@@ -169,18 +125,6 @@ impl Planner {
 
     pub(crate) fn points(&self, instance: &InstanceName) -> &[Point] {
         self.instances.get(instance).map_or(&[], |instance| &instance.points)
-    }
-
-    /// Number of points of each instance in each slot, as the plans have it.
-    pub(crate) fn counts(&self) -> BTreeMap<SlotId, BTreeMap<InstanceName, u32>> {
-        let slots = self.plans.values().flat_map(|plan| plan.slots());
-        slots
-            .map(|(&slot, mix)| {
-                let counts = mix.instances().into_iter();
-                // A text has few points, see `Habits`.
-                (slot, counts.map(|(name, count)| (name.clone(), count as u32)).collect())
-            })
-            .collect()
     }
 
     pub(crate) fn anyone_offers(&self) -> bool {
@@ -432,157 +376,5 @@ impl Planner {
         }
         self.plans.retain(|period, _| periods.contains(period));
         self.complaints.plans.retain(|period, _| periods.contains(period));
-    }
-
-    /// Decides what every slot is to hold.
-    pub(crate) fn want(&mut self, cx: &mut Context<'_>) {
-        let now = cx.now.wall();
-        let (stamp, moved) = self.calendar.advance(now, self.settings.stamp);
-        if moved {
-            self.causes.insert(Cause::TimeMoved);
-        }
-        self.plan(stamp, cx);
-        let most = cx.version.habits().most_points;
-        let mut stale = self.stale_slots(stamp, most);
-        let mut stamp = stamp;
-        if !stale.is_empty()
-            && let Some(newer) = self.calendar.restamp(now, self.settings.stamp)
-        {
-            // Now all texts are of another time, so all are stale.
-            stamp = newer;
-            self.plan(stamp, cx);
-            stale = self.stale_slots(stamp, most);
-        }
-        self.fresh_bytes.clear();
-        self.wanted_during = self.next_wall_change(cx.version, now).map(|change| now..change);
-        self.wanted.causes = std::mem::take(&mut self.causes);
-        self.wanted.revision += 1;
-        for (id, points) in stale {
-            let variant = self.fresh_variant(id, cx.version.variants(points.len()));
-            let written = cx.version.write(id, &points, stamp, variant);
-            let Some(target) = self.wanted.targets.get_mut(&id) else {
-                continue;
-            };
-            target.revised = self.wanted.revision;
-            match written {
-                Ok(bytes) => {
-                    target.unwritable = None;
-                    target.text = Some(Text {
-                        bytes,
-                        stamp,
-                        points,
-                        variant,
-                    });
-                }
-                // It comes out the same until something changes: the clients or the points are too
-                // many for one text.
-                Err(error) => target.unwritable = Some(error.to_string()),
-            }
-        }
-    }
-
-    fn plan(&mut self, stamp: UnixTime, cx: &mut Context<'_>) {
-        self.roster.muster(&self.instances, self.settings.serving);
-        let serving = self.instances.iter().filter(|(name, _)| self.roster.serves(name));
-        let instances: Vec<_> = serving
-            .map(|(name, instance)| {
-                assign::Instance::new(name.clone(), instance.points.iter().map(Point::relay))
-                    .weight(self.weight_of(name, instance))
-            })
-            .collect();
-        // The hour's number, so that a publisher restarted with the same seed goes on where it was.
-        let round = assign::Round::new(stamp.as_secs() / 3600, self.seed);
-        let mut periods: BTreeMap<Period, Vec<_>> = BTreeMap::new();
-        for (&id, target) in &self.wanted.targets {
-            periods.entry(id.period).or_default().push((id, target.read_share));
-        }
-        for (period, ids) in periods {
-            let plan = ids
-                .into_iter()
-                .map(|(id, share)| assign::Slot::new(id, id.replica.number(), share))
-                .collect::<Result<Vec<_>, _>>()
-                .and_then(|slots| self.policy.plan(&instances, &slots, self.plans.get(&period), round))
-                .map_err(|error| PlanError::None { why: error.to_string() })
-                .and_then(|plan| self.checked(period, plan));
-            match plan {
-                Ok(plan) => {
-                    self.complaints.plans.remove(&period);
-                    self.plans.insert(period, plan);
-                }
-                // Each new reason is told once; the last plan stays.
-                Err(why) => {
-                    if self.complaints.plans.entry(period).or_default().raise(why.clone()) {
-                        let policy = self.policy.name().to_owned();
-                        cx.outbox.report(Report::PlanRefused { period, policy, why });
-                    }
-                }
-            }
-        }
-    }
-
-    /// Refuses a plan that does not fill the slots of its period with points of those who serve.
-    fn checked(
-        &self,
-        period: Period,
-        plan: assign::Plan<InstanceName, SlotId>,
-    ) -> Result<assign::Plan<InstanceName, SlotId>, PlanError> {
-        let slots = self.wanted.targets.keys().filter(|slot| slot.period == period);
-        if let Some(&slot) = slots.clone().find(|slot| plan.slot(slot).is_none()) {
-            return Err(PlanError::MissingSlot { slot });
-        }
-        for (&slot, mix) in plan.slots() {
-            if slot.period != period || !self.wanted.targets.contains_key(&slot) {
-                return Err(PlanError::UnknownSlot { slot });
-            }
-            for (relay, name) in mix.points() {
-                let instance = name.clone();
-                if !self.roster.serves(name) {
-                    return Err(PlanError::UnknownInstance { slot, instance });
-                }
-                if !self.points(name).iter().any(|point| point.relay() == relay) {
-                    return Err(PlanError::UnknownPoint { slot, instance });
-                }
-            }
-        }
-        Ok(plan)
-    }
-
-    /// The slots whose text must be written anew, with the points that it is to have.
-    fn stale_slots(&self, stamp: UnixTime, most: usize) -> Vec<(SlotId, Vec<Point>)> {
-        let mut stale = Vec::new();
-        for (&id, target) in &self.wanted.targets {
-            let Some(planned) = self.plans.get(&id.period).and_then(|plan| plan.slot(&id)) else {
-                continue;
-            };
-            let point = |(at, name)| self.points(name).iter().find(|point| point.relay() == at).cloned();
-            let points: Vec<_> = planned.points().filter_map(point).collect();
-            let points = offers::canonical(&points, most);
-            let fresh = planned.points().any(|(_, name)| self.fresh_bytes.contains(name));
-            let current = target
-                .text
-                .as_ref()
-                .is_some_and(|text| text.points == points && text.stamp == stamp);
-            if !points.is_empty() && (fresh || !current) {
-                stale.push((id, points));
-            }
-        }
-        stale
-    }
-
-    /// A variant that no other slot of the replica has, nor this one had.
-    fn fresh_variant(&mut self, id: SlotId, variants: u64) -> u64 {
-        let others = self.wanted.targets.iter();
-        let taken: BTreeSet<_> = others
-            .filter(|(other, _)| other.period == id.period && other.replica == id.replica)
-            .filter_map(|(_, target)| Some(target.text.as_ref()?.variant % variants))
-            .collect();
-        // A version has more variants than a replica has slots, so one is free.
-        loop {
-            let variant = self.next_variant % variants;
-            self.next_variant = self.next_variant.wrapping_add(1);
-            if !taken.contains(&variant) {
-                return variant;
-            }
-        }
     }
 }
