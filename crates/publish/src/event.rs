@@ -26,8 +26,8 @@ impl Ticket {
 
 /// One thing that the outside world tells the machine.
 ///
-/// Drivers make events, so the fields of each are complete: a further one has to be thought of where
-/// events are made.
+/// Drivers make events, so the fields of each are complete: a further one has to be thought of
+/// where events are made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {

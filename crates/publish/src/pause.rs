@@ -7,7 +7,8 @@ const FIRST: Duration = Duration::from_millis(250);
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Time, one minute, that something must have been good before its next failure counts as a first one.
+/// Time, one minute, that something must have been good before its next failure counts as a first
+/// one.
 pub(crate) const LASTED: Duration = Duration::from_secs(60);
 
 /// Failures, and how long to pause for them. A success that does not last shortens no pause: what
