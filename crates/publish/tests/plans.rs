@@ -225,7 +225,7 @@ fn reasons_that_take_turns_are_told_once_each() {
         world.offer("b", 2 + turn as u8 % 4);
         refusals.extend(world.refusals());
     }
-    let kinds: Vec<_> = refusals.iter().map(|why| std::mem::discriminant(why)).collect();
+    let kinds: Vec<_> = refusals.iter().map(std::mem::discriminant).collect();
     let status = world.machine.status(world.now);
     assert_eq!(kinds.len(), 3, "{refusals:?}");
     // The present one holds.
