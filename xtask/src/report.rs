@@ -1,13 +1,16 @@
 //! Output while the steps run, and the summary at the end.
 
 use std::fmt;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write};
+use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::setup::words;
+use crate::setup::{self, words};
 use crate::stand_ins::StandIns;
 
 /// The steps that have been run.
@@ -17,12 +20,49 @@ pub(crate) struct Report {
     /// Part of the names of the steps to run; `None` for all.
     only: Option<String>,
     steps: Vec<Step>,
+    /// News of the lane that runs beside, if there is one.
+    beside: Option<Receiver<News>>,
 }
 
 struct Step {
     name: String,
     time: Duration,
     tally: Tally,
+}
+
+impl Step {
+    /// Runs the work of a step. An error makes the step failed.
+    fn run<T>(name: &str, work: impl FnOnce(&mut Tally) -> anyhow::Result<T>) -> (Self, anyhow::Result<T>) {
+        let started = Instant::now();
+        let mut tally = Tally::default();
+        let result = work(&mut tally).and_then(|value| {
+            ensure!(tally.passed + tally.failed + tally.skipped > 0, "nothing was checked");
+            Ok(value)
+        });
+        if result.is_err() {
+            tally.failed = tally.failed.max(1);
+        }
+        let step = Self {
+            name: name.to_owned(),
+            time: started.elapsed(),
+            tally,
+        };
+        (step, result)
+    }
+}
+
+/// Steps that run beside those of the report, which shows the output of each whole once it has ended.
+pub(crate) struct Lane {
+    stand_ins: StandIns,
+    news: Sender<News>,
+}
+
+/// Event in a lane.
+enum News {
+    /// A step of this name begins.
+    Begun(String),
+    /// A step has ended, with all its output.
+    Ended(Step, Vec<u8>),
 }
 
 /// Findings of a step.
@@ -72,6 +112,7 @@ impl Report {
             stand_ins,
             only,
             steps: Vec::new(),
+            beside: None,
         }
     }
 
@@ -82,23 +123,12 @@ impl Report {
         if self.only.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             return None;
         }
+        self.show_news();
         println!("\n── {name}");
-        let started = Instant::now();
-        let mut tally = Tally::default();
-        let result = work(&mut tally);
-        let result = result.and_then(|value| {
-            ensure!(tally.passed + tally.failed + tally.skipped > 0, "nothing was checked");
-            Ok(value)
-        });
+        let (step, result) = Step::run(name, work);
         if let Err(error) = &result {
             println!("error: {error:#}");
-            tally.failed = tally.failed.max(1);
         }
-        let step = Step {
-            name: name.to_owned(),
-            time: started.elapsed(),
-            tally,
-        };
         println!("{step}");
         self.steps.push(step);
         result.ok()
@@ -119,8 +149,51 @@ impl Report {
         self.step(name, |tally| {
             let mut command = command()?;
             stand_ins.apply(&mut command)?;
-            count(&mut command, tally)
+            count(command, tally, &mut io::stdout())
         });
+    }
+
+    /// Runs `work` while `lane` runs beside it on a thread of its own, and returns after both.
+    ///
+    /// The steps of `work` give way to those of `lane` where both want a processor.
+    pub(crate) fn beside(&mut self, lane: impl FnOnce(&Lane) + Send, work: impl FnOnce(&mut Self) + Send) {
+        let (news, receiver) = mpsc::channel();
+        let stand_ins = self.stand_ins.clone();
+        self.beside = Some(receiver);
+        thread::scope(|scope| {
+            scope.spawn(move || lane(&Lane { stand_ins, news }));
+            // A thread of its own, since its priority cannot be raised again.
+            let worked = thread::scope(|scope| {
+                let worker = scope.spawn(|| {
+                    setup::give_way();
+                    work(self);
+                });
+                worker.join()
+            });
+            worked.unwrap_or_else(|panic| resume_unwind(panic));
+            for news in self.beside.take().into_iter().flatten() {
+                self.show(news);
+            }
+        });
+    }
+
+    /// Shows the news that the lane beside has sent until now.
+    fn show_news(&mut self) {
+        let news: Vec<News> = self.beside.iter().flat_map(Receiver::try_iter).collect();
+        news.into_iter().for_each(|news| self.show(news));
+    }
+
+    fn show(&mut self, news: News) {
+        match news {
+            News::Begun(name) => println!("\n── {name}: begun beside the other steps"),
+            News::Ended(step, output) => {
+                println!("\n── {}: ended beside the other steps", step.name);
+                // A terminal that is gone is no fault of the step.
+                let _ = io::stdout().write_all(&output);
+                println!("{step}");
+                self.steps.push(step);
+            }
+        }
     }
 
     /// Shows all steps, and fails if one of them has.
@@ -137,6 +210,28 @@ impl Report {
         println!("{}", closing_line(passed, failed, skipped));
         io::stdout().flush()?;
         if failed > 0 { Err(Failed.into()) } else { Ok(()) }
+    }
+}
+
+impl Lane {
+    /// Runs a step whose command is a program of tests, and counts them.
+    pub(crate) fn tests(&self, name: &str, command: impl FnOnce() -> anyhow::Result<Command>) {
+        self.tell(News::Begun(name.to_owned()));
+        let mut output = Vec::new();
+        let (step, result) = Step::run(name, |tally| {
+            let mut command = command()?;
+            self.stand_ins.apply(&mut command)?;
+            count(command, tally, &mut output)
+        });
+        if let Err(error) = result {
+            output.extend(format!("error: {error:#}\n").into_bytes());
+        }
+        self.tell(News::Ended(step, output));
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listens once the steps on the other side have panicked, which ends the program.
+        let _ = self.news.send(news);
     }
 }
 
@@ -184,28 +279,29 @@ impl fmt::Display for Step {
     }
 }
 
-/// Runs a `cargo test` to its end, shows its output and counts its tests.
-fn count(command: &mut Command, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("`{}` does not start", words(command)))?;
-    if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            tally.add(&line);
-            // An empty file of tests is no news.
-            if !(line.is_empty() || line == "running 0 tests" || line.starts_with("test result: ok. 0 passed")) {
-                println!("{line}");
-            }
+/// Runs a `cargo test` to its end, writes all its output to `shown`, and counts its tests.
+fn count(mut command: Command, tally: &mut Tally, shown: &mut impl Write) -> anyhow::Result<()> {
+    let words = words(&command);
+    // Both streams are one, so that their lines keep their order.
+    let (output, input) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let child = command.spawn();
+    // Its ends of the pipe must be gone before the output can end.
+    drop(command);
+    let mut child = child.with_context(|| format!("`{words}` does not start"))?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        tally.add(&line);
+        // An empty file of tests is no news.
+        if !(line.is_empty() || line == "running 0 tests" || line.starts_with("test result: ok. 0 passed")) {
+            writeln!(shown, "{line}")?;
         }
     }
     let status = child.wait()?;
     match (status.success(), tally.passed) {
-        (false, _) => bail!("`{}` ended with {status}", words(command)),
-        (true, 0) => bail!("`{}` ran no test", words(command)),
+        (false, _) => bail!("`{words}` ended with {status}"),
+        (true, 0) => bail!("`{words}` ran no test"),
         (true, _) => Ok(()),
     }
 }
@@ -268,5 +364,66 @@ mod tests {
             assert!(line.ends_with(end), "{line}");
         }
         assert!(report.finish().unwrap_err().is::<Failed>());
+    }
+
+    #[test]
+    fn a_lane_runs_beside_the_steps_and_its_own_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut report = Report::start(StandIns::write(folder.path().to_owned()).unwrap(), None);
+        let meeting = std::sync::Barrier::new(2);
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let priority = || {
+            setup::output(&mut Command::new("nice"))
+                .unwrap()
+                .trim()
+                .parse::<i32>()
+                .unwrap()
+        };
+        let before = priority();
+        report.beside(
+            |lane| {
+                // Neither side could go on if the other waited for its end.
+                meeting.wait();
+                lane.tests("far", || {
+                    Ok(shell(
+                        "echo to one stream >&2; echo 'test result: ok. 2 passed; 0 failed;'",
+                    ))
+                });
+                lane.tests("broken", || Ok(shell("exit 3")));
+            },
+            |report| {
+                report.check("near", || Ok(meeting.wait()));
+                report.check("gives way", || {
+                    ensure!(priority() == (before + 10).min(19), "{} after {before}", priority());
+                    Ok(())
+                });
+            },
+        );
+        assert_eq!(priority(), before);
+        let mut lines: Vec<String> = report.steps.iter().map(ToString::to_string).collect();
+        lines.sort_by_key(|line| line.split("  ").last().map(str::to_owned));
+        for (line, end) in lines.iter().zip([
+            "FAILED       broken",
+            "passed       far: 2 passed, 0 failed",
+            "passed       gives way",
+            "passed       near",
+        ]) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn both_streams_of_a_test_are_shown_in_order() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo a; echo b >&2; echo 'test result: ok. 1 passed;'"]);
+        let (mut tally, mut shown) = (Tally::default(), Vec::new());
+        count(command, &mut tally, &mut shown).unwrap();
+        assert_eq!(shown, b"a\nb\ntest result: ok. 1 passed;\n");
+        assert_eq!(tally.passed, 1);
     }
 }

@@ -85,16 +85,13 @@ pub(crate) fn ensure_python() -> anyhow::Result<()> {
     Ok(ensure_packages(&["python3", "python3-venv"])?)
 }
 
-/// Debian's tor, as `ONIONWEAVE_DEBIAN_TOR` names it, or as it is installed, or else unpacked into the cache folder.
+/// Returns the tor that `ONIONWEAVE_DEBIAN_TOR` names, or else Debian's, unpacked into the cache folder.
 ///
-/// It is not installed, since its package would start a service.
+/// The package is not installed, since it would start a service. An installed tor is not used
+/// either: the tests run the same one on every machine of a release of Debian.
 pub(crate) fn tor_without_v2() -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os(TOR_WITHOUT_V2).filter(|path| !path.is_empty()) {
         return Ok(path.into());
-    }
-    let installed = ["/usr/sbin/tor", "/usr/bin/tor"].map(PathBuf::from);
-    if let Some(tor) = installed.into_iter().find(|tor| runs(tor)) {
-        return Ok(tor);
     }
     let folder = cache_folder()?.join("debian-tor");
     let unpacked = ["usr/sbin/tor", "usr/bin/tor"].map(|path| folder.join(path));
@@ -103,7 +100,7 @@ pub(crate) fn tor_without_v2() -> anyhow::Result<PathBuf> {
     }
     ensure!(
         on_path("apt-get") && on_path("dpkg-deb"),
-        "a Tor of today is needed: install Debian's package tor, or name one in {TOR_WITHOUT_V2}"
+        "a Tor of today is needed: without apt-get and dpkg-deb to unpack Debian's, {TOR_WITHOUT_V2} must name one"
     );
     let package = download_tor(&folder)?;
     run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&folder))?;
@@ -174,6 +171,15 @@ pub(crate) fn leisurely(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nice");
     command.args(["-n", "19"]).arg(program);
     command
+}
+
+/// Lowers the priority of this thread, and of all that it starts. It cannot be raised again.
+pub(crate) fn give_way() {
+    /// Number of steps down, which leave a tenth of a processor that somebody else wants.
+    const STEPS: i32 = 10;
+
+    // Where that is not allowed, everything runs all the same.
+    let _ = rustix::process::nice(STEPS);
 }
 
 /// Runs a command to its end; what it says is seen if it fails.

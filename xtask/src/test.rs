@@ -1,18 +1,17 @@
 //! `cargo xtask test`: everything that can be checked, step by step.
 
 mod foreign;
+mod networks;
 mod published;
 mod rustdoc;
 mod shown;
 
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use onionweave_testnet::tor::{self, Progress, TorBinary};
+use anyhow::Context as _;
 
 use crate::bench::Instructions;
 use crate::figures;
@@ -22,7 +21,11 @@ use crate::report::Report;
 use crate::setup::{self, Tool};
 use crate::stand_ins::StandIns;
 use crate::storms::Storms;
-use crate::workspace::{Program, Workspace};
+use crate::workspace::Workspace;
+use networks::Networks;
+
+/// Environment variable that names the folder of the built examples, so that tests need not build them.
+const EXAMPLES: &str = "ONIONWEAVE_EXAMPLES";
 
 /// Time for each fuzz target.
 const FUZZ_TIME: Duration = Duration::from_secs(5);
@@ -44,25 +47,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
     let stand_ins = StandIns::write(workspace.target_directory.join("xtask-stand-ins"))?;
     let mut report = Report::start(stand_ins, args.only.clone());
-    check_code(&workspace, &mut report);
-    if !args.quick && args.only.is_none() {
-        // Networks leave the processors idle most of the time; what takes long to build is built meanwhile.
-        let tools = thread::scope(|scope| {
-            let tools = scope.spawn(|| Tools::build(&workspace));
-            test_on_real_tor(&workspace, &mut report);
-            tools.join()
-        });
-        let tools = tools.unwrap_or_else(|panic| resume_unwind(panic));
-        check_instructions(&workspace, tools.instructions, &mut report);
-        brave_storms(tools.storms, &mut report);
-        check_dependencies(&workspace, tools.deny, &mut report);
-        fuzz(&workspace, tools.fuzzer, &mut report);
+    check_text(&workspace, &mut report);
+    if args.quick || args.only.is_some() {
+        check_code(&workspace, &mut report);
+        return report.finish();
     }
+    let networks = Networks::prepare(&workspace, &mut report);
+    // Networks leave the processors idle most of the time. While they are measured, nothing runs
+    // beside them but what builds, with the lowest priority.
+    let tools = thread::scope(|scope| {
+        let tools = scope.spawn(|| Tools::build(&workspace));
+        networks.measure(&mut report);
+        tools.join()
+    });
+    let tools = tools.unwrap_or_else(|panic| resume_unwind(panic));
+    report.beside(
+        |lane| networks.test(lane),
+        |report| {
+            check_code(&workspace, report);
+            check_instructions(&workspace, tools.instructions, report);
+            brave_storms(tools.storms, report);
+            check_dependencies(&workspace, tools.deny, report);
+            fuzz(&workspace, tools.fuzzer, report);
+        },
+    );
     report.finish()
 }
 
-/// What needs no network, no Tor and no other tools than Rust's own.
-fn check_code(workspace: &Workspace, report: &mut Report) {
+/// Checks that take seconds and build nothing.
+fn check_text(workspace: &Workspace, report: &mut Report) {
     report.check("formatting", || {
         setup::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
         setup::run(
@@ -76,7 +89,12 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         tally.passed += 1;
         Ok(())
     });
+    report.check("figures of README", || figures::check(workspace));
     report.check("OpenSSL to build with", setup::ensure_openssl);
+}
+
+/// Checks that need no network, no Tor and no other tools than Rust's own.
+fn check_code(workspace: &Workspace, report: &mut Report) {
     report.check("lints", || {
         let mut clippy = workspace.cargo();
         clippy.args([
@@ -114,6 +132,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         for target in offline_tests(workspace) {
             tests.args(["--test", target]);
         }
+        tests.env(EXAMPLES, workspace.examples());
         Ok(tests)
     });
     report.tests("documentation tests", || {
@@ -135,7 +154,6 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         doc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable"));
         setup::run(doc.env("RUSTDOCFLAGS", "-Dwarnings --cfg=docsrs"))
     });
-    report.check("figures of README", || figures::check(workspace));
     report.step("items that an example shows", |tally| {
         let items = shown::check(workspace)?;
         tally.passed += 1;
@@ -172,7 +190,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
     });
 }
 
-/// What is built while the tests on real tor processes run.
+/// Tools and programs that are built while networks are measured.
 struct Tools {
     /// The program cargo-deny.
     deny: anyhow::Result<PathBuf>,
@@ -192,7 +210,7 @@ impl Tools {
     }
 }
 
-/// That nothing has become slower by more than a fifth. Times are never judged: they depend on what else the machine does.
+/// Checks that no operation takes a fifth more instructions than were accepted. Times are never judged: they depend on what else the machine does.
 fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instructions>, report: &mut Report) {
     report.step("instructions that operations take", |tally| {
         let remark = instructions?.check(workspace)?;
@@ -207,7 +225,7 @@ fn brave_storms(storms: anyhow::Result<Storms>, report: &mut Report) {
     report.tests("days of faults in virtual time", || Ok(storms?.command(None)));
 }
 
-/// Licences, bans, sources, and known faults of the dependencies.
+/// Checks licences, bans, sources, and known faults of the dependencies.
 fn check_dependencies(workspace: &Workspace, deny: anyhow::Result<PathBuf>, report: &mut Report) {
     let deny = report.check("cargo-deny", || deny);
     let deny = |arguments: &[&str]| {
@@ -237,97 +255,11 @@ fn check_dependencies(workspace: &Workspace, deny: anyhow::Result<PathBuf>, repo
     });
 }
 
-/// The tests that start tor processes, and whole networks of them.
-fn test_on_real_tor(workspace: &Workspace, report: &mut Report) {
-    let built = report.check("tor with v2 onion services", || {
-        setup::ensure_packages(&tor::missing_packages())?;
-        Ok(tor::binary_with(show_progress())?)
-    });
-    let without_v2 = report.check("tor without v2 onion services", setup::tor_without_v2);
-
-    report.check("a tor without v2 onion services is refused", || {
-        let tor = without_v2.as_deref().context("there is none")?;
-        match TorBinary::at(tor) {
-            Err(error) if error.to_string().contains("no v2 onion services") => Ok(()),
-            Err(error) => bail!("{} is refused for another reason: {error}", tor.display()),
-            Ok(_) => bail!("{} is accepted", tor.display()),
-        }
-    });
-    let tests = report.check("building the tests that start tor", || build_real_tests(workspace));
-    for test in tests.iter().flatten() {
-        let name = format!("{} {}", test.package, test.target);
-        let run = |tor: Option<&Path>, arguments: &[&str]| {
-            let mut command = Command::new(&test.path);
-            command.arg("--nocapture").args(arguments).current_dir(&test.folder);
-            command.env(tor::VARIABLE, tor.context("there is no tor to test with")?);
-            // Some tests hold both against each other.
-            let without_v2 = without_v2.as_deref().context("there is no tor without v2")?;
-            command.env(setup::TOR_WITHOUT_V2, without_v2);
-            Ok(command)
-        };
-        let path = built.as_ref().map(TorBinary::path);
-        // One network at a time where tests measure, and what they measure shall be seen.
-        let one_by_one = ["--test-threads=1"];
-        if test.package == "onionweave-driver" {
-            // Here those are the tests at the top; those in modules stand being disturbed.
-            report.tests(&format!("{name}, measured, on tor with v2"), || {
-                run(path, &["--test-threads=1", "--skip=::"])
-            });
-            report.tests(&format!("{name}, the others, on tor with v2"), || {
-                run(path, &["--test-threads=2", "::"])
-            });
-        } else {
-            report.tests(&format!("{name} on tor with v2"), || run(path, &one_by_one));
-        }
-        // The control protocol is that of every Tor; the rest needs v2.
-        if test.package == "onionweave-control" {
-            report.tests(&format!("{name} on tor of today"), || {
-                run(without_v2.as_deref(), &one_by_one)
-            });
-        }
-    }
-}
-
-/// The names of all files of tests that start no tor process.
+/// Names of all files of tests that start no tor process.
 fn offline_tests(workspace: &Workspace) -> impl Iterator<Item = &str> {
     let targets = workspace.packages.iter().flat_map(|package| &package.targets);
-    let offline = targets.filter(|target| target.kind == ["test"] && !is_real(&target.name));
+    let offline = targets.filter(|target| target.kind == ["test"] && !networks::is_real(&target.name));
     offline.map(|target| target.name.as_str())
-}
-
-/// Builds the tests that start tor processes, with the features of the whole workspace, so that nothing is built twice.
-fn build_real_tests(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
-    let mut build = workspace.cargo();
-    build.args([
-        "test",
-        "--quiet",
-        "--workspace",
-        "--all-features",
-        "--no-run",
-        "--message-format=json",
-        "--test",
-        "real_*",
-    ]);
-    let mut tests = workspace.build(&mut build)?;
-    tests.retain(|test| is_real(&test.target));
-    ensure!(!tests.is_empty(), "there are no tests on real tor processes");
-    Ok(tests)
-}
-
-/// Whether a file of tests starts tor processes: such files are called `real_…`.
-fn is_real(test: &str) -> bool {
-    test.starts_with("real_")
-}
-
-/// Prints how far the building of tor is: every kind of work, and every tenth file.
-fn show_progress() -> impl FnMut(Progress) {
-    |progress| match progress {
-        Progress::Waiting => eprintln!("another process builds tor; waiting for it"),
-        Progress::Fetching => eprintln!("fetching the source of tor"),
-        Progress::Configuring => eprintln!("configuring tor"),
-        Progress::Compiling { done, total } if done % 40 == 0 => eprintln!("compiling tor: {done} of {total} files"),
-        _ => {}
-    }
 }
 
 /// Runs every fuzz target for some seconds, from its committed seeds.

@@ -106,6 +106,11 @@ impl Workspace {
         self.packages.iter().filter(|package| package.is_published())
     }
 
+    /// Returns the folder into which Cargo builds the examples.
+    pub(crate) fn examples(&self) -> PathBuf {
+        self.target_directory.join("debug/examples")
+    }
+
     /// All packages that `Cargo.lock` names, those of the workspace among them.
     pub(crate) fn with_dependencies(&self) -> anyhow::Result<Vec<Package>> {
         Ok(Self::read_with(&["--all-features"])?.packages)

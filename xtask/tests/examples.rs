@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 mod programs;
 
-use programs::{PROGRAMS, root};
+use programs::{program, root};
 
 const EXAMPLES: [&str; 5] = ["assign", "descriptor", "publisher", "ring", "ring_anatomy"];
 
@@ -763,7 +763,7 @@ const BAD_KEYS: [(&str, &str); 8] = [
 // Running programs.
 
 fn run<A: AsRef<OsStr>>(example: &str, arguments: impl IntoIterator<Item = A>) -> Output {
-    Command::new(&PROGRAMS[example])
+    Command::new(program(example))
         .args(arguments)
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 mod programs;
 
-use programs::{PROGRAMS, root};
+use programs::{program, root};
 
 const SERVICE: &str = "rf75jzdtba4wnd6v";
 const AT: &str = "2015-06-01T12:00:00Z";
@@ -192,7 +192,7 @@ fn every_program_tells_its_version() {
 }
 
 fn command<A: AsRef<OsStr>>(example: &str, arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(&PROGRAMS[example]);
+    let mut command = Command::new(program(example));
     command.args(arguments).current_dir(root()).env_remove("RUST_LOG");
     command
 }

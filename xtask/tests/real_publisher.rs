@@ -11,7 +11,7 @@ use onionweave_testnet::{Instance, Network, ServiceKey};
 
 mod programs;
 
-use programs::PROGRAMS;
+use programs::program;
 
 /// A running publisher, and what it has logged.
 struct Publisher {
@@ -86,7 +86,7 @@ fn config(instances: &[&Instance]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publisher_obeys_signals_and_survives_a_broken_file() {
-    let program = &PROGRAMS["publisher"];
+    let program = &program("publisher");
     let network = Network::builder().start().await.unwrap();
     let key = ServiceKey::generate().unwrap();
     let mut instances = Vec::new();

@@ -24,9 +24,18 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Builds the publisher, optimised or as tests build it, and returns its path.
+/// Environment variable that names the folder of the examples as tests build them.
+const EXAMPLES: &str = "ONIONWEAVE_EXAMPLES";
+
+/// Returns the publisher's program, optimised or as tests build it.
+///
+/// It is built first, unless it need not be optimised and `ONIONWEAVE_EXAMPLES` names its folder.
 pub(crate) fn build_publisher(optimised: bool) -> anyhow::Result<PathBuf> {
     const NAME: &str = "publisher";
+    let built = std::env::var_os(EXAMPLES).filter(|folder| !optimised && !folder.is_empty());
+    if let Some(folder) = built {
+        return Ok(Path::new(&folder).join(NAME));
+    }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
         .args(["build", "--locked", "--message-format=json"])
@@ -34,8 +43,8 @@ pub(crate) fn build_publisher(optimised: bool) -> anyhow::Result<PathBuf> {
     if optimised {
         build.args(["--release", "--example", NAME]);
     } else {
-        // As `cargo test --workspace` has built them, so that nothing is built twice.
-        build.args(["--workspace", "--examples"]);
+        // As `cargo test --workspace --all-features` builds them, so that nothing is built twice.
+        build.args(["--workspace", "--all-features", "--examples"]);
     }
     let output = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(
