@@ -18,7 +18,7 @@ use peers::Peers;
 
 pub(crate) use instructions::Instructions;
 
-/// What the benches and the peers are given.
+/// Input of the benches and the peers.
 #[path = "../../benches/inputs.rs"]
 mod inputs;
 
@@ -26,25 +26,27 @@ mod inputs;
 /// what they are built with.
 pub(crate) const BENCH_PACKAGES: [&str; 2] = ["--package=onionweave", "--package=onionweave-sim"];
 
-/// Where the figures are written, between two lines that mark the place.
+/// File in which the figures stand, between two lines that mark the place.
 const README: &str = "benches/README.md";
 
 /// Measure how fast everything is, beside its peers, and write the figures into benches/README.md
 ///
-/// Everything runs on one core, in rounds: ours, then the peers, then OpenSSL, and again. For each figure the median
-/// of the rounds is written. The machine should have nothing else to do.
+/// Everything runs on one core, in rounds: ours, then the peers, then OpenSSL, and again. For each
+/// figure the median of the rounds is written. The machine should have nothing else to do.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only count instructions, and compare the counts with those that were accepted, as `cargo xtask test` does
+    /// Only count instructions, and compare the counts with those that were accepted, as `cargo
+    /// xtask test` does
     #[arg(long, conflicts_with = "accept")]
     check: bool,
     /// Only count instructions, and accept the counts
     #[arg(long)]
     accept: bool,
-    /// How often everything is measured
+    /// Number of times that everything is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
-    /// Measure for a fraction of the time and print the figures instead of writing them: to see whether it works
+    /// Measure for a fraction of the time and print the figures instead of writing them: to see
+    /// whether it works
     #[arg(long)]
     rehearse: bool,
 }
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What all rounds have found.
+/// Findings of all rounds.
 struct Figures {
     ours: Vec<Ours>,
     peers: Vec<peers::Figures>,
@@ -142,7 +144,7 @@ impl Core {
     }
 }
 
-/// What `openssl speed` says of RSA with 1024 bits, in seconds for one operation.
+/// Results of `openssl speed` for RSA with 1024 bits, in seconds for one operation.
 struct OpenSsl {
     sign: f64,
     verify: f64,
@@ -173,7 +175,7 @@ impl OpenSsl {
     }
 }
 
-/// What the figures were measured on.
+/// Machine and compiler that the figures were measured on.
 struct Machine {
     processor: String,
     cores: usize,
@@ -192,7 +194,7 @@ impl Machine {
     }
 }
 
-/// What the processor calls itself.
+/// Name that the processor gives itself.
 pub(crate) fn processor() -> anyhow::Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
     let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));

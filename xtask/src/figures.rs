@@ -1,7 +1,7 @@
 //! `cargo xtask figures`: the figures of README, which the tests on real Tor measure.
 //!
-//! `docs/figures.toml` is what is published. The tests hold themselves to it, and leave what they measured in the
-//! target folder (`crates/driver/tests/real_tor/figures.rs`).
+//! `docs/figures.toml` is what is published. The tests hold themselves to it, and leave what they
+//! measured in the target folder (`crates/driver/tests/real_tor/figures.rs`).
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,8 @@ const HEADER: &str = "\
 
 ";
 
-/// Compare the figures of README with docs/figures.toml, or publish those that the last tests measured
+/// Compare the figures of README with docs/figures.toml, or publish those that the last tests
+/// measured
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write what the last tests on real Tor measured into docs/figures.toml and README.md
@@ -58,7 +59,8 @@ struct Requests {
     of: u32,
 }
 
-/// Number of requests that each instance met, and the chance that an even split is at least as uneven.
+/// Number of requests that each instance met, and the chance that an even split is at least as
+/// uneven.
 #[derive(Deserialize, Serialize)]
 struct Split {
     name: String,

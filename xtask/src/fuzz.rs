@@ -20,8 +20,8 @@ pub(crate) struct Fuzzer {
 }
 
 impl Fuzzer {
-    /// Safe code needs no sanitizer, and without one a stable compiler is enough. The folder is named so
-    /// that no variable of the environment leads to the one that other builds have locked.
+    /// Safe code needs no sanitizer, and without one a stable compiler is enough. The folder is
+    /// named so that no variable of the environment leads to the one that other builds have locked.
     const FLAGS: [&str; 4] = ["--sanitizer", "none", "--target-dir", "fuzz/target"];
 
     pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<Self> {
@@ -41,7 +41,8 @@ impl Fuzzer {
 
     /// Runs every target for `time`, one on each processor; returns the number of inputs of each.
     ///
-    /// Inputs that reach new code go into a folder of each target below `corpus`, and are read from there.
+    /// Inputs that reach new code go into a folder of each target below `corpus`, and are read from
+    /// there.
     ///
     /// # Errors
     ///

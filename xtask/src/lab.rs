@@ -1,4 +1,5 @@
-//! The commands of the laboratory (`crates/lab`), handed on to its program, so that this one stays quick to build.
+//! The commands of the laboratory (`crates/lab`), handed on to its program, so that this one stays
+//! quick to build.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;

@@ -1,4 +1,5 @@
-//! The commands of the README: `cargo xtask test`, `nightly`, `bench`, `figures` and `prose`, and those of the laboratory (`crates/lab`).
+//! The commands of the README: `cargo xtask test`, `nightly`, `bench`, `figures` and `prose`, and
+//! those of the laboratory (`crates/lab`).
 #![allow(clippy::print_stdout, reason = "printing is what these commands are for")]
 
 mod bench;

@@ -89,8 +89,8 @@ fn share_of_time(minutes: u64, targets: usize) -> anyhow::Result<Duration> {
 
 /// Compiles the published crates with the oldest direct dependencies that their manifests allow.
 ///
-/// The lock file of a clone is changed, and not that of the project. Dependencies of dependencies are
-/// as new as can be: their oldest versions are their authors' business.
+/// The lock file of a clone is changed, and not that of the project. Dependencies of dependencies
+/// are as new as can be: their oldest versions are their authors' business.
 fn check_oldest(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.target_directory.join("nightly-oldest");
     if folder.exists() {

@@ -72,7 +72,7 @@ struct Survey {
     rooms: BTreeMap<String, Room>,
 }
 
-/// One crate or top folder.
+/// A crate or a top folder.
 #[derive(Default)]
 struct Room {
     /// Number of doc comments, each of which has a summary.

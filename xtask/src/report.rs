@@ -51,7 +51,8 @@ impl Step {
     }
 }
 
-/// Steps that run beside those of the report, which shows the output of each whole once it has ended.
+/// Steps that run beside those of the report, which shows the output of each whole once it has
+/// ended.
 pub(crate) struct Lane {
     stand_ins: StandIns,
     news: Sender<News>,
@@ -80,7 +81,8 @@ impl Tally {
         self.remark = Some(remark.into());
     }
 
-    /// Notes that the check cannot be made on this machine, and the reason. The last line counts it apart.
+    /// Notes that the check cannot be made on this machine, and the reason. The last line counts it
+    /// apart.
     pub(crate) fn skip(&mut self, reason: &str) {
         self.skipped += 1;
         self.remark(reason);

@@ -1,4 +1,4 @@
-//! What the commands need of the machine: Debian packages, Cargo's tools, and a Tor of today.
+//! Needs of the commands: Debian packages, Cargo's tools, and a Tor of today.
 //!
 //! Only [`ensure_packages`] changes anything outside the project's cache folder.
 
@@ -16,7 +16,7 @@ use onionweave_testnet::tor::cache_folder;
 /// The environment variable that names a Tor of today, which has no v2 onion services any more.
 pub(crate) const TOR_WITHOUT_V2: &str = "ONIONWEAVE_DEBIAN_TOR";
 
-/// What the feature `openssl` is built with.
+/// Installs the packages with which the feature `openssl` is built.
 pub(crate) fn ensure_openssl() -> anyhow::Result<()> {
     if succeeds("pkg-config", &["--exists", "openssl"]) {
         return Ok(());
@@ -24,7 +24,7 @@ pub(crate) fn ensure_openssl() -> anyhow::Result<()> {
     Ok(ensure_packages(&["libssl-dev", "pkg-config"])?)
 }
 
-/// One of Cargo's tools, in the version that the project is checked with.
+/// A tool of Cargo's, in the version that the project is checked with.
 pub(crate) struct Tool {
     name: &'static str,
     version: &'static str,
@@ -85,7 +85,8 @@ pub(crate) fn ensure_python() -> anyhow::Result<()> {
     Ok(ensure_packages(&["python3", "python3-venv"])?)
 }
 
-/// Returns the tor that `ONIONWEAVE_DEBIAN_TOR` names, or else Debian's, unpacked into the cache folder.
+/// Returns the tor that `ONIONWEAVE_DEBIAN_TOR` names, or else Debian's, unpacked into the cache
+/// folder.
 ///
 /// The package is not installed, since it would start a service. An installed tor is not used
 /// either: the tests run the same one on every machine of a release of Debian.
@@ -110,7 +111,8 @@ pub(crate) fn tor_without_v2() -> anyhow::Result<PathBuf> {
     tor.with_context(|| format!("Debian's tor does not run from {}", folder.display()))
 }
 
-/// Downloads the package without installing it, into a folder that held nothing but what this left there.
+/// Downloads the package without installing it, into a folder that held nothing but what this left
+/// there.
 fn download_tor(folder: &Path) -> anyhow::Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;

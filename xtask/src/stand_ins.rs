@@ -1,7 +1,8 @@
 //! Programs that fail: the first folder on the `PATH` of every test.
 //!
 //! A machine where a test is written often has programs that another machine lacks. A test that
-//! finds such a program by luck passes here and fails there. With the stand-ins it fails everywhere.
+//! finds such a program by luck passes here and fails there. With the stand-ins it fails
+//! everywhere.
 
 use std::env;
 use std::ffi::OsString;
@@ -20,7 +21,8 @@ const EXIT_CODE: u8 = 97;
 
 /// Programs that a test must not look up on the `PATH`.
 ///
-/// Not among them is what every Debian system has, such as `sh` and `kill`, and what Cargo builds with.
+/// Not among them is what every Debian system has, such as `sh` and `kill`, and what Cargo builds
+/// with.
 const NAMES: [&str; 26] = [
     "chromium",
     "curl",

@@ -15,7 +15,8 @@ const VARIABLE: &str = "ONIONWEAVE_STORMS";
 pub(crate) struct Storms(Program);
 
 impl Storms {
-    /// Builds the test with the profile and the packages of the benches, which share their dependencies.
+    /// Builds the test with the profile and the packages of the benches, which share their
+    /// dependencies.
     pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<Self> {
         let mut build = setup::leisurely(workspace.cargo().get_program());
         build

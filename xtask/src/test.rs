@@ -24,7 +24,8 @@ use crate::storms::Storms;
 use crate::workspace::Workspace;
 use networks::Networks;
 
-/// Environment variable that names the folder of the built examples, so that tests need not build them.
+/// Environment variable that names the folder of the built examples, so that tests need not build
+/// them.
 const EXAMPLES: &str = "ONIONWEAVE_EXAMPLES";
 
 /// Time for each fuzz target.
@@ -35,7 +36,8 @@ const FUZZ_TIME: Duration = Duration::from_secs(5);
 /// Every step is run, also after one has failed. The last line counts tests and checks together.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out what takes long: tests on real tor processes, instruction counts, the audit of dependencies, and fuzzing
+    /// Leave out what takes long: tests on real tor processes, instruction counts, the audit of
+    /// dependencies, and fuzzing
     #[arg(long)]
     quick: bool,
     /// Run only the quick steps whose name contains this text
@@ -210,7 +212,8 @@ impl Tools {
     }
 }
 
-/// Checks that no operation takes a fifth more instructions than were accepted. Times are never judged: they depend on what else the machine does.
+/// Checks that no operation takes a fifth more instructions than were accepted. Times are never
+/// judged: they depend on what else the machine does.
 fn check_instructions(workspace: &Workspace, instructions: anyhow::Result<Instructions>, report: &mut Report) {
     report.step("instructions that operations take", |tally| {
         let remark = instructions?.check(workspace)?;

@@ -1,4 +1,4 @@
-//! What Cargo knows of the project, and how it is called.
+//! The project as Cargo knows it, and calls of Cargo.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::setup::{self, cargo};
 
-/// What `cargo metadata` says of the workspace.
+/// The workspace as `cargo metadata` describes it.
 #[derive(Deserialize)]
 pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
@@ -81,7 +81,7 @@ pub(crate) struct Program {
     pub(crate) package: String,
     pub(crate) target: String,
     pub(crate) path: PathBuf,
-    /// Where Cargo would run it.
+    /// Folder in which Cargo would run it.
     pub(crate) folder: PathBuf,
 }
 
@@ -133,7 +133,8 @@ impl Workspace {
         self.command(cargo().get_program())
     }
 
-    /// Runs a command that builds and has `--message-format=json`; the tests and benches that it built, in order.
+    /// Runs a command that builds and has `--message-format=json`; the tests and benches that it
+    /// built, in order.
     pub(crate) fn build(&self, build: &mut Command) -> anyhow::Result<Vec<Program>> {
         let mut programs = Vec::new();
         for artifact in artifacts(build)? {

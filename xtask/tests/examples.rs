@@ -596,7 +596,8 @@ fn plans_are_shown() {
 /// Every policy can be chosen, in words and in JSON, and what deaths do to clients is told.
 #[test]
 fn every_policy_shows_its_plans() {
-    // What part of the clients finds nothing but dead points in the first text, when one of six dies.
+    // What part of the clients finds nothing but dead points in the first text, when one of six
+    // dies.
     for (policy, text_dead) in [
         ("race", 1.0 / 6.0),
         ("mixed", 1.0 / 6.0),
@@ -922,7 +923,8 @@ fn object(label: &str, bytes: &[u8]) -> String {
 
 // The recording of a network.
 
-/// The relays as they were when Tor uploaded: see `crates/ring/testdata/README.md` on the one that came later.
+/// The relays as they were when Tor uploaded: see `crates/ring/testdata/README.md` on the one that
+/// came later.
 fn relays_at_upload() -> String {
     let document = fs::read_to_string(ring_data("ns_all.txt")).unwrap();
     let mut skipping = false;

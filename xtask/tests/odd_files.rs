@@ -1,4 +1,5 @@
-//! The examples with files as people have them: old, compressed, annotated, of another kind, or no files at all.
+//! The examples with files as people have them: old, compressed, annotated, of another kind, or no
+//! files at all.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::ffi::OsStr;

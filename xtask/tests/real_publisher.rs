@@ -1,4 +1,5 @@
-//! The publisher example as an operator runs it: a program, a file, and signals, on a private network of real Tor.
+//! The publisher example as an operator runs it: a program, a file, and signals, on a private
+//! network of real Tor.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::fs::{self, Permissions};
@@ -42,7 +43,8 @@ impl Publisher {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until the log holds all `words` in one line after its first `skip` lines; returns how many lines there are then.
+    /// Waits until the log holds all `words` in one line after its first `skip` lines; returns how
+    /// many lines there are then.
     fn wait_for(&self, words: &[&str], skip: usize) -> usize {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -119,7 +121,8 @@ async fn publisher_obeys_signals_and_survives_a_broken_file() {
     let publisher = Publisher::start(program, &file);
     let lines = publisher.wait_for(&["proved", "started"], 0);
 
-    // A file that does not parse changes nothing, and neither does one that names a key which is not there.
+    // A file that does not parse changes nothing, and neither does one that names a key which is
+    // not there.
     fs::write(&file, "[[service]\n").unwrap();
     publisher.signal("-HUP");
     let lines = publisher.wait_for(&["nothing is changed", "line 1"], lines);

@@ -161,7 +161,8 @@ impl Rules {
         self.error(self.tolerance)
     }
 
-    /// Error that the search asks for first: half a point of a full descriptor, in one of six slots.
+    /// Error that the search asks for first: half a point of a full descriptor, in one of six
+    /// slots.
     fn aim(self) -> f64 {
         self.error(12.0)
     }

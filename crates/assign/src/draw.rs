@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Round;
 
-/// What a draw is for: draws for different purposes are independent of each other.
+/// Purpose of a draw. Draws for different purposes are independent of each other.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
     Remainder,

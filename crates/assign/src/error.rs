@@ -1,14 +1,15 @@
-//! Why something was refused.
+//! Reasons for which something is refused.
 
 use thiserror::Error as ThisError;
 
-/// Why there is no plan.
+/// Reason for which there is no plan.
 ///
 /// Positions count from 0 in the list that was passed in.
 #[derive(Clone, Debug, PartialEq, ThisError)]
 #[non_exhaustive]
 pub enum Error {
-    /// No instance has a point to offer, so nothing can be published. The last good plan stays as it is.
+    /// No instance has a point to offer, so nothing can be published. The last good plan stays as
+    /// it is.
     #[error("no instance offers an introduction point")]
     NoInstances,
 
@@ -16,7 +17,7 @@ pub enum Error {
     #[error("there is no slot to fill")]
     NoSlots,
 
-    /// One instance was named twice.
+    /// An instance was named twice.
     #[error("instances {first} and {second} (counted from 0) have the same ID")]
     #[non_exhaustive]
     DuplicateInstance {
@@ -26,7 +27,7 @@ pub enum Error {
         second: usize,
     },
 
-    /// One slot was named twice.
+    /// A slot was named twice.
     #[error("slots {first} and {second} (counted from 0) have the same ID")]
     #[non_exhaustive]
     DuplicateSlot {
@@ -40,9 +41,9 @@ pub enum Error {
     #[error("{slots} slots, but a plan has at most {limit}")]
     #[non_exhaustive]
     TooManySlots {
-        /// How many there were.
+        /// Number of slots.
         slots: usize,
-        /// How many there may be.
+        /// Largest number of slots.
         limit: usize,
     },
 
@@ -50,9 +51,9 @@ pub enum Error {
     #[error("the slots belong to {replicas} replicas, but at most {limit} can be balanced")]
     #[non_exhaustive]
     TooManyReplicas {
-        /// How many different replicas there were.
+        /// Number of different replicas.
         replicas: usize,
-        /// How many there may be.
+        /// Largest number of replicas.
         limit: usize,
     },
 
@@ -68,7 +69,7 @@ pub enum Error {
     #[error("read share {share} is not between 0 and 1")]
     #[non_exhaustive]
     ReadShare {
-        /// What was passed in.
+        /// Number that was passed in.
         share: f64,
     },
 
@@ -84,7 +85,7 @@ pub enum Error {
     #[error("weight {weight:?} is not a whole number from 1 to {limit}", limit = u32::MAX)]
     #[non_exhaustive]
     Weight {
-        /// What was passed in.
+        /// Text or number that was passed in.
         weight: String,
     },
 
@@ -92,15 +93,16 @@ pub enum Error {
     #[error("load {load:?} is not a number from 0 on")]
     #[non_exhaustive]
     Load {
-        /// What was passed in.
+        /// Text or number that was passed in.
         load: String,
     },
 
-    /// How strongly weights follow loads must be less than 1, else they might never settle.
+    /// The strength with which weights follow loads is less than 1, since they might never settle
+    /// else.
     #[error("strength {strength} is not at least 0 and less than 1")]
     #[non_exhaustive]
     Strength {
-        /// What was passed in.
+        /// Number that was passed in.
         strength: f64,
     },
 
@@ -108,7 +110,7 @@ pub enum Error {
     #[error("there is no policy {name:?}; there is: {known}")]
     #[non_exhaustive]
     UnknownPolicy {
-        /// What was asked for.
+        /// Name that was asked for.
         name: String,
         /// The names that exist, separated by commas.
         known: String,

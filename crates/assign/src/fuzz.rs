@@ -8,8 +8,9 @@ use crate::{Balance, Damping, Error, Instance, Load, Measured, Plan, PolicyName,
 /// Plans for the instances, slots, rounds and changes that `input` stands for, with every policy.
 ///
 /// # Panics
-/// If something is refused without the reason being there; if a slot is missing, empty or too full, or holds a point that nobody offers; if
-/// asking again changes the plan; if shares don't add up, or what clients meet is no chance.
+/// If something is refused without a reason; if a slot is missing, empty or too full, or holds a
+/// point that nobody offers. Also if asking again changes the plan; if shares don't add up; or if a
+/// number of what clients meet is no chance.
 pub fn plan(input: &[u8]) {
     let mut input = Input(input);
     let mut slots: Vec<_> = (0..input.below(68)).filter_map(|_| input.slot()).collect();
@@ -53,7 +54,8 @@ pub fn plan(input: &[u8]) {
 /// Tells a balance of the loads, weights and times that `input` stands for.
 ///
 /// # Panics
-/// If somebody has no weight, or one that is further from what is configured than loads may bring it.
+/// If somebody has no weight, or one that is further from what is configured than loads may bring
+/// it.
 pub fn balance(input: &[u8]) {
     let mut input = Input(input);
     let strength = f64::from(input.byte()) / 256.0;
@@ -84,7 +86,7 @@ pub fn balance(input: &[u8]) {
     }
 }
 
-/// What the bytes stand for. When they are used up, all that follows is zero.
+/// Input that bytes stand for. When they are used up, all that follows is zero.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {

@@ -1,4 +1,4 @@
-//! What a policy is given.
+//! Input of a policy.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// One onion-service instance that could be handed out.
+/// Onion-service instance that could be handed out.
 ///
 /// `I` is whatever names the instance; a policy only compares it.
 ///
@@ -24,10 +24,10 @@ use crate::Error;
 pub struct Instance<I> {
     /// Its name, unlike that of any other instance.
     pub id: I,
-    /// How much of the service it shall carry, compared with the weights of the others.
+    /// Its part of the service, compared with the weights of the others.
     pub weight: Weight,
-    /// The relays at which it has an introduction point now, in any order. An instance with none is not handed out. A relay that is named
-    /// twice counts once.
+    /// The relays at which it has an introduction point now, in any order. An instance with none is
+    /// not handed out. A relay that is named twice counts once.
     pub points: Vec<Relay>,
 }
 
@@ -50,8 +50,9 @@ impl<I> Instance<I> {
 
 /// The relay at which an introduction point is: a number that the caller gives to each.
 ///
-/// Of several points at one relay in one descriptor a client uses only the first, so a policy must know which points are at the same
-/// relay, and nothing else about it. The same relay must have the same number in all calls that a plan is handed on to. The first
+/// Of several points at one relay in one descriptor a client uses only the first. So a policy must
+/// know which points are at the same relay, and nothing else about it. The same relay must have the
+/// same number in all calls that a plan is handed on to. The first
 /// sixteen bytes of a relay's identity make a good number: no two relays share them.
 ///
 /// ```
@@ -101,7 +102,7 @@ impl From<[u8; 16]> for Relay {
     }
 }
 
-/// How much an instance shall carry, compared with the others: a whole number from 1 to 4294967295.
+/// Part that an instance carries, compared with the others: a whole number from 1 to 4294967295.
 ///
 /// Only ratios matter: weights 1, 1, 2 and 10, 10, 20 give the same plans.
 ///
@@ -166,7 +167,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// One place for one descriptor: a directory of a replica in a time period.
+/// Place for a descriptor: a directory of a replica in a time period.
 ///
 /// `S` is whatever names the slot; a policy only compares it.
 ///
@@ -238,11 +239,11 @@ impl<S> Slot<S> {
     }
 }
 
-/// Which turn of the rotation it is, and the seed of everything that is drawn at random.
+/// Turn of the rotation, and the seed of everything that is drawn at random.
 ///
 /// Within one round the caller may ask for a plan as often as instances or slots come and go; the
 /// number moves on at set intervals. A publisher that starts again with the same seed and number
-/// makes the same draws; slots that changed in the middle of the round it knows only from the
+/// makes the same draws. It knows slots that changed in the middle of the round only from the
 /// previous plan.
 ///
 /// ```

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use crate::{Error, Weight};
 
-/// A load that is less than the largest divided by this counts as that much: nobody's weight follows an idle moment into the heights.
+/// A load that is less than the largest divided by this counts as that much: nobody's weight
+/// follows an idle moment into the heights.
 const SPAN: f64 = 16.0;
-/// Weights that change no share by more than this stay as they are: a plan is no more exact than this, and each change of it costs uploads.
+/// Weights that change no share by more than this stay as they are: a plan is no more exact than
+/// this, and each change of it costs uploads.
 const CALM: f64 = 1.0 / 120.0;
 /// The largest weight that is given.
 const LARGEST: f64 = 1_000_000.0;
 
-/// How much an instance has to do, as a finite number that is not negative. Its unit is the operator's: part of a processor, requests per
-/// second, circuits. Only the ratios of loads that are measured at the same time matter.
+/// Load of an instance, as a finite number that is not negative.
+///
+/// Its unit is the operator's: part of a processor, requests per second, circuits. Only the ratios
+/// of loads that are measured at the same time matter.
 ///
 /// ```
 /// use onionweave_assign::Load;
@@ -42,8 +46,10 @@ impl Load {
         self.0
     }
 
-    /// The load for each unit of weight: for what is counted, such as requests or circuits, of which who shall carry twice as much has
-    /// twice as many.
+    /// Returns the load for each unit of weight.
+    ///
+    /// It is for counts, such as those of requests or circuits: an instance that is to carry twice
+    /// as much has twice as many.
     #[must_use]
     pub fn per(self, weight: Weight) -> Self {
         Self(self.0 / f64::from(weight.as_u32()))
@@ -53,14 +59,15 @@ impl Load {
 impl FromStr for Load {
     type Err = Error;
 
-    /// Reads a decimal number, with white space around it or without. Fails with [`Error::Load`] on anything else.
+    /// Reads a decimal number, with white space around it or without. Fails with [`Error::Load`] on
+    /// anything else.
     fn from_str(text: &str) -> Result<Self, Error> {
         let load = text.trim().parse().ok().and_then(|load| Self::new(load).ok());
         load.ok_or_else(|| Error::Load { load: text.to_owned() })
     }
 }
 
-/// How strongly and how fast weights follow loads.
+/// Strength and time with which weights follow loads.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,10 +84,14 @@ pub struct Damping {
 }
 
 impl Damping {
-    /// In the end, an instance with twice the load of the others has 2<sup>strength</sup> times less weight; and as long as loads stay as
-    /// they are, weights come nearer to that by 1 − 1/e, about five eighths, in the given time.
+    /// Returns the damping of a strength, from 0 to less than 1, and of a time.
     ///
-    /// Fails with [`Error::Strength`] unless 0 ≤ strength < 1: from 1 on, weights might swing for ever.
+    /// In the end, an instance with twice the load of the others has 2<sup>strength</sup> times
+    /// less weight. As long as loads stay as they are, weights come nearer to that by 1 − 1/e,
+    /// about five eighths, in the given time.
+    ///
+    /// Fails with [`Error::Strength`] unless 0 ≤ strength < 1: from 1 on, weights might swing for
+    /// ever.
     pub fn new(strength: f64, time: Duration) -> Result<Self, Error> {
         if (0.0..1.0).contains(&strength) {
             Ok(Self { strength, time })
@@ -89,19 +100,20 @@ impl Damping {
         }
     }
 
-    /// How strongly weights follow loads: from 0 to less than 1.
+    /// Returns the strength with which weights follow loads: from 0 to less than 1.
     pub const fn strength(self) -> f64 {
         self.strength
     }
 
-    /// In what time they come five eighths nearer to where they would settle.
+    /// Returns the time in which weights come five eighths nearer to their final values.
     pub const fn time(self) -> Duration {
         self.time
     }
 }
 
 impl Default for Damping {
-    /// A strength of three quarters, and five minutes: clients that have a descriptor keep it, so a load follows a share late.
+    /// A strength of three quarters, and five minutes: clients that have a descriptor keep it, so a
+    /// load follows a share late.
     fn default() -> Self {
         Self {
             strength: 0.75,
@@ -110,7 +122,7 @@ impl Default for Damping {
     }
 }
 
-/// What is known of an instance when weights are to be given.
+/// Facts about an instance for which a weight is sought.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -119,7 +131,8 @@ pub struct Measured<I> {
     pub id: I,
     /// Its weight if loads did not matter: what it can bear, compared with the others.
     pub weight: Weight,
-    /// Its load now; `None` if it could not be measured. Then its weight goes back to that of an instance with a load like the others'.
+    /// Its load now; `None` if it could not be measured. Then its weight goes back to that of an
+    /// instance with a load like the others'.
     pub load: Option<Load>,
 }
 
@@ -132,28 +145,36 @@ impl<I> Measured<I> {
 
 /// Gives weights that lean away from loads.
 ///
-/// It reads no clock: each measurement comes with the time that passed since the one before. For every instance it keeps a correction, the
-/// logarithm of the factor by which its weight is changed. With the loads' logarithms z, of which those more than ln 16 below the largest
-/// are lifted to that, and z̄ their mean, after the time t a correction x becomes
+/// It reads no clock: each measurement comes with the time that passed since the one before. For
+/// every instance it keeps a correction, the logarithm of the factor by which its weight is
+/// changed. Let z be the loads' logarithms, of which those more than ln 16 below the largest are
+/// lifted to that, and z̄ their mean. After the time t a correction x becomes
 ///
 /// ```text
 /// a · x  −  (1 − a) · strength · (z − z̄)        where a = exp(−t / time).
 /// ```
 ///
-/// **It settles.** If loads stay as they are, x goes to −strength · (z − z̄), and stays. If loads follow shares, as they do when each
-/// instance serves what it is given, then z follows x: a change of x comes back as the same change of z, some time later, plus what
-/// does not change. Measure how far corrections are from those that would stay by the largest difference between two of them, e. In a step
-/// after which loads tell of shares d steps ago, e becomes at most a · e + (1 − a) · strength · e<sub>d</sub>, where e<sub>d</sub> is what it
-/// was then; lifting the smallest loads only brings them closer. Since strength < 1, the largest e of d + 1 successive steps shrinks by the factor a + (1 − a) ·
-/// strength or more in the next d + 1: whatever the delay is. Where each instance serves s / c with a capacity c, shares settle in proportion to (weight · c<sup>strength</sup>)<sup>1 / (1 +
-/// strength)</sup>: loads are evened out in part, and configured weights should say what is known of capacities.
+/// **It settles.** If loads stay as they are, x goes to −strength · (z − z̄), and stays. If each
+/// instance serves what it is given, loads follow shares, and z follows x: a change of x comes back
+/// as the same change of z, some time later. Measure the distance of corrections from those that
+/// would stay by the largest difference between two of them, e. Consider a step after which loads
+/// tell of shares d steps ago, when that distance was e<sub>d</sub>. In this step, e becomes at
+/// most a · e + (1 − a) · strength · e<sub>d</sub>. Lifting the smallest loads only brings them
+/// closer. Since strength < 1, the largest e of d + 1 successive steps shrinks in the next d + 1.
+/// It does so by the factor a + (1 − a) · strength or more, with any delay.
 ///
-/// **It is bounded.** The weights of two instances differ from what is configured by no more than a factor of 16<sup>strength</sup>, eight by
-/// default. No weight is zero, so no load takes an instance out of a plan, let alone empties a slot.
+/// Where each instance serves s / c with a capacity c, loads are evened out in part. Shares settle
+/// in proportion to (weight · c<sup>strength</sup>)<sup>1 / (1 + strength)</sup>. Configured
+/// weights should say what is known of capacities.
 ///
-/// **It is calm.** Weights are given anew only when a share would change by more than 1/120, and no more than once in `time`, however loads jump:
-/// that bounds what they cost in uploads. Weights that are kept for so long are a delay like any other, so they still settle. Only when somebody came, went or was
-/// configured differently are they given at once.
+/// **It is bounded.** The ratio of two instances' weights differs from the configured one by no
+/// more than a factor of 16<sup>strength</sup>, eight by default. No weight is zero, so no load
+/// takes an instance out of a plan, let alone empties a slot.
+///
+/// **It is calm.** Weights are given anew only when a share would change by more than 1/120, and no
+/// more than once in `time`. That bounds their cost in uploads, even where loads jump. Weights that
+/// are kept for so long are a delay like any other, so they still settle. Only when an instance
+/// came, went or was configured differently are they given at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -175,10 +196,10 @@ impl<I> Measured<I> {
 pub struct Balance<I> {
     damping: Damping,
     corrections: BTreeMap<I, f64>,
-    /// What the weights were given for.
+    /// Configured weights from which `weights` were made.
     configured: BTreeMap<I, Weight>,
     weights: BTreeMap<I, Weight>,
-    /// How long ago they were given.
+    /// Time since they were given.
     kept: Duration,
 }
 
@@ -204,8 +225,9 @@ impl<I: Ord + Clone> Balance<I> {
         &self.weights
     }
 
-    /// Gives everyone who is named a weight, `elapsed` after the last time. Who is not named any more is forgotten; of two of one name the last
-    /// counts. Returns whether the weights are others than before.
+    /// Gives everyone who is named a weight, `elapsed` after the last time. Who is not named any
+    /// more is forgotten; of two of one name the last counts. Returns whether the weights are
+    /// others than before.
     pub fn weigh(&mut self, measured: &[Measured<I>], elapsed: Duration) -> bool {
         let measured: BTreeMap<&I, &Measured<I>> = measured.iter().map(|measured| (&measured.id, measured)).collect();
         let lean = self.lean(&measured);
@@ -237,7 +259,7 @@ impl<I: Ord + Clone> Balance<I> {
         differ
     }
 
-    /// What the corrections would settle at if loads stayed as they are.
+    /// Returns the corrections at which weights would settle if loads stayed as they are.
     fn lean<'a>(&self, measured: &BTreeMap<&'a I, &Measured<I>>) -> BTreeMap<&'a I, f64> {
         let loads = measured.iter().filter_map(|(&id, m)| Some((id, m.load?.0)));
         let largest = loads.clone().map(|(_, load)| load).fold(0.0, f64::max);

@@ -20,8 +20,8 @@ mod placement;
 ///
 /// 1. **Even.** Instance i gets its quota q<sub>i</sub> = S · w<sub>i</sub> / W, rounded down or up
 ///    to whole slots.
-/// 2. **Rotated.** Who is rounded up is drawn from the seed, and the draw moves on by one step
-///    every round, so that over [`rotation`](Self::rotation) rounds an instance gets exactly
+/// 2. **Rotated.** The seed draws the instances that are rounded up, and the draw moves on by one
+///    step every round. So over [`rotation`](Self::rotation) rounds an instance gets exactly
 ///    q<sub>i</sub> slots per round on average. This also holds for more instances than slots:
 ///    they take turns.
 /// 3. **On both replicas.** As few instances as possible have two or more slots and all of them in
@@ -88,8 +88,8 @@ impl Mixed {
         }
     }
 
-    /// How many rounds a full rotation has: after so many, each instance got exactly its part of
-    /// all slots.
+    /// Returns the number of rounds of a full rotation, after which each instance got exactly its
+    /// part of all slots.
     ///
     /// It is W divided by the greatest common divisor of W and all S · w<sub>i</sub>; for N equal
     /// instances, N / gcd(N, S). Instances without points don't count. 1 means that every round is

@@ -7,8 +7,9 @@ use crate::{Mix, Slot};
 
 /// What a new client meets after some instances died, until the next plan is published.
 ///
-/// A client reads one slot, by the slots' [read shares](Slot::read_share), and tries the points that it finds there in a random order,
-/// each once, until one answers. If none does, it asks another directory. All of this is computed, not sampled.
+/// A client reads one slot, by the slots' [read shares](Slot::read_share), and tries the points
+/// that it finds there in a random order, each once, until one answers. If none does, it asks
+/// another directory. All of this is computed, not sampled.
 ///
 /// ```
 /// use onionweave_assign::{Blend, Instance, Mixed, Policy, Relay, Round, Slot};
@@ -34,7 +35,8 @@ use crate::{Mix, Slot};
 pub struct Outlook {
     /// The chance that the first point that it tries is dead.
     pub first_point_dead: f64,
-    /// How many dead points it tries on average, in the text that it reads first, before one answers or all were tried.
+    /// How many dead points it tries on average, in the text that it reads first, before one
+    /// answers or all were tried.
     pub dead_points: f64,
     /// The chance that all points of that text are dead, so that it must ask another directory.
     pub text_dead: f64,
@@ -43,7 +45,8 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Adds what clients meet in one slot, `weight` being the part of them that reads it: of its points so many are dead.
+    /// Adds what clients meet in one slot, `weight` being the part of them that reads it: of its
+    /// points so many are dead.
     fn add(&mut self, weight: f64, dead: usize, points: usize) {
         let (d, n) = (dead as f64, points as f64);
         self.first_point_dead += weight * d / n;
@@ -71,10 +74,12 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
         outlook
     }
 
-    /// What clients meet on average when so many of the instances in the plan are dead, each selection of them being as likely as any
-    /// other. If there are no more than that, all are dead.
+    /// What clients meet on average when so many of the instances in the plan are dead, each
+    /// selection of them being as likely as any other. If there are no more than that, all are
+    /// dead.
     ///
-    /// The time grows with the number of points in all slots times `deaths`, not with the number of selections.
+    /// The time grows with the number of points in all slots times `deaths`, not with the number of
+    /// selections.
     pub fn with_any_dead(&self, deaths: usize, slots: &[Slot<S>]) -> Outlook {
         let standing = self.standing();
         let deaths = deaths.min(standing);
@@ -100,8 +105,8 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
     }
 }
 
-/// The chance of each number of dead points in a slot where instances have so many points each, when `deaths` of the `standing` instances
-/// die.
+/// The chance of each number of dead points in a slot where instances have so many points each,
+/// when `deaths` of the `standing` instances die.
 fn dead_points(counts: &[usize], standing: usize, deaths: usize) -> BTreeMap<usize, f64> {
     // The chance that of those looked at so many died, who had so many points.
     let mut chances = BTreeMap::from([((0_usize, 0_usize), 1.0_f64)]);
@@ -237,7 +242,8 @@ mod tests {
         }
     }
 
-    /// One of sixty: each text loses a point of ten with the chance 1/6, and then the first is dead with the chance 1/10.
+    /// One of sixty: each text loses a point of ten with the chance 1/6, and then the first is dead
+    /// with the chance 1/10.
     #[test]
     fn one_of_sixty() {
         let counts: Vec<Vec<usize>> = (0..6)
@@ -249,7 +255,8 @@ mod tests {
         assert!((outlook.first_point_dead - 1.0 / 60.0).abs() < 1e-12);
         assert!((outlook.dead_points - 1.0 / 60.0).abs() < 1e-12);
         assert_eq!((outlook.text_dead, outlook.unreachable), (0.0, 0.0));
-        // Ten of sixty: all of one text with the chance 6 / (60 over 10), weighted with the part that reads it.
+        // Ten of sixty: all of one text with the chance 6 / (60 over 10), weighted with the part
+        // that reads it.
         let ten = plan.with_any_dead(10, &slots).text_dead;
         assert!((ten * 75_394_027_566.0 - 1.0).abs() < 1e-6, "{ten}");
     }

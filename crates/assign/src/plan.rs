@@ -34,8 +34,8 @@ pub struct Plan<I, S> {
 impl<I: Ord, S: Ord> Plan<I, S> {
     /// A plan from its parts: what a [`Policy`](crate::Policy) of one's own returns.
     ///
-    /// Fails with [`Error::NoSlots`] if there is no slot, and with [`Error::EmptySlot`] if one holds no point; the position is that in
-    /// the map's order.
+    /// Fails with [`Error::NoSlots`] if there is no slot, and with [`Error::EmptySlot`] if one
+    /// holds no point; the position is that in the map's order.
     pub fn new(round: Round, slots: BTreeMap<S, Mix<I>>) -> Result<Self, Error> {
         if slots.is_empty() {
             return Err(Error::NoSlots);
@@ -77,8 +77,8 @@ impl<I: Ord, S: Ord> Plan<I, S> {
             .map(|(slot, _)| slot)
     }
 
-    /// How many slots have to be written when `previous` gives way to this plan: those whose points differ, and those that `previous`
-    /// does not have.
+    /// How many slots have to be written when `previous` gives way to this plan: those whose points
+    /// differ, and those that `previous` does not have.
     pub fn changes(&self, previous: &Self) -> usize {
         self.slots
             .iter()
@@ -90,12 +90,13 @@ impl<I: Ord, S: Ord> Plan<I, S> {
 impl<I: Ord + Clone, S: Ord> Plan<I, S> {
     /// The part of all clients, from 0 to 1, that each instance receives.
     ///
-    /// A client reads one slot, by the slots' [read shares](Slot::read_share), and picks one of its points uniformly. So with n<sub>is</sub>
-    /// of the N<sub>s</sub> points of slot s belonging to instance i, its share is the sum over s of the read share of
-    /// s × n<sub>is</sub> / N<sub>s</sub>.
+    /// A client reads one slot, by the slots' [read shares](Slot::read_share), and picks one of its
+    /// points uniformly. So with n<sub>is</sub> of the N<sub>s</sub> points of slot s belonging to
+    /// instance i, its share is the sum over s of the read share of s × n<sub>is</sub> /
+    /// N<sub>s</sub>.
     ///
-    /// An instance without a slot in this plan has no entry. Slots that only `slots` or only the plan knows do not count, and a slot
-    /// that is listed twice counts once.
+    /// An instance without a slot in this plan has no entry. Slots that only `slots` or only the
+    /// plan knows do not count, and a slot that is listed twice counts once.
     pub fn shares(&self, slots: &[Slot<S>]) -> BTreeMap<I, f64> {
         let mut shares = BTreeMap::new();
         for (read_share, mix) in self.read(slots) {
@@ -106,9 +107,11 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
         shares
     }
 
-    /// The part of all clients, from 0 to 1, that comes in at each introduction point: the point's instance and its relay.
+    /// The part of all clients, from 0 to 1, that comes in at each introduction point: the point's
+    /// instance and its relay.
     ///
-    /// The number of entries is the number of points that carry the service; the largest value is what the busiest of them carries.
+    /// The number of entries is the number of points that carry the service; the largest value is
+    /// what the busiest of them carries.
     pub fn loads(&self, slots: &[Slot<S>]) -> BTreeMap<(I, Relay), f64> {
         let mut loads = BTreeMap::new();
         for (read_share, mix) in self.read(slots) {
@@ -128,7 +131,8 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
     }
 }
 
-/// The introduction points that go into one slot's descriptor: each with its relay and its instance, and no relay twice.
+/// The introduction points that go into one slot's descriptor: each with its relay and its
+/// instance, and no relay twice.
 ///
 /// ```
 /// use onionweave_assign::{Mix, Relay};

@@ -12,7 +12,8 @@ pub(crate) const V2_POINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
 
 /// Decides which introduction points each slot hands out.
 ///
-/// A policy is a pure function: the same input gives the same plan, in whatever order instances, their points and slots are listed.
+/// A policy is a pure function: the same input gives the same plan, in whatever order instances,
+/// their points and slots are listed.
 ///
 /// ```
 /// use onionweave_assign::{Instance, Mixed, Policy, Relay, Round, Slot};
@@ -81,7 +82,8 @@ pub enum PolicyName {
     Mixed,
     /// `single`: one master descriptor, the same in every slot; see [`Single`].
     Single,
-    /// `hybrid`: points of several instances in every slot, and other ones in each; see [`Blend::hybrid`].
+    /// `hybrid`: points of several instances in every slot, and other ones in each; see
+    /// [`Blend::hybrid`].
     Hybrid,
     /// `weighted`: shares as near to the targets as they can be; see [`Blend::weighted`].
     Weighted,

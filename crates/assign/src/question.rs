@@ -14,8 +14,8 @@ pub(crate) struct Live<'a, I> {
     pub(crate) points: Vec<Relay>,
 }
 
-/// The instances that can be handed out and the slots, both in the order of their IDs, so that the order in which they were
-/// listed makes no difference.
+/// The instances that can be handed out and the slots, both in the order of their IDs, so that the
+/// order in which they were listed makes no difference.
 #[derive(Debug)]
 pub(crate) struct Question<'a, I, S> {
     /// At least one.

@@ -1,7 +1,7 @@
 //! How many slots each instance gets, and who gets the remainder this round.
 //!
-//! The quotas q_i = S · w_i / W are written in units of 1/D, where D, the length of the rotation, is
-//! the smallest number that makes them all whole. The remainder is dealt by systematic sampling:
+//! The quotas q_i = S · w_i / W are written in units of 1/D, where D, the length of the rotation,
+//! is the smallest number that makes them all whole. The remainder is dealt by systematic sampling:
 //! the fractional parts of the quotas, in a drawn order, are laid end to end on a line of whole
 //! length R, and round k of the rotation takes the R instances whose piece contains one of
 //!

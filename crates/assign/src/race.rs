@@ -9,16 +9,21 @@ use crate::policy::V2_POINTS;
 use crate::question::Question;
 use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
 
-/// What happens without a publisher: several instances with one key publish over each other, and the last one has the slot.
+/// What happens without a publisher: several instances with one key publish over each other, and
+/// the last one has the slot.
 ///
-/// It is the baseline of simulations and experiments; a publisher has no use for it. A directory keeps the newest text, and among texts of
-/// one hour the last (C Tor `feature/rend/rendcache.c:686-695`). An instance publishes to all directories at once, every hour at a moment that was drawn when it
-/// started (`feature/rend/rendservice.c:4299`). So, in this model:
+/// It is the baseline of simulations and experiments; a publisher has no use for it. A directory
+/// keeps the newest text, and among texts of one hour the last (C Tor
+/// `feature/rend/rendcache.c:686-695`). An instance publishes to all directories at once, every
+/// hour at a moment that was drawn when it started (`feature/rend/rendservice.c:4299`). So, in this
+/// model:
 ///
-/// - Without a previous plan all have just started together, and for each slot it is drawn who came last.
+/// - Without a previous plan all have just started together, and for each slot it is drawn who came
+///   last.
 /// - In a new round the last one to publish is drawn: it has all slots.
-/// - Within a round nothing changes but the slots of those who are gone: who came before them is drawn. (Really they would stay until
-///   somebody else publishes. A plan names only who lives, so what a death does to the race must be simulated.)
+/// - Within a round nothing changes but the slots of those who are gone: who came before them is
+///   drawn. (Really they would stay until somebody else publishes. A plan names only who lives, so
+///   what a death does to the race must be simulated.)
 ///
 /// Nobody heeds weights or read shares.
 ///

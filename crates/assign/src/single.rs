@@ -7,13 +7,16 @@ use crate::blend::{self, Rules};
 use crate::question::Question;
 use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
 
-/// One master descriptor: the same points in every slot, up to ten. It is what onionbalance publishes by default.
+/// One master descriptor: the same points in every slot, up to ten. It is what onionbalance
+/// publishes by default.
 ///
-/// Of each instance as many points are taken as keep the shares at their targets and there is room for; nine of three instances with
-/// three points each. With more instances than points there is room for, they take turns.
+/// Of each instance as many points are taken as keep the shares at their targets and there is room
+/// for; nine of three instances with three points each. With more instances than points there is
+/// room for, they take turns.
 ///
-/// It is simple, and it is weak: no more than ten points and ten instances carry the service, a client that failed with one directory
-/// finds the same points at the next, and whoever dies is in every slot.
+/// It is simple, and it is weak: no more than ten points and ten instances carry the service, a
+/// client that failed with one directory finds the same points at the next, and whoever dies is in
+/// every slot.
 ///
 /// ```
 /// use onionweave_assign::{Instance, Policy, Relay, Round, Single, Slot};

@@ -102,7 +102,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     serde_json::from_str(&text).with_context(|| format!("{} is not understood", path.display()))
 }
 
-/// What every operation allocates.
+/// Allocations of every operation.
 pub(super) type Costs = BTreeMap<String, Cost>;
 
 #[derive(Deserialize)]

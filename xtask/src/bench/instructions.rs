@@ -1,7 +1,7 @@
-//! How many instructions every operation takes, held against what was accepted.
+//! Number of instructions that every operation takes, held against the accepted one.
 //!
-//! Unlike times, the counts are the same on a busy machine. They depend on the compiler and on the versions of what is
-//! computed with, so that both are named beside the accepted counts.
+//! Unlike times, the counts are the same on a busy machine. They depend on the compiler and on the
+//! versions of what is computed with, so that both are named beside the accepted counts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,7 +48,8 @@ impl Instructions {
         Ok(Self { runner })
     }
 
-    /// Fails if an operation takes a fifth more instructions than were accepted; otherwise, what there is to say.
+    /// Fails if an operation takes a fifth more instructions than were accepted; otherwise, what
+    /// there is to say.
     pub(crate) fn check(&self, workspace: &Workspace) -> anyhow::Result<String> {
         let accepted = fs::read_to_string(workspace.root.join(ACCEPTED)).with_context(|| format!("read {ACCEPTED}"))?;
         let accepted: Accepted = toml::from_str(&accepted).with_context(|| format!("{ACCEPTED} is not understood"))?;
@@ -75,7 +76,7 @@ impl Instructions {
     }
 
     fn count(&self, workspace: &Workspace) -> anyhow::Result<Vec<Count>> {
-        /// How the runner ends if an operation exceeds its limit.
+        /// Exit code of the runner if an operation exceeds its limit.
         const REGRESSED: i32 = 3;
 
         let mut bench = workspace.cargo();
@@ -135,7 +136,7 @@ impl Accepted {
     }
 }
 
-/// One operation.
+/// Count of an operation.
 #[derive(Debug, PartialEq)]
 struct Count {
     name: String,

@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 /// The peers and what they need, in their versions.
 const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
-/// What they are given, apart from the lists of relays.
+/// Input of the peers, apart from the lists of relays.
 const DESCRIPTOR: &str = "crates/desc/testdata/plain/descriptor-rf75jzdtba4wnd6v.txt";
 const KEY: &str = "crates/desc/testdata/plain/private_key";
 
@@ -25,7 +25,7 @@ pub(super) struct Peers {
     python: PathBuf,
 }
 
-/// What the peers were measured at, by the name of the work.
+/// Times of the peers, by the name of the work.
 #[derive(Deserialize)]
 pub(super) struct Figures {
     pub(super) versions: BTreeMap<String, String>,

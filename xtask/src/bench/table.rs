@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Figures, Machine};
 use crate::markers;
 
-/// What stands before and after the figures.
+/// Lines before and after the figures.
 const BEGIN: &str = "<!-- The figures below are written by `cargo xtask bench`. -->";
 const END: &str = "<!-- End of the figures. -->";
 
@@ -16,18 +16,19 @@ struct Work {
     what: &'static str,
     /// With the peers: `benches/peers/peers.py`.
     peers: &'static str,
-    /// With Criterion, computed by the crate `rsa`: `benches/desc.rs`, `benches/ring.rs` and `benches/control.rs`.
+    /// With Criterion, computed by the crate `rsa`: `benches/desc.rs`, `benches/ring.rs` and
+    /// `benches/control.rs`.
     ours: &'static str,
     /// The same by OpenSSL, where RSA is part of the work.
     openssl: Option<&'static str>,
     /// In the bench `memory`, if it is measured there.
     memory: Option<&'static str>,
-    /// What the two shall not exceed, in seconds.
+    /// Longest time, in seconds, that either of the two may take.
     aim: Option<f64>,
     openssl_aim: Option<f64>,
 }
 
-/// So many relays the control client asks for: some more than the public network has.
+/// Number of relays that the control client asks for: some more than the public network has.
 pub(super) const ASKED_FOR: u32 = 7000;
 
 const WORK: [Work; 9] = [
@@ -114,7 +115,7 @@ const WORK: [Work; 9] = [
     },
 ];
 
-/// What only the bench `memory` does, and its name there.
+/// Work that only the bench `memory` does, and its name there.
 const MEMORY_ALONE: [(&str, &str); 1] = [("ring of a million directories", "ring of a million")];
 
 /// The names under which Criterion measures what is in the tables.

@@ -84,7 +84,7 @@ fn offline_tests(package: &Package) -> impl Iterator<Item = &str> {
         .filter(|name| !name.starts_with("real_"))
 }
 
-/// What cargo-mutants writes into `outcomes.json`.
+/// Contents of `outcomes.json`, which cargo-mutants writes.
 #[derive(Deserialize)]
 struct Outcomes {
     outcomes: Vec<Outcome>,

@@ -46,8 +46,8 @@ pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut count = 0;
     let mut foreign = BTreeSet::new();
     let mut used = BTreeSet::new();
-    for package in workspace.published() {
-        let documentation = Documentation::of(workspace, &package.name)?;
+    let packages = workspace.published().map(|package| package.name.as_str());
+    for (package, documentation) in Documentation::of(workspace, packages)? {
         for (_, entry) in documentation.own_items() {
             count += 1;
             for id in references(entry) {
@@ -56,7 +56,7 @@ pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
                 }
                 match allowed(&documentation.full_path(&id)) {
                     Some(exception) => drop(used.insert(exception)),
-                    None => drop(foreign.insert(describe(&documentation, entry, &package.name, &id))),
+                    None => drop(foreign.insert(describe(&documentation, entry, package, &id))),
                 }
             }
         }
@@ -89,7 +89,7 @@ fn allowed(path: &str) -> Option<&'static str> {
     allowed.into_iter().find(|allowed| path.starts_with(allowed))
 }
 
-/// One line on a foreign type and the item that names it.
+/// Describes, in a line, a foreign type and the item that names it.
 fn describe(documentation: &Documentation, entry: &Entry, package: &str, id: &str) -> String {
     let place = entry
         .span

@@ -29,13 +29,14 @@ const WITHOUT_IO: [&str; 5] = [
     "onionweave-publish",
 ];
 
-/// Lints every package by itself with no feature, and with each of its features alone.
+/// Lints every published package by itself with no feature, and with each of its features alone.
 ///
 /// Returns the number of sets. All features together are linted with the workspace, where a package
-/// may live on the features that another one turns on.
+/// may live on the features that another one turns on. Nobody depends on the packages that are not
+/// published, and each of them is linted there.
 pub(super) fn check_features(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut count = 0;
-    for package in &workspace.packages {
+    for package in workspace.published() {
         let features = package.features.keys().filter(|feature| *feature != "default");
         for feature in std::iter::once(None).chain(features.map(Some)) {
             let mut clippy = workspace.cargo();
@@ -127,7 +128,8 @@ pub(super) fn check_rust_version(workspace: &Workspace) -> anyhow::Result<usize>
     Ok(packages.len())
 }
 
-/// Compiles the crates without IO for another system. Returns `None` where no other target is installed.
+/// Compiles the crates without IO for another system. Returns `None` where no other target is
+/// installed.
 pub(super) fn check_other_target(workspace: &Workspace) -> anyhow::Result<Option<&'static str>> {
     let mut rustc = workspace.command("rustc");
     let sysroot = setup::output(rustc.args(["--print", "sysroot"]))?;

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     pub(super) docs: Option<String>,
     pub(super) span: Option<Span>,
-    /// One member, whose name is the kind.
+    /// A single member, whose name is the kind of item.
     pub(super) inner: BTreeMap<String, Value>,
 }
 
@@ -49,16 +49,26 @@ pub(super) struct ExternalCrate {
 }
 
 impl Documentation {
-    /// Documents a package's library with all its features.
-    pub(super) fn of(workspace: &Workspace, package: &str) -> anyhow::Result<Self> {
-        let mut rustdoc = workspace.cargo();
-        rustdoc.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", package]);
-        rustdoc.args(["--", "-Zunstable-options", "--output-format=json"]);
-        setup::run(rustdoc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable")))?;
-        let file = format!("doc/{}.json", package.replace('-', "_"));
-        let path = workspace.target_directory.join(file);
-        let json = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        serde_json::from_slice(&json).with_context(|| format!("{} is not understood", path.display()))
+    /// Documents all libraries of the workspace with all their features, and reads those of `packages`.
+    ///
+    /// The features are those with which the tests are built, so that no dependency is compiled anew.
+    pub(super) fn of<'a>(
+        workspace: &Workspace,
+        packages: impl IntoIterator<Item = &'a str>,
+    ) -> anyhow::Result<Vec<(&'a str, Self)>> {
+        let mut doc = workspace.cargo();
+        doc.args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps", "--lib"]);
+        doc.env("RUSTDOC", workspace.root.join("xtask/rustdoc-unstable"));
+        setup::run(doc.env("RUSTDOCFLAGS", "-Zunstable-options --output-format=json"))?;
+        let read = |package: &'a str| {
+            let file = format!("doc/{}.json", package.replace('-', "_"));
+            let path = workspace.target_directory.join(file);
+            let json = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let documentation =
+                serde_json::from_slice(&json).with_context(|| format!("{} is not understood", path.display()))?;
+            Ok((package, documentation))
+        };
+        packages.into_iter().map(read).collect()
     }
 
     /// The crate that defines an item, by the item's number.

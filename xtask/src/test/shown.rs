@@ -1,7 +1,7 @@
 //! Check that the documentation shows every public item at work.
 //!
-//! Rustdoc's JSON lists the items. A type, a trait or a function needs an example of its own. For an
-//! item of a type or a trait, an example is enough that stands there or beside it, and names it.
+//! Rustdoc's JSON lists the items. A type, a trait or a function needs an example of its own. For
+//! an item of a type or a trait, an example is enough that stands there or beside it, and names it.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ const PACKAGES: [&str; 2] = ["onionweave-ring", "onionweave-desc"];
 pub(super) fn check(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut shown = 0;
     let mut missing = BTreeSet::new();
-    for package in PACKAGES {
-        let items = Documentation::of(workspace, package)?.items();
+    for (_, documentation) in Documentation::of(workspace, PACKAGES)? {
+        let items = documentation.items();
         shown += items.iter().filter(|item| item.is_shown).count();
         let hidden = items.into_iter().filter(|item| !item.is_shown);
         missing.extend(hidden.map(|item| (item.file, item.line, item.name)));
@@ -49,7 +49,8 @@ impl Documentation {
         let types = own()
             .filter(|(_, entry)| entry.is_type())
             .flat_map(|(_, entry)| self.of_type(entry));
-        // Items of types and traits are among the first; implementations of a trait are documented there.
+        // Items of types and traits are among the first; implementations of a trait are documented
+        // there.
         let blocks = own().filter_map(|(_, entry)| entry.inner.get("impl").or(entry.inner.get("trait")));
         let members: BTreeSet<&String> = blocks
             .flat_map(|block| self.list(&block["items"]))

@@ -12,12 +12,14 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os("ON
     _ => build(),
 });
 
-/// Returns the program of an example, which is built first unless `ONIONWEAVE_EXAMPLES` names a folder that has it.
+/// Returns the program of an example, which is built first unless `ONIONWEAVE_EXAMPLES` names a
+/// folder that has it.
 pub(crate) fn program(example: &str) -> PathBuf {
     EXAMPLES.join(example)
 }
 
-/// Builds the examples as `cargo test --workspace --all-features` does, so that nothing is built twice.
+/// Builds the examples as `cargo test --workspace --all-features` does, so that nothing is built
+/// twice.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

@@ -1,13 +1,13 @@
-//! How many points of which instance stand in which slot, and what shares come of it.
+//! Numbers of points of each instance in each slot, and the shares that come of them.
 
 use super::stand::Stand;
 use super::{ROUNDING, seats};
 use crate::Relay;
 
-/// So often the range of what could be the least error is halved: a millionth is left.
+/// Number of times that the range of the least error is halved. A millionth of it is left.
 const HALVINGS: usize = 20;
 
-/// What is to be planned, in plain numbers. Instances and slots are known by their positions.
+/// Plan to be made, in plain numbers. Instances and slots are known by their positions.
 #[derive(Debug)]
 pub(super) struct Task {
     /// The read shares. They sum to 1.
@@ -16,7 +16,7 @@ pub(super) struct Task {
     pub(super) replicas: Vec<u8>,
     /// The slots in the order in which they are dealt to: by turns from each replica.
     pub(super) deal_order: Vec<usize>,
-    /// What share each instance shall have. They sum to 1.
+    /// Share that each instance is due. They sum to 1.
     pub(super) targets: Vec<f64>,
     /// The relays where each instance has a point: at least one, in order, none twice.
     pub(super) offers: Vec<Vec<Relay>>,
@@ -37,15 +37,15 @@ impl Task {
         self.read_shares.len()
     }
 
-    /// How many points of an instance one slot can hold.
+    /// Largest number of points of an instance that one slot can hold.
     pub(super) fn most_of(&self, instance: usize) -> usize {
         self.offers[instance].len().min(self.most_points)
     }
 
     /// No board on which everybody stands is nearer to the targets than this.
     ///
-    /// Shares sum to 1, and each is at least what one point of the fullest slot is worth, and at most what all points of the instance are
-    /// worth beside as many others as a slot must have.
+    /// Shares sum to 1. Each is at least the worth of one point in the fullest slot. Each is at
+    /// most the worth of all points of the instance beside as many others as a slot must have.
     pub(super) fn least_error(&self) -> f64 {
         let low = self.read_shares.iter().fold(1.0, |least: f64, &share| least.min(share)) / self.most_points as f64;
         let others = self.least_instances.saturating_sub(1);
@@ -70,7 +70,7 @@ impl Task {
     }
 }
 
-/// So many points of an instance more or fewer in a slot.
+/// Points of an instance that are added to a slot or taken from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Change {
     pub(super) slot: usize,
@@ -78,29 +78,30 @@ pub(super) struct Change {
     pub(super) by: isize,
 }
 
-/// How bad a board is, the worst first.
+/// Faults of a board, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) struct Cost {
     /// Instances that stand nowhere.
     pub(super) absent: usize,
     /// Slots with too few instances.
     pub(super) thin: usize,
-    /// Σ error⁴: small where the largest error is, and smooth, so that a step that mends one of several large errors counts.
+    /// Σ error⁴: small where the largest error is small, and smooth, so that a step counts which
+    /// lessens one of several large errors.
     pub(super) roughness: f64,
 }
 
-/// What is good enough.
+/// Faults that a board may have and still be good enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Goal {
-    /// So many instances may stand nowhere.
+    /// Largest number of instances that stand nowhere.
     pub(super) absent: usize,
-    /// So many slots may have too few instances.
+    /// Largest number of slots with too few instances.
     pub(super) thin: usize,
-    /// So far may shares be from their targets.
+    /// Largest distance of a share from its target.
     pub(super) error: f64,
 }
 
-/// How many points of which instance stand in which slot.
+/// Numbers of points of each instance in each slot.
 #[derive(Clone, Debug)]
 pub(super) struct Board<'a> {
     task: &'a Task,
@@ -114,7 +115,7 @@ pub(super) struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    /// Nothing stands anywhere.
+    /// Returns the empty board.
     pub(super) fn new(task: &'a Task) -> Self {
         let errors: Vec<_> = task.targets.iter().map(|target| -target).collect();
         Self {
@@ -143,7 +144,7 @@ impl<'a> Board<'a> {
         self.sizes[slot]
     }
 
-    /// How many points of the instance stand in the slot.
+    /// Number of points of the instance in the slot.
     pub(super) fn points(&self, slot: usize, instance: usize) -> usize {
         let stand = self.slots[slot].iter().find(|stand| stand.instance == instance);
         stand.map_or(0, |stand| stand.points)
@@ -170,7 +171,7 @@ impl<'a> Board<'a> {
         self.cost.absent <= goal.absent && self.cost.thin <= goal.thin && self.error() <= goal.error
     }
 
-    /// How many points there are, and in how many slots the instances stand, all summed up.
+    /// Number of points, and the number of slots in which each instance stands, summed up.
     pub(super) fn extent(&self) -> (usize, usize) {
         (self.sizes.iter().sum(), self.appearances.iter().sum())
     }
@@ -187,7 +188,7 @@ impl<'a> Board<'a> {
         self.apply(&[Change { slot, instance, by: 1 }]);
     }
 
-    /// What the board would cost after these changes; `None` if a rule forbids them.
+    /// Returns the cost of the board after these changes; `None` if a rule forbids them.
     ///
     /// Changes of one slot follow each other.
     pub(super) fn cost_after(&self, changes: &[Change], gains: &mut Gains) -> Option<Cost> {
@@ -287,8 +288,9 @@ impl<'a> Board<'a> {
         };
     }
 
-    /// Lets whoever stands in several slots, all of one replica, change places with somebody in another, where that changes no share:
-    /// the loss of a replica's directories shall take nobody away.
+    /// Exchanges places of instances that stand in several slots, all of one replica, with others'
+    /// places in another replica, where that changes no share. The loss of a replica's directories
+    /// then takes no instance away.
     pub(super) fn straddle(&mut self, free: &[bool]) {
         let mut gains = Gains::new(self.task);
         for instance in 0..self.task.instances() {
@@ -367,11 +369,12 @@ impl<'a> Board<'a> {
     }
 }
 
-/// How much larger the shares of some instances become: room to count in, so that looking at a step allocates nothing.
+/// Growth of the shares of some instances. It is kept, so that looking at a step allocates nothing.
 #[derive(Debug)]
 pub(super) struct Gains {
     sums: Vec<f64>,
-    /// The instances whose sum is not zero, though some may be named twice and have been added up to zero.
+    /// The instances whose sum is not zero, though some may be named twice and have been added up
+    /// to zero.
     touched: Vec<usize>,
 }
 
@@ -438,7 +441,7 @@ mod tests {
         near(&[2, 1], 1, 0.0);
         // Three points of one instance beside one of the other: three quarters.
         near(&[9, 1], 2, 0.15);
-        // Whoever stands has a sixtieth at least.
+        // An instance that stands has a sixtieth at least.
         near(&[1, 119], 1, 1.0 / 60.0 - 1.0 / 120.0);
     }
 }

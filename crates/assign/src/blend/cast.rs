@@ -8,7 +8,7 @@ use crate::question::Question;
 use crate::quota::Quotas;
 use crate::{Plan, Round};
 
-/// Who stands in this round.
+/// Instances that stand in this round.
 pub(super) struct Cast {
     /// The positions of the instances in the question, in order.
     pub(super) instances: Vec<usize>,
@@ -52,7 +52,8 @@ impl Cast {
         let mut instances = order.to_vec();
         instances.sort_by_key(turns);
         let drawn_alone = drawn.iter().filter(|&&places| places > 0).count();
-        // However much weight one has, it does not stand alone: its death would take the service away.
+        // However much weight one has, it does not stand alone: its death would take the service
+        // away.
         instances.truncate(drawn_alone.max(held.len()).max(2).min(places));
         instances.sort_unstable();
         let places_of = |&instance: &usize| drawn[instance].max(1) as f64;
@@ -63,7 +64,7 @@ impl Cast {
         }
     }
 
-    /// Where an instance of the question stands among the cast.
+    /// Returns the position among the cast of an instance of the question.
     pub(super) fn place(&self, instance: usize) -> Option<usize> {
         self.instances.binary_search(&instance).ok()
     }

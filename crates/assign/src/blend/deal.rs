@@ -1,21 +1,22 @@
-//! Where the search begins: cells dealt out like cards.
+//! Boards with which the search begins: cells dealt out like cards.
 //!
-//! A number of cells is divided among the instances in proportion to their targets, then dealt to the emptiest slots, all cells of one
-//! instance after each other. So an instance stands in as many slots as it has cells, on both replicas if it has two, and slots differ
-//! in size by one at most. What is left to chance is the order of the instances.
+//! A number of cells is divided among the instances in proportion to their targets, then dealt to
+//! the emptiest slots, all cells of one instance after each other. So an instance stands in as many
+//! slots as it has cells, on both replicas if it has two, and slots differ in size by one at most.
+//! What is left to chance is the order of the instances.
 
 use super::board::{Board, Task};
 
-/// How many ways to begin are dealt out, and how many of these are improved.
+/// Number of boards that are dealt out to begin with.
 const DEALT: usize = 6;
 
-/// One way to begin: so many whole slots and so many cells for each instance.
+/// A way to begin: numbers of whole slots and of cells for each instance.
 struct Hand {
     whole: Vec<usize>,
     cells: Vec<usize>,
-    /// About how far a share is from its target at the most.
+    /// Largest distance of a share from its target, roughly.
     error: f64,
-    /// In how many slots the instances stand, all summed up.
+    /// Numbers of slots in which the instances stand, summed up.
     appearances: usize,
     total: usize,
 }
@@ -83,7 +84,8 @@ fn hands(task: &Task, whole: Vec<usize>) -> Vec<Hand> {
     (left..=left * task.most_points).filter_map(hand).collect()
 }
 
-/// `total` cells in proportion to the targets, at least and at most so many for each: the largest remainders are rounded up.
+/// `total` cells in proportion to the targets, at least and at most so many for each: the largest
+/// remainders are rounded up.
 ///
 /// `None` if the limits forbid that total.
 fn apportion(targets: &[f64], least: &[usize], most: &[usize], total: usize) -> Option<Vec<usize>> {
@@ -143,7 +145,8 @@ fn deal<'a>(task: &'a Task, hand: &Hand, order: &[usize]) -> Board<'a> {
             board.add(slot, instance);
         }
     }
-    // Where relays are few, cells found no room, and slots may have got none. Anyone has room in an empty slot.
+    // Where relays are few, cells found no room, and slots may have got none. Anyone has room in an
+    // empty slot.
     for slot in 0..task.slots() {
         if board.size(slot) == 0 {
             board.add(slot, order[slot % order.len()]);
@@ -152,8 +155,11 @@ fn deal<'a>(task: &'a Task, hand: &Hand, order: &[usize]) -> Board<'a> {
     board
 }
 
-/// The best of the `open` slots for one more cell: where it has the fewest, in the replica where it has none, the emptiest, and then
-/// where it meets those whom it met least. If always the same ones met, one death would hit them all.
+/// Returns the best of the `open` slots for one more cell of an instance.
+///
+/// That is one in which it has the fewest; of these, one in a replica where it has none; then the
+/// emptiest; then one in which it meets those that it met least. If always the same instances met,
+/// one death would hit them all.
 fn seat_of(board: &Board<'_>, open: &[usize], instance: usize, met: &[u32]) -> Option<usize> {
     let task = board.task();
     let in_replica = |replica: u8| {

@@ -1,14 +1,20 @@
-//! The exact way: whether any plan with these numbers of points in the slots comes so near to the targets, and which.
+//! The exact search: a plan with given numbers of points in the slots whose shares come near enough
+//! to their targets, if there is one.
 //!
-//! Slots that are read alike and hold equally many points are alike: a *group*. For an instance's share only counts how many points it
-//! has in each group, and one of them is worth the read share of a slot divided by the number of points in it. So of all numbers of
-//! points that an instance could have, few bring it near its target. One choice for each instance is sought, such that every group is
-//! full: a dynamic programme over the instances finds it if there is one. Its state is how many points of each group are taken, and
-//! whether a state can be reached is one bit, so sixty states go into a word. Points are then dealt to the slots of their group like
-//! cards, which gives every slot its number, and no instance two points more in one slot than in another.
+//! Slots that are read alike and hold equally many points are alike: a *group*. An instance's share
+//! depends on its number of points in each group alone. A point is worth the read share of a slot
+//! divided by the number of points in it. So of all numbers of points that an instance could have,
+//! few bring it near its target.
 //!
-//! Of layouts, which say how many points each slot holds, those with few groups come first, and of these those with many points: they
-//! are the cheapest to look at and offer the finest steps. The budget ends the search, so what it finds is the best of what it came to see.
+//! One choice for each instance is sought, such that every group is full. A dynamic programme over
+//! the instances finds it if there is one. Its state is the number of points taken of each group.
+//! One bit tells whether a state can be reached, so that many states go into a word. Points are
+//! then dealt to the slots of their group like cards. That gives every slot its number, and no
+//! instance two points more in one slot than in another.
+//!
+//! A layout says how many points each slot holds. Layouts with few groups come first, and of these
+//! those with many points: they are the cheapest to look at, and offer the finest steps. The budget
+//! ends the search, which finds the best of the boards that it has seen until then.
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
@@ -22,30 +28,31 @@ use super::cast::by_turns;
 mod budget;
 mod places;
 
-/// So many groups there may be: in v2, all slots may differ.
+/// Largest number of groups: in v2, all six slots may differ.
 const GROUPS: usize = 6;
-/// Errors that differ by less need no further search.
+/// Difference of errors below which no further search is needed.
 const GAP: f64 = 1.0 / 1000.0;
-/// Such a part of the budget is kept for the case that nothing good is found.
+/// Part of the budget, as its divisor, that is kept for the case that nothing good is found.
 const RESERVE: usize = 3;
-/// What looking at some numbers of points costs, and what it costs to note them.
+/// Cost, in units of the budget, of looking at some numbers of points.
 const LOOK: usize = 12;
+/// Cost, in units of the budget, of noting some numbers of points.
 const NOTE: usize = 4;
-/// What making up a layout costs.
+/// Cost, in units of the budget, of making up a layout.
 const LAY_OUT: usize = 60;
-/// So many layouts of one number of groups are made up at most: enough for the six slots of v2, whatever their groups.
+/// Largest number of layouts of one number of groups: enough for the six slots of v2 in any groups.
 const LAYOUTS: usize = 2_500;
 
-/// How near a plan shall come to its targets.
+/// Distances from the targets that a plan aims at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aim {
-    /// What is no nearer than this is of no use.
+    /// Distance from which on a plan is of no use.
     pub(super) beat: f64,
-    /// What is so near is sought first.
+    /// Distance that is sought first.
     pub(super) good: f64,
-    /// What is so near ends the search.
+    /// Distance that ends the search.
     pub(super) enough: f64,
-    /// What it may cost to come nearer than `good`.
+    /// Budget for coming nearer than `good`.
     pub(super) refining: usize,
 }
 
@@ -61,8 +68,10 @@ impl Aim {
     }
 }
 
-/// Fills the slots that are `free`, which are empty on this board, such that shares come as near to their targets as the aim demands, or
-/// as the budget allows. `None` if nothing was found that is of use.
+/// Fills the slots that are `free`, which are empty on this board.
+///
+/// Shares come as near to their targets as the aim demands, or as the budget allows. Returns `None`
+/// if nothing was found that is of use.
 pub(super) fn fill<'a>(
     kept: &Board<'a>,
     free: &[bool],
@@ -91,11 +100,11 @@ pub(super) fn fill<'a>(
     search.best
 }
 
-/// The best board so far, and what is sought.
+/// A search in progress: the best board so far, and the aim.
 struct Search<'b, 'a> {
     table: Table<'b, 'a>,
     aim: Aim,
-    /// What is no nearer than this is of no use.
+    /// Distance from which on a board is of no use.
     beat: f64,
     best: Option<Board<'a>>,
     /// No board of one group, of two, and so on, is so near.
@@ -103,7 +112,8 @@ struct Search<'b, 'a> {
 }
 
 impl Search<'_, '_> {
-    /// Looks for something better among the boards of so many groups; if `humble`, also for what is better without being good.
+    /// Looks for a better board among those of so many groups; if `humble`, also for one that is
+    /// better without being good.
     fn look(&mut self, groups: usize, humble: bool, budget: &mut Budget) {
         let Aim {
             good, enough, refining, ..
@@ -137,15 +147,15 @@ impl Search<'_, '_> {
     }
 }
 
-/// Slots that are read alike and shall hold equally many points.
+/// Slots that are read alike and are to hold equally many points.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
-    /// Which of the classes of slots that are read alike.
+    /// Position of its class among those of slots that are read alike.
     class: usize,
     slots: usize,
-    /// How many points each slot holds.
+    /// Number of points in each slot.
     size: usize,
-    /// What one point is worth.
+    /// Share that one point gives.
     worth: f64,
 }
 
@@ -155,13 +165,13 @@ impl Group {
     }
 }
 
-/// What stands in the slots: the last group is the largest, unused ones come first and have no slots.
+/// Groups of slots: the last is the largest; unused ones come first and have no slots.
 type Layout = [Group; GROUPS];
 
-/// How many points an instance has in each group.
+/// Number of points that an instance has in each group.
 type Counts = [usize; GROUPS];
 
-/// What is to be filled.
+/// The slots to be filled, and the board that they belong to.
 struct Table<'b, 'a> {
     kept: &'b Board<'a>,
     task: &'a Task,
@@ -170,7 +180,7 @@ struct Table<'b, 'a> {
     classes: Vec<(f64, Vec<usize>)>,
     /// The fewest and the most points in a slot.
     sizes: (usize, usize),
-    /// So many points must be dealt, lest somebody stands nowhere.
+    /// Number of instances that stand in no slot that is kept; each needs a point.
     absent: usize,
     /// All layouts of one group, of two, and so on, as soon as they were asked for.
     layouts: [OnceCell<Vec<Layout>>; GROUPS],
@@ -208,7 +218,8 @@ impl<'b, 'a> Table<'b, 'a> {
         })
     }
 
-    /// Some board of so many groups that comes so near. `None` if there is none, or the budget is spent.
+    /// Some board of so many groups that comes so near. `None` if there is none, or the budget is
+    /// spent.
     fn any(&self, groups: usize, within: f64, budget: &mut Budget) -> Option<Board<'a>> {
         let layouts = self.layouts[groups - 1].get_or_init(|| {
             let layouts = self.layouts(groups);
@@ -229,7 +240,8 @@ impl<'b, 'a> Table<'b, 'a> {
         None
     }
 
-    /// All layouts of so many groups, those with the most points first: the more points, the finer the steps.
+    /// All layouts of so many groups, those with the most points first: the more points, the finer
+    /// the steps.
     fn layouts(&self, groups: usize) -> Vec<Layout> {
         let mut layouts = Vec::new();
         self.extend(0, groups, &mut Vec::new(), &mut layouts);
@@ -239,7 +251,8 @@ impl<'b, 'a> Table<'b, 'a> {
         layouts
     }
 
-    /// Adds to the layouts those that begin with these groups and have so `many` more, the largest slots first, until there are enough.
+    /// Adds to the layouts those that begin with these groups and have so `many` more, the largest
+    /// slots first, until there are enough.
     fn extend(&self, class: usize, many: usize, begun: &mut Vec<Group>, layouts: &mut Vec<Layout>) {
         if layouts.len() >= LAYOUTS {
             return;
@@ -284,7 +297,8 @@ impl<'b, 'a> Table<'b, 'a> {
         }
     }
 
-    /// For every instance how many points it has in each group, all groups full and no share further from its target than `within`.
+    /// Returns for every instance its number of points in each group, such that all groups are full
+    /// and no share is further from its target than `within`.
     fn counts(&self, layout: &Layout, within: f64, budget: &mut Budget) -> Option<Vec<Counts>> {
         let places = Places::new(layout, self.task.most_points)?;
         // Unused groups come first.
@@ -341,7 +355,8 @@ impl<'b, 'a> Table<'b, 'a> {
         Some(chosen)
     }
 
-    /// How many points of an instance there may be in a slot of this size: a slot that one instance has alone counts as one of size one.
+    /// Largest number of points of an instance in a slot of this size. A slot that one instance has
+    /// alone counts as one of size one.
     fn most_of(&self, instance: usize, size: usize) -> usize {
         match size {
             0 | 1 => size,
@@ -372,9 +387,12 @@ impl<'b, 'a> Table<'b, 'a> {
         (cost.absent == 0 && cost.thin == 0).then_some(board)
     }
 
-    /// The slot for one more point: always one of the emptiest, so that no instance comes round twice before the others did. Of these
-    /// where it has the fewest, in the replica where it has the fewest, in the emptier replica, and where it meets those whom it met
-    /// least: if always the same ones met, one death would hit them all.
+    /// Returns the slot for one more point of an instance.
+    ///
+    /// It is always one of the emptiest, so that no instance comes round twice before the others
+    /// did. Of these, it is one in which the instance has the fewest points; then one in the
+    /// replica in which it has the fewest; then in the emptier replica; then one in which it meets
+    /// those that it met least. If always the same instances met, one death would hit them all.
     fn seat(&self, board: &Board<'_>, slots: &[usize], size: usize, instance: usize, met: &[u32]) -> Option<usize> {
         let emptiest = slots.iter().map(|&slot| board.size(slot)).min()?;
         let in_replica = |replica: u8, points: &dyn Fn(usize) -> usize| -> usize {
@@ -410,7 +428,7 @@ impl<'b, 'a> Table<'b, 'a> {
 /// Numbers of points that an instance may have.
 struct Choice {
     counts: Counts,
-    /// How far its share is from its target then.
+    /// Distance of its share from its target then.
     error: f64,
 }
 
@@ -421,12 +439,12 @@ struct Hand<'l> {
     most: Counts,
     /// The fewest in all groups together.
     least: usize,
-    /// What is missing in its share, besides what it has in the slots that are kept.
+    /// Share that it lacks, besides its share in the slots that are kept.
     lack: f64,
-    /// How far from that it may be.
+    /// Largest distance from that.
     within: f64,
     counts: Counts,
-    /// How many choices were looked at.
+    /// Number of choices that were looked at.
     looked: usize,
 }
 

@@ -32,7 +32,8 @@ pub(super) fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<
     };
     let first_aim = rules.aim();
     let least = task.least_error();
-    // What is nearly as good as any plan is, ends the search, but not where the aim might be reached yet.
+    // What is nearly as good as any plan is, ends the search, but not where the aim might be
+    // reached yet.
     let best_there_is = least + NEARLY;
     let enough = rules.precision().max(EXACT).max(if least <= first_aim {
         best_there_is.min(first_aim)
@@ -53,7 +54,8 @@ pub(super) fn fresh<'a>(rules: Rules, task: &'a Task, order: &[usize]) -> Board<
             break;
         }
     }
-    // There is always an opening: with one cell for each slot or for each instance, whichever is more.
+    // There is always an opening: with one cell for each slot or for each instance, whichever is
+    // more.
     let mut best = best.unwrap_or_else(|| Board::new(task));
     let mut budget = Budget::new(BUDGET);
     if !best.reaches(goal(enough)) {

@@ -12,12 +12,13 @@ use super::{EXACT, ROUNDING, Rules};
 use crate::question::Question;
 use crate::{Mix, Plan, Relay};
 
-/// Work that the exact search may do for a repair, in units of [`Budget`]: about half a millisecond.
+/// Work that the exact search may do for a repair, in units of [`Budget`]: about half a
+/// millisecond.
 const BUDGET: usize = 450_000;
 /// Number of unbroken slots up to which every selection of slots to write anew is tried.
 const SELECTED: usize = 8;
 
-/// What the slots hold, as far as it is still there.
+/// Contents of the slots, as far as their points are still there.
 pub(super) struct Held {
     /// For each slot who stands in it at which relay.
     pub(super) seats: Vec<BTreeMap<Relay, usize>>,
@@ -66,7 +67,7 @@ impl Held {
         held
     }
 
-    /// What stands in the slots, without those that are to be written anew.
+    /// Returns the contents of the slots, without those that are to be written anew.
     fn board<'a>(&self, task: &'a Task, free: &[bool]) -> Board<'a> {
         let mut board = Board::new(task);
         for (slot, stands) in self.stands.iter().enumerate().filter(|(slot, _)| !free[*slot]) {
@@ -81,7 +82,8 @@ impl Held {
         board
     }
 
-    /// The board that comes of changing as few slots as reach what a fresh board does, and which they are.
+    /// The board that comes of changing as few slots as reach what a fresh board does, and which
+    /// they are.
     pub(super) fn repaired<'a>(&self, task: &'a Task, rules: Rules, order: &[usize]) -> (Board<'a>, Vec<bool>) {
         let all = vec![true; task.slots()];
         if !self.broken.contains(&false) {
@@ -97,7 +99,8 @@ impl Held {
             return (held, self.broken.clone());
         }
         let fresh = fresh(rules, task, order);
-        // Whoever comes takes nothing away from anyone, so the slots may be written for what is nearest.
+        // Whoever comes takes nothing away from anyone, so the slots may be written for what is
+        // nearest.
         let comes = held.cost().absent > fresh.cost().absent;
         let tolerance = if comes { EXACT } else { rules.tolerance() };
         let goal = Goal {
@@ -143,7 +146,8 @@ impl Held {
         None
     }
 
-    /// The board that comes of small steps in the slots that must be written, and in one more after the other.
+    /// The board that comes of small steps in the slots that must be written, and in one more after
+    /// the other.
     fn repaired_by_steps<'a>(
         &self,
         task: &'a Task,

@@ -3,20 +3,21 @@
 use super::board::{Board, Change, Cost, Gains, Goal};
 use super::exact::Budget;
 
-/// So many steps may be looked at after the exact search: about a tenth of a millisecond.
+/// Number of steps that may be looked at after the exact search: about a tenth of a millisecond.
 const PATIENCE: usize = 600;
-/// So many where there is no exact search: slots may be too many for it, or relays too few.
+/// Number of steps where there is no exact search: slots may be too many for it, or relays too few.
 const MORE_PATIENCE: usize = 6_000;
 
-/// Where fewer steps than this are open, pairs of steps are looked at too.
+/// Largest number of open steps of which pairs are looked at too.
 const FEW: usize = 200;
 
-/// How many steps may still be looked at: a plan must not take long, and not depend on how fast the machine is.
+/// Number of steps that may still be looked at. It bounds the time that a plan takes, and does not
+/// depend on the speed of the machine.
 #[derive(Debug)]
 pub(super) struct Patience(usize);
 
 impl Patience {
-    /// What remains of it after an exact search that had this budget: what that cost is not spent a second time.
+    /// Returns the patience after an exact search that had this budget: its work is not done twice.
     pub(super) fn after(budget: &Budget, begun: usize) -> Self {
         Self(if budget.left() == begun {
             MORE_PATIENCE
@@ -36,7 +37,8 @@ impl Patience {
     }
 }
 
-/// Improves the slots that are `free` until the board reaches the goal, no step helps, or patience is over.
+/// Improves the slots that are `free` until the board reaches the goal, no step helps, or patience
+/// is over.
 pub(super) fn improve(board: &mut Board<'_>, free: &[bool], goal: Goal, patience: &mut Patience) {
     let mut gains = Gains::new(board.task());
     while !patience.is_over() && !board.reaches(goal) {
@@ -103,7 +105,7 @@ fn best_pair(board: &mut Board<'_>, free: &[bool], patience: &mut Patience, gain
     false
 }
 
-/// What is wrong.
+/// Fault of a board.
 #[derive(Clone, Copy)]
 enum Concern {
     /// An instance stands nowhere.
@@ -116,7 +118,7 @@ enum Concern {
     Below(usize),
 }
 
-/// What is wrong, the worst first.
+/// Lists the faults of a board, the worst first.
 fn concerns(board: &Board<'_>, free: &[bool]) -> Vec<Concern> {
     let task = board.task();
     let mut concerns = Vec::new();

@@ -1,14 +1,16 @@
-//! Which relay each point of a slot is at: no relay twice.
+//! The relay of each point of a slot: no relay twice.
 
 use std::collections::BTreeMap;
 
 use super::stand::Stand;
 use crate::Relay;
 
-/// For every point that the stands ask for a relay of its instance, none twice; `None` if there is no such choice.
+/// For every point that the stands ask for a relay of its instance, none twice; `None` if there is
+/// no such choice.
 ///
-/// A point takes the free relay with the smallest `burden`. Where only taken ones are left, those who have them move on if they can:
-/// the augmenting paths of bipartite matching, so a choice is found whenever there is one.
+/// A point takes the free relay with the smallest `burden`. Where only taken ones are left, those
+/// who have them move on if they can: the augmenting paths of bipartite matching, so a choice is
+/// found whenever there is one.
 pub(super) fn assign<K: Ord>(
     stands: &[Stand],
     offers: &[Vec<Relay>],
@@ -33,7 +35,8 @@ pub(super) fn assign<K: Ord>(
     Some(seats)
 }
 
-/// Finds a relay for one more point of the instance; those who sit at `tried` ones are not asked again.
+/// Finds a relay for one more point of the instance; those who sit at `tried` ones are not asked
+/// again.
 fn seat(
     instance: usize,
     wishes: &BTreeMap<usize, Vec<Relay>>,

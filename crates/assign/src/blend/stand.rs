@@ -1,4 +1,4 @@
-//! One instance in one slot.
+//! An instance in a slot.
 
 /// Number of points of one instance in one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
-//! Which slots each instance gets, changing as few as possible.
+//! The slots of each instance, such that as few as possible change.
 //!
-//! The slots of one replica are alike but for who holds them now, so it is enough to know how many
-//! an instance gets in each: of a slots in a replica where it holds h, it keeps min(a, h). That
-//! leaves a small problem, solved exactly by a dynamic programme that goes through the instances
-//! and knows, for every number of slots taken so far in the first and in the second replica, the
-//! cheapest way to get there.
+//! The slots of one replica are alike but for their present holders. So it is enough to know the
+//! number that an instance gets in each: of a slots in a replica where it holds h, it keeps
+//! min(a, h). That leaves a small problem, which a dynamic programme over the instances solves
+//! exactly. For every number of slots taken so far in the first and in the second replica, it
+//! knows the cheapest way to get there.
 
 use std::iter::repeat_n;
 use std::ops::{Add, RangeInclusive};
@@ -13,7 +13,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// One slot: where it is and whose it is.
+/// A slot: its replica and its holder.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     /// Whether it belongs to the second replica.
@@ -22,10 +22,10 @@ pub(super) struct Place {
     pub(super) holder: Option<usize>,
 }
 
-/// How many slots in the first and in the second replica.
+/// Numbers of slots in the first and in the second replica.
 type Counts = [usize; 2];
 
-/// What one way to give an instance its slots costs, the worst first.
+/// Cost of a way to give an instance its slots, the worst first.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
     /// Instances with several slots, all of them in one replica.
@@ -48,7 +48,7 @@ impl Add for Cost {
     }
 }
 
-/// One way to give an instance its slots.
+/// A way to give an instance its slots.
 struct Choice {
     counts: Counts,
     cost: Cost,
@@ -97,7 +97,8 @@ fn choices(allowed: &RangeInclusive<usize>, held: Counts, room: Counts, rng: &mu
     choices
 }
 
-/// One choice per instance, such that together they fill the room exactly and cost the least.
+/// Picks a choice for each instance, such that together they fill the room exactly and cost the
+/// least.
 fn cheapest(choices: &[Vec<Choice>], room: Counts) -> Vec<Counts> {
     let width = room[1] + 1;
     let states = (room[0] + 1) * width;

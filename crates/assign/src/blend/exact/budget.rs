@@ -1,6 +1,7 @@
 //! The work that a search may still do.
 
-/// How much work may still be done: a plan must not take long, and not depend on how fast the machine is.
+/// Work that may still be done. It bounds the time that a plan takes, and does not depend on the
+/// speed of the machine.
 #[derive(Debug)]
 pub(in crate::blend) struct Budget {
     pub(super) left: usize,
@@ -9,7 +10,7 @@ pub(in crate::blend) struct Budget {
 }
 
 impl Budget {
-    /// So much work, in units of about a nanosecond: as long as it takes to look at a word.
+    /// Returns a budget of `work` units. One is about a nanosecond: the time to look at a word.
     pub(in crate::blend) const fn new(work: usize) -> Self {
         Self {
             left: work,
@@ -17,7 +18,7 @@ impl Budget {
         }
     }
 
-    /// How much is left.
+    /// Returns the units that are left.
     pub(in crate::blend) const fn left(&self) -> usize {
         self.left
     }

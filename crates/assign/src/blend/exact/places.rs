@@ -7,20 +7,21 @@ pub(super) type Word = u128;
 
 /// Highest number of states of the last group: six slots of twenty points need 121.
 const STATES: usize = Word::BITS as usize;
-/// The same with up to ten points in a slot: six slots need 61. Larger groups are left to the search
-/// by small steps, so that plans for more slots stay as they were when a word had 64 bits.
+/// The same with up to ten points in a slot: six slots need 61. Larger groups are left to the
+/// search by small steps, so that plans for more slots stay as they were when a word had 64 bits.
 const STATES_OF_TEN: usize = 64;
 /// Number of groups before the last two, which have their places in the order of words.
 const OUTER: usize = GROUPS - 2;
 
-/// Where the bit of each state is: the last group within a word, the one before in successive words, the others in blocks of these.
+/// Places of the bits of states: the last group within a word, the one before in successive words,
+/// the others in blocks of these.
 pub(super) struct Places {
     pub(super) words: usize,
     /// The words of a block.
     block: usize,
     /// The last states of the outer groups.
     totals: [usize; OUTER],
-    /// How many blocks lie between one state of an outer group and the next.
+    /// Number of blocks between one state of an outer group and the next.
     strides: [usize; OUTER],
     mask: Word,
 }
