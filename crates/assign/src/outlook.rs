@@ -1,11 +1,11 @@
-//! What clients meet when instances die and the plan still stands.
+//! The clients' view when instances die and the plan still stands.
 
 use std::collections::BTreeMap;
 
 use crate::plan::Plan;
 use crate::{Mix, Slot};
 
-/// What a new client meets after some instances died, until the next plan is published.
+/// Prospects of a new client after some instances died, until the next plan is published.
 ///
 /// A client reads one slot, by the slots' [read shares](Slot::read_share), and tries the points
 /// that it finds there in a random order, each once, until one answers. If none does, it asks
@@ -35,7 +35,7 @@ use crate::{Mix, Slot};
 pub struct Outlook {
     /// The chance that the first point that it tries is dead.
     pub first_point_dead: f64,
-    /// How many dead points it tries on average, in the text that it reads first, before one
+    /// Average number of dead points that it tries, in the text that it reads first, before one
     /// answers or all were tried.
     pub dead_points: f64,
     /// The chance that all points of that text are dead, so that it must ask another directory.
@@ -45,8 +45,8 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Adds what clients meet in one slot, `weight` being the part of them that reads it: of its
-    /// points so many are dead.
+    /// Adds a slot of which `dead` of the `points` are dead. `weight` is the part of the clients
+    /// that reads it.
     fn add(&mut self, weight: f64, dead: usize, points: usize) {
         let (d, n) = (dead as f64, points as f64);
         self.first_point_dead += weight * d / n;
@@ -61,7 +61,7 @@ impl Outlook {
 }
 
 impl<I: Ord + Clone, S: Ord> Plan<I, S> {
-    /// What clients meet when those of whom `is_dead` says so are dead.
+    /// Returns the prospects of clients when those instances are dead of which `is_dead` says so.
     pub fn with_dead(&self, is_dead: impl Fn(&I) -> bool, slots: &[Slot<S>]) -> Outlook {
         let mut outlook = Outlook::default();
         let dead_in = |mix: &Mix<I>| mix.points().filter(|(_, instance)| is_dead(instance)).count();
@@ -74,8 +74,10 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
         outlook
     }
 
-    /// What clients meet on average when so many of the instances in the plan are dead, each
-    /// selection of them being as likely as any other. If there are no more than that, all are
+    /// Returns the average prospects of clients when `deaths` of the instances in the plan are
+    /// dead.
+    ///
+    /// Each selection of them is as likely as any other. If there are no more than that, all are
     /// dead.
     ///
     /// The time grows with the number of points in all slots times `deaths`, not with the number of
@@ -96,7 +98,7 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
         outlook
     }
 
-    /// How many instances have a point in the plan.
+    /// Returns the number of instances that have a point in the plan.
     pub fn standing(&self) -> usize {
         let mut instances: Vec<_> = self.slots().flat_map(|(_, mix)| mix.instances().into_keys()).collect();
         instances.sort_unstable();
@@ -156,7 +158,8 @@ mod tests {
         (Plan::new(ROUND, mixes.collect()).unwrap(), slots.collect())
     }
 
-    /// What clients meet, found by going through all orders in which a text's points can be tried.
+    /// Returns the prospects of clients, found by going through all orders in which a text's points
+    /// can be tried.
     fn tried_out(plan: &Plan<usize, usize>, slots: &[Slot<usize>], is_dead: &dyn Fn(usize) -> bool) -> Outlook {
         /// Sums over all orders: first dead, dead before a live one, all dead, number of orders.
         fn orders(left: &[bool], tried: usize, sums: &mut [f64; 4]) {
@@ -242,8 +245,8 @@ mod tests {
         }
     }
 
-    /// One of sixty: each text loses a point of ten with the chance 1/6, and then the first is dead
-    /// with the chance 1/10.
+    /// A dead instance of sixty: each text loses a point of ten with the chance 1/6, and then the
+    /// first is dead with the chance 1/10.
     #[test]
     fn one_of_sixty() {
         let counts: Vec<Vec<usize>> = (0..6)

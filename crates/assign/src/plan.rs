@@ -1,11 +1,11 @@
-//! What a policy answers.
+//! Answer of a policy.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::{Error, Relay, Round, Slot};
 
-/// Which introduction points go into the descriptor of every slot.
+/// Introduction points for the descriptor of every slot.
 ///
 /// A plan has at least one slot, and no slot of it is empty.
 ///
@@ -32,7 +32,7 @@ pub struct Plan<I, S> {
 }
 
 impl<I: Ord, S: Ord> Plan<I, S> {
-    /// A plan from its parts: what a [`Policy`](crate::Policy) of one's own returns.
+    /// Makes a plan of its parts, for a [`Policy`](crate::Policy) of one's own to return.
     ///
     /// Fails with [`Error::NoSlots`] if there is no slot, and with [`Error::EmptySlot`] if one
     /// holds no point; the position is that in the map's order.
@@ -56,7 +56,7 @@ impl<I: Ord, S: Ord> Plan<I, S> {
         self.slots.iter()
     }
 
-    /// What goes into one slot. `None` if the plan has no such slot.
+    /// Returns the points that go into one slot; `None` if the plan has no such slot.
     pub fn slot(&self, slot: &S) -> Option<&Mix<I>> {
         self.slots.get(slot)
     }
@@ -77,8 +77,9 @@ impl<I: Ord, S: Ord> Plan<I, S> {
             .map(|(slot, _)| slot)
     }
 
-    /// How many slots have to be written when `previous` gives way to this plan: those whose points
-    /// differ, and those that `previous` does not have.
+    /// Returns the number of slots to be written when `previous` gives way to this plan.
+    ///
+    /// These are the slots whose points differ, and those that `previous` does not have.
     pub fn changes(&self, previous: &Self) -> usize {
         self.slots
             .iter()
@@ -122,7 +123,7 @@ impl<I: Ord + Clone, S: Ord> Plan<I, S> {
         loads
     }
 
-    /// What goes into each slot of the plan, and the slot's read share.
+    /// Returns each slot's read share and its points.
     pub(crate) fn read(&self, slots: &[Slot<S>]) -> impl Iterator<Item = (f64, &Mix<I>)> {
         let read_shares: BTreeMap<&S, f64> = slots.iter().map(|slot| (slot.id(), slot.read_share())).collect();
         self.slots
@@ -155,7 +156,7 @@ impl<I> Mix<I> {
         self.points.iter().map(|(relay, instance)| (*relay, instance))
     }
 
-    /// How many points there are.
+    /// Returns the number of points.
     pub fn len(&self) -> usize {
         self.points.len()
     }

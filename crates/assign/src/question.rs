@@ -1,4 +1,4 @@
-//! What a policy is asked, checked and put in order.
+//! Question to a policy, checked and put in order.
 
 use crate::{Error, Instance, Relay, Slot, Weight};
 
@@ -32,7 +32,7 @@ impl<'a, I: Ord, S: Ord> Question<'a, I, S> {
         })
     }
 
-    /// Which of the instances has this ID, if it can be handed out.
+    /// Returns the position of the instance with this ID, if it can be handed out.
     pub(crate) fn position(&self, id: &I) -> Option<usize> {
         self.instances.binary_search_by(|other| other.id.cmp(id)).ok()
     }

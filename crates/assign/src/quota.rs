@@ -1,16 +1,16 @@
-//! How many slots each instance gets, and who gets the remainder this round.
+//! Numbers of slots that instances get, and the draw of those that get the remainder.
 //!
 //! The quotas q_i = S · w_i / W are written in units of 1/D, where D, the length of the rotation,
-//! is the smallest number that makes them all whole. The remainder is dealt by systematic sampling:
-//! the fractional parts of the quotas, in a drawn order, are laid end to end on a line of whole
-//! length R, and round k of the rotation takes the R instances whose piece contains one of
+//! is the smallest number that makes them all whole. The remainder is dealt by systematic sampling.
+//! The fractional parts of the quotas, in a drawn order, are laid end to end on a line of whole
+//! length R. Round k of the rotation takes the R instances whose piece contains one of
 //!
 //! ```text
 //! k/D, 1 + k/D, 2 + k/D, ..., R - 1 + k/D.
 //! ```
 //!
-//! A piece is shorter than 1, so no instance is taken twice in a round; and over k = 0, ..., D - 1
-//! these are all the multiples of 1/D on the line, so an instance is taken exactly as often as its
+//! A piece is shorter than 1, so no instance is taken twice in a round. Over k = 0, ..., D - 1
+//! these are all the multiples of 1/D on the line. So an instance is taken exactly as often as its
 //! piece is long. No rounding happens anywhere.
 
 use std::ops::RangeInclusive;
@@ -22,12 +22,12 @@ use crate::{Round, Weight};
 
 /// Each instance's part of all slots.
 pub(crate) struct Quotas {
-    /// D: how many rounds a full rotation has. At least 1.
+    /// D: the number of rounds of a full rotation. At least 1.
     rotation: u128,
     parts: Vec<Part>,
 }
 
-/// One instance's quota: `whole + fraction / D`.
+/// Quota of an instance: `whole + fraction / D`.
 struct Part {
     whole: usize,
     /// In units of 1/D, and less than D.
@@ -57,12 +57,13 @@ impl Quotas {
         }
     }
 
-    /// How many rounds a full rotation has.
+    /// Returns the number of rounds of a full rotation.
     pub(crate) fn rotation(&self) -> u128 {
         self.rotation
     }
 
-    /// How many slots each instance holds, if every slot is held and every quota kept.
+    /// Returns the number of slots that each instance holds, if every slot is held and every quota
+    /// kept.
     pub(crate) fn held(&self, holders: impl Iterator<Item = Option<usize>>) -> Option<Vec<RangeInclusive<usize>>> {
         let mut counts = vec![0; self.parts.len()];
         for holder in holders {
@@ -76,7 +77,8 @@ impl Quotas {
         even.then(|| counts.into_iter().map(|count| count..=count).collect())
     }
 
-    /// How many slots each instance may get if the remainder goes to whomever.
+    /// Returns the numbers of slots that each instance may get if the remainder goes to any of
+    /// them.
     pub(crate) fn free(&self) -> Vec<RangeInclusive<usize>> {
         self.parts
             .iter()
@@ -84,7 +86,7 @@ impl Quotas {
             .collect()
     }
 
-    /// How many slots each instance gets in `round`.
+    /// Returns the number of slots that each instance gets in `round`.
     pub(crate) fn drawn(&self, round: Round) -> Vec<RangeInclusive<usize>> {
         let number = u128::from(round.number());
         // Not above the round's number, so it fits.

@@ -9,8 +9,8 @@ use crate::policy::V2_POINTS;
 use crate::question::Question;
 use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
 
-/// What happens without a publisher: several instances with one key publish over each other, and
-/// the last one has the slot.
+/// The course of things without a publisher: several instances with one key publish over each
+/// other, and the last one has the slot.
 ///
 /// It is the baseline of simulations and experiments; a publisher has no use for it. A directory
 /// keeps the newest text, and among texts of one hour the last (C Tor

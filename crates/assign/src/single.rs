@@ -7,16 +7,16 @@ use crate::blend::{self, Rules};
 use crate::question::Question;
 use crate::{Error, Instance, Plan, Policy, PolicyName, Round, Slot};
 
-/// One master descriptor: the same points in every slot, up to ten. It is what onionbalance
-/// publishes by default.
+/// A master descriptor: the same points in every slot, up to ten. onionbalance publishes such a one
+/// by default.
 ///
 /// Of each instance as many points are taken as keep the shares at their targets and there is room
 /// for; nine of three instances with three points each. With more instances than points there is
 /// room for, they take turns.
 ///
-/// It is simple, and it is weak: no more than ten points and ten instances carry the service, a
-/// client that failed with one directory finds the same points at the next, and whoever dies is in
-/// every slot.
+/// It is simple, and it is weak. No more than ten points and ten instances carry the service. A
+/// client that failed with one directory finds the same points at the next. An instance that dies
+/// is in every slot.
 ///
 /// ```
 /// use onionweave_assign::{Instance, Policy, Relay, Round, Single, Slot};

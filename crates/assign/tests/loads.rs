@@ -12,7 +12,7 @@ use onionweave_assign::{Balance, Blend, Damping, Error, Instance, Load, Measured
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// How far from each other shares may be that the balance does not tell apart.
+/// Largest distance of shares that the balance does not tell apart.
 const CALM: f64 = 1.0 / 120.0;
 
 fn weight(weight: u32) -> Weight {
@@ -78,7 +78,8 @@ proptest! {
         prop_assert!(distance(&found, &expected) <= CALM + 1e-5, "{:?} instead of {:?}", found, expected);
     }
 
-    /// Loads that follow shares, some steps late: they settle for every delay, at weight and capacity as the documentation says.
+    /// Loads that follow shares, some steps late: they settle for every delay, at weight and
+    /// capacity as the documentation says.
     #[test]
     fn loads_that_follow_settle(
         (strength, damping, step) in any_damping(),
@@ -90,7 +91,8 @@ proptest! {
         let first = in_proportion(weights.iter().map(|&w| f64::from(w)));
         let mut past: VecDeque<Vec<f64>> = vec![first; delay + 1].into();
         let kept = (-step.as_secs_f64() / 300.0).exp();
-        // So many times the delay until the largest error is a millionth of what it was. Weights are kept for a time that is a delay, too.
+        // So many times the delay until the largest error is a millionth of what it was. Weights
+        // are kept for a time that is a delay, too.
         let rounds = 14.0 / -(kept + (1.0 - kept) * strength).ln();
         let held = (300.0 / step.as_secs_f64()).ceil() as usize;
         let steps = (rounds.ceil() as usize + 1) * (delay + held + 1);
@@ -107,12 +109,14 @@ proptest! {
         let bound = |(&w, capacity): (&u32, &f64)| (f64::from(w) * capacity.powf(strength)).powf(1.0 / (1.0 + strength));
         let expected = in_proportion(weights.iter().zip(&capacities).map(bound));
         let found = shares(balance.weights());
-        // What is not told apart comes back `strength` times as large, and so on; and twice that for the sum of shares.
+        // What is not told apart comes back `strength` times as large, and so on; and twice that
+        // for the sum of shares.
         let slack = 2.0 * CALM / (1.0 - strength);
         prop_assert!(distance(&found, &expected) <= slack, "{:?} instead of {:?}", found, expected);
     }
 
-    /// Whatever is measured: nobody's weight is changed more than by eight, so everyone stays in the plan, and no slot is empty.
+    /// No weight is changed by more than a factor of eight, whatever is measured. So every instance
+    /// stays in the plan, and no slot is empty.
     #[test]
     fn no_load_empties_a_slot(
         all in prop::collection::vec((1..6_u32, prop::option::of(prop_oneof![Just(0.0), 0.0..1.0_f64, any::<f64>()])), 1..=60),
@@ -159,8 +163,9 @@ fn small_swings_change_nothing() {
     }
 }
 
-/// Loads that jump between extremes, at every measurement or every few: weights are given no more often than once in the time in which they
-/// follow, and the shorter the swing is, the closer to even they stay.
+/// Loads that jump between extremes, at every measurement or every few: weights are given no more
+/// often than once in the time in which they follow, and the shorter the swing is, the closer to
+/// even they stay.
 #[test]
 fn large_swings_are_bounded() {
     let time = Damping::default().time();

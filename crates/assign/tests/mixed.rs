@@ -1,5 +1,5 @@
-//! What the mixed policy promises, held against random input and, where the cases are few, against
-//! every plan there is.
+//! The promises of the mixed policy, held against random input and, where the cases are few,
+//! against every plan there is.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ fn instance(id: u8, weight: u32, points: u8) -> Instance<u8> {
     Instance::new(id, relays).weight(Weight::try_from(weight).unwrap())
 }
 
-/// What a slot holds whose only instance is this one, with three points.
+/// Contents of a slot whose only instance is this one, with three points.
 fn alone(id: u8) -> Mix<u8> {
     instance(id, 1, 3).points.into_iter().map(|relay| (relay, id)).collect()
 }
@@ -39,7 +39,7 @@ fn equal(count: usize) -> Vec<Instance<u8>> {
     weighted(&vec![1; count])
 }
 
-/// So many slots in replica 0 and so many in replica 1, all read alike.
+/// `first` slots in replica 0 and `second` in replica 1, all read alike.
 fn slots([first, second]: [u8; 2]) -> Vec<Slot<(u8, u8)>> {
     let read_share = 1.0 / f64::from(first + second);
     let ids = (0..first).map(|n| (0, n)).chain((0..second).map(|n| (1, n)));
@@ -54,7 +54,7 @@ fn count(plan: &TestPlan, instance: &Instance<u8>) -> usize {
     plan.slots_of(&instance.id).count()
 }
 
-/// How many of the live instances have several slots, and all in one of two replicas.
+/// Number of live instances that have several slots, and all in one of two replicas.
 fn lopsided(plan: &TestPlan) -> usize {
     let mut replicas: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     for ((replica, _), mix) in plan.slots() {
@@ -156,7 +156,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whatever came before, the quotas hold, nobody absent stays, and asking again changes nothing.
+    /// The quotas hold, nobody absent stays, and asking again changes nothing, whatever came
+    /// before.
     #[test]
     fn every_plan_is_sound(
         instances in any_instances(),
@@ -481,7 +482,7 @@ fn one_to_seven_instances_over_six_slots() {
     }
 }
 
-/// Who gets the remainder first is drawn: over many seeds all get it alike.
+/// The seed draws the instance that gets the remainder first: over many seeds all get it alike.
 #[test]
 fn the_remainder_is_drawn_from_the_seed() {
     const SEEDS: u64 = 3000;

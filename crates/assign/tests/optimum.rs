@@ -1,5 +1,7 @@
-//! How near plans come to their targets: against every plan there is where these are few, against plans that are known to be there where they
-//! are many, and against a bound on all plans.
+//! Distances of plans from their targets.
+//!
+//! They are held against every plan there is where these are few, against plans that are known to
+//! exist where they are many, and against a bound on all plans.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +15,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// As near as plans shall come, wherever any plan does: half of what a point is worth in a text of ten.
+/// Distance that plans keep to wherever any plan does: half the worth of a point in a text of ten.
 const AIM: f64 = 1.0 / 120.0;
 /// Rounding errors, of the plan's and of the test's own.
 const ROUNDING: f64 = 1e-8;
@@ -57,7 +59,8 @@ fn error(policy: PolicyName, weights: &[u32], points: usize, seed: u64) -> f64 {
 
 /// Every plan for six slots: as sums of what two halves of three slots give.
 struct AllPlans {
-    /// What three slots can give to each instance, in parts of a slot's clients of which there are [`PARTS`](Self::PARTS).
+    /// Shares that three slots can give to each instance, in units of which a slot's clients have
+    /// [`PARTS`](Self::PARTS).
     halves: Vec<Vec<i32>>,
     /// The halves by what they give to the first two instances, in steps of [`STEP`](Self::STEP).
     by_gift: BTreeMap<(i32, i32), Vec<usize>>,
@@ -68,7 +71,8 @@ impl AllPlans {
     const PARTS: i32 = 2520;
     const STEP: i32 = 128;
 
-    /// For so many instances with so many points each, and slots with points of so many instances at least.
+    /// For so many instances with so many points each, and slots with points of so many instances
+    /// at least.
     fn new(instances: usize, points: usize, least: usize) -> Self {
         let mut mixes = vec![Vec::new()];
         for _ in 0..instances {
@@ -135,7 +139,8 @@ impl AllPlans {
     }
 }
 
-/// All weights of so many instances up to the largest, in order, and none that is a multiple of others.
+/// All weights of so many instances up to the largest, in order, and none that is a multiple of
+/// others.
 fn all_weights(instances: usize, largest: u32) -> Vec<Vec<u32>> {
     let mut all = vec![Vec::new()];
     for _ in 0..instances {
@@ -150,8 +155,9 @@ fn all_weights(instances: usize, largest: u32) -> Vec<Vec<u32>> {
     all
 }
 
-/// Up to five instances over six directories: wherever any plan at all comes within 1/120 of the targets, the policies do. Otherwise they
-/// come within 1/240 of the best plan. The weighted policy always does.
+/// Up to five instances over six directories: wherever any plan at all comes within 1/120 of the
+/// targets, the policies do. Otherwise they come within 1/240 of the best plan. The weighted policy
+/// always does.
 #[test]
 fn no_plan_at_all_is_much_better() {
     let cases = [
@@ -190,8 +196,8 @@ fn no_plan_at_all_is_much_better() {
     assert!(worst < 1.0 / 240.0, "{worst} from the best plan");
 }
 
-/// Up to sixty instances: plans are drawn, and targets that are as far from their shares as the aim allows. Whoever
-/// asks for these targets gets a plan within 1/120 of them.
+/// Up to sixty instances: plans are drawn, and targets that are as far from their shares as the aim
+/// allows. Whoever asks for these targets gets a plan within 1/120 of them.
 #[test]
 fn plans_that_are_there_are_found() {
     let mut rng = ChaCha8Rng::seed_from_u64(2015);
@@ -228,7 +234,8 @@ fn plans_that_are_there_are_found() {
     assert!(drawn > 800, "{drawn}");
 }
 
-/// Where each instance has a single point and few plans are near enough, the first budget of the search does not suffice for these.
+/// The first budget of the search does not suffice where each instance has a single point and few
+/// plans are near enough.
 #[test]
 fn plans_that_are_hard_to_find_are_found() {
     let cases: [(u64, &[u32]); 8] = [
@@ -247,7 +254,8 @@ fn plans_that_are_hard_to_find_are_found() {
     }
 }
 
-/// The shares of a random plan in which everybody stands, and so many in each slot at least, if that came of it.
+/// The shares of a random plan in which everybody stands, and so many in each slot at least, if
+/// that came of it.
 fn draw_shares(count: usize, points: usize, least: usize, rng: &mut ChaCha8Rng) -> Option<Vec<f64>> {
     let mut shares = vec![0.0; count];
     let mut places: Vec<_> = (0..count).collect();
@@ -275,7 +283,8 @@ fn draw_shares(count: usize, points: usize, least: usize, rng: &mut ChaCha8Rng) 
     shares.iter().all(|&share| share > 0.0).then_some(shares)
 }
 
-/// The least error that is possible where everybody has a share of at least `low` and at most `high`: a bound on all plans.
+/// The least error that is possible where everybody has a share of at least `low` and at most
+/// `high`: a bound on all plans.
 fn bound(targets: &[f64], low: f64, high: f64) -> f64 {
     let (mut no, mut yes) = (0.0, 1.0);
     for _ in 0..60 {
@@ -291,8 +300,9 @@ fn bound(targets: &[f64], low: f64, high: f64) -> f64 {
     yes
 }
 
-/// Any weights of up to sixty instances with ten points: nearer than 1/60 to the bound, which no plan can beat: a point is worth at least
-/// 1/60, and an instance that is alone nowhere has at most nine of ten.
+/// Any weights of up to sixty instances with ten points: nearer than 1/60 to the bound, which no
+/// plan can beat: a point is worth at least 1/60, and an instance that is alone nowhere has at most
+/// nine of ten.
 #[test]
 fn the_bound_is_near() {
     let mut rng = ChaCha8Rng::seed_from_u64(61);

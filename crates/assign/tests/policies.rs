@@ -1,4 +1,4 @@
-//! What every policy keeps to, held against random input; and what those that blend instances promise beyond that.
+//! Rules of every policy, held against random input, and promises of those that blend instances.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ fn equal(count: usize) -> Vec<Instance<u8>> {
     weighted(&vec![1; count])
 }
 
-/// So many slots in replica 0 and so many in replica 1, all read alike.
+/// `first` slots in replica 0 and `second` in replica 1, all read alike.
 fn slots([first, second]: [u8; 2]) -> Vec<Slot<(u8, u8)>> {
     let read_share = 1.0 / f64::from(first + second);
     let ids = (0..first).map(|n| (0, n)).chain((0..second).map(|n| (1, n)));
@@ -82,7 +82,8 @@ fn assert_sound_within(limit: usize, plan: &TestPlan, instances: &[Instance<u8>]
     }
 }
 
-/// Up to a dozen instances of different weights, whose points are at few relays or at many, and one of which at least has one.
+/// Up to a dozen instances of different weights, whose points are at few relays or at many, and one
+/// of which at least has one.
 fn any_instances() -> impl Strategy<Value = Vec<Instance<u8>>> {
     let weight = prop_oneof![Just(1_u32), 1..6_u32, 1..=u32::MAX];
     let relays = prop_oneof![
@@ -140,7 +141,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whatever came before: every slot is filled from what is offered, and asking again changes nothing.
+    /// Every slot is filled from what is offered, and asking again changes nothing, whatever came
+    /// before.
     #[test]
     fn every_plan_is_sound(
         instances in any_instances(),
@@ -172,7 +174,8 @@ proptest! {
         }
     }
 
-    /// The plan does not depend on the order in which instances, points and slots are listed, nor on points that are listed twice.
+    /// The plan does not depend on the order in which instances, points and slots are listed, nor
+    /// on points that are listed twice.
     #[test]
     fn order_does_not_matter(
         instances in any_instances(),
@@ -217,7 +220,8 @@ proptest! {
         }
     }
 
-    /// With two instances or more, no loss of one instance, one directory or one replica leaves a client without a live point.
+    /// With two instances or more, no loss of one instance, one directory or one replica leaves a
+    /// client without a live point.
     #[test]
     fn no_single_loss_takes_the_service_away(
         weights in prop::collection::vec(prop_oneof![1..3_u32, 1..=u32::MAX], 2..=20),
@@ -279,7 +283,8 @@ proptest! {
     }
 }
 
-/// Where instances of unequal weights take turns, each has the part of all places that its weight says, over a rotation.
+/// Instances of unequal weights that take turns have, over a rotation, the part of all places that
+/// their weights say.
 #[test]
 fn turns_are_by_weight() {
     let six = slots([3, 3]);
@@ -309,8 +314,10 @@ fn turns_are_by_weight() {
     }
 }
 
-/// Up to thirty instances of unequal weights: whoever has two slots or more is on both replicas, in the hybrid policy but for three plans in a thousand; and
-/// when somebody dies, it changes one slot more than that one stood in, if any. The weighted policy comes nearer to the targets, and pays with slots.
+/// Up to thirty instances of unequal weights: whoever has two slots or more is on both replicas, in
+/// the hybrid policy but for three plans in a thousand; and when somebody dies, it changes one slot
+/// more than that one stood in, if any. The weighted policy comes nearer to the targets, and pays
+/// with slots.
 #[test]
 fn unequal_instances_are_spread_and_die_quietly() {
     let six = slots([3, 3]);
@@ -345,8 +352,10 @@ fn unequal_instances_are_spread_and_die_quietly() {
     }
 }
 
-/// One to sixty equal instances over six slots: no share is further from its target than 1/200, sizes differ by one at most, whoever
-/// has two slots or more is on both replicas, and a slot is as full as equal shares allow.
+/// Up to sixty equal instances over six slots: no share is further from its target than 1/200.
+///
+/// Sizes differ by one at most. An instance with two slots or more is on both replicas. A slot is
+/// as full as equal shares allow.
 #[test]
 fn hybrid_is_even_for_one_to_sixty() {
     let six = slots([3, 3]);
@@ -385,7 +394,8 @@ fn hybrid_uses_all_points() {
     }
 }
 
-/// Slots that are many, that belong to three replicas, or that are read unlike each other: no six as in v2.
+/// Slots that are many, that belong to three replicas, or that are read unlike each other: no six
+/// as in v2.
 #[test]
 fn other_numbers_of_slots_are_planned_too() {
     let even = |count: u8, replicas: u8| -> Vec<Slot<(u8, u8)>> {
@@ -437,7 +447,8 @@ fn other_numbers_of_slots_are_planned_too() {
 #[test]
 fn few_relays_are_shared_out() {
     let six = slots([3, 3]);
-    // Six instances whose three points each are at the same nine relays, and three whose only point is at the same one.
+    // Six instances whose three points each are at the same nine relays, and three whose only point
+    // is at the same one.
     let nine: Vec<_> = (0..6)
         .map(|id| Instance::new(id, (0..3).map(|n| Relay::new((u128::from(id) * 4 + n * 5) % 9))))
         .collect();
@@ -451,8 +462,8 @@ fn few_relays_are_shared_out() {
     }
 }
 
-/// Weights nine to one: texts of both instances can give no more than three quarters to one of them; the weighted policy may leave
-/// the other out of some.
+/// Weights nine to one: texts of both instances can give no more than three quarters to one of
+/// them; the weighted policy may leave the other out of some.
 #[test]
 fn weighted_is_as_exact_as_points_allow() {
     let (instances, six) = (weighted(&[9, 1]), slots([3, 3]));
@@ -462,8 +473,8 @@ fn weighted_is_as_exact_as_points_allow() {
     assert!(error(&weighted, &instances, &six) < 1e-9, "{weighted:?}");
 }
 
-/// While somebody dies in the middle of a round, the slots in which they stood are written, and no others, as long as all shares stay
-/// within 1/120 of the new targets.
+/// While somebody dies in the middle of a round, the slots in which they stood are written, and no
+/// others, as long as all shares stay within 1/120 of the new targets.
 #[test]
 fn a_departure_changes_the_slots_it_must() {
     let six = slots([3, 3]);
@@ -487,7 +498,8 @@ fn a_departure_changes_the_slots_it_must() {
             assert!(error(&after, &rest, &six) <= 1.0 / 120.0 + 1e-9);
         }
     }
-    // Of 32, say, a slot of five is left with four, and each of them with 1/24, which is further than 1/120 from 1/31.
+    // Of 32, say, a slot of five is left with four, and each of them with 1/24, which is further
+    // than 1/120 from 1/31.
     assert_eq!(exceptions, BTreeSet::from([23, 32, 33]));
 }
 
@@ -510,7 +522,8 @@ fn a_point_that_moves_changes_its_slots() {
     }
 }
 
-/// Where there are more instances than places, one may have weight enough for all of them, and still does not stand alone.
+/// An instance may have weight enough for all places, and still does not stand alone, where there
+/// are more instances than places.
 #[test]
 fn no_weight_is_so_large_that_one_stands_alone() {
     let weights: Vec<_> = (0..11).map(|id| if id == 3 { u32::MAX } else { 1 }).collect();
@@ -524,8 +537,9 @@ fn no_weight_is_so_large_that_one_stands_alone() {
     }
 }
 
-/// Whoever joins is reachable at once, and shares are as near to even as those of a plan that is made anew: sixty instances that come one
-/// after the other.
+/// An instance that joins is reachable at once: sixty instances that come one after the other.
+///
+/// Shares are as near to even as those of a plan that is made anew.
 #[test]
 fn whoever_joins_is_reachable_at_once() {
     let six = slots([3, 3]);

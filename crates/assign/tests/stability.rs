@@ -66,7 +66,8 @@ fn instance(id: u8, rng: &mut ChaCha8Rng, points: u128, relays: u128, largest: u
     Instance::new(id, relays).weight(Weight::try_from(rng.random_range(1..=largest)).unwrap())
 }
 
-/// Asks for the plans of one service: anew, after a death, after an arrival, after a point has moved, and in the next round.
+/// Asks for the plans of one service: anew, after a death, after an arrival, after a point has
+/// moved, and in the next round.
 fn ask(policy: &dyn Policy<u8, u8>, seed: u64, digest: &mut Digest) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let slots = slots(&mut rng);
