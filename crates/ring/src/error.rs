@@ -94,6 +94,22 @@ pub enum Error {
         line: usize,
     },
 
+    /// The checksum of a v3 onion address is wrong: a character is, or two have changed places.
+    #[error("v3 onion address: the checksum is wrong, so a character is wrong")]
+    AddressChecksum,
+
+    /// A v3 onion address names another version.
+    #[error("v3 onion address: the version is {found}, not 3")]
+    #[non_exhaustive]
+    AddressVersion {
+        /// The version.
+        found: u8,
+    },
+
+    /// The public key of a v3 onion address is no point of the curve.
+    #[error("v3 onion address: its key is not a point of the curve")]
+    AddressKey,
+
     /// A document is larger than Tor itself would accept.
     #[error("the document has {size} bytes, more than the limit of {limit}")]
     TooLarge {

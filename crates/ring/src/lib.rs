@@ -14,6 +14,8 @@ pub mod relays;
 mod text;
 mod unix_time;
 pub mod v2;
+#[cfg(feature = "v3")]
+pub mod v3;
 
 #[doc(hidden)]
 pub mod fuzz;
