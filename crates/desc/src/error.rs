@@ -229,6 +229,11 @@ pub enum Error {
     /// The RSA implementation noticed that its own result was wrong, which takes a fault of the machine.
     #[error("signing failed: the RSA operation did not verify")]
     SigningFailed,
+
+    /// A key or a descriptor of version 3 is refused. Needs the feature `v3`.
+    #[cfg(feature = "v3")]
+    #[error(transparent)]
+    V3(#[from] crate::v3::Problem),
 }
 
 impl Error {
@@ -259,6 +264,10 @@ pub enum Section {
     ClientKeys,
     /// Tor's file `hostname`.
     Hostname,
+    /// Middle layer of a v3 descriptor, decrypted: for whom introduction points are encrypted.
+    Superencrypted,
+    /// Inner layer of a v3 descriptor, once decrypted: its header and its introduction points.
+    Encrypted,
 }
 
 impl fmt::Display for Section {
@@ -268,6 +277,8 @@ impl fmt::Display for Section {
             Self::IntroductionPoints => "introduction points",
             Self::ClientKeys => "client_keys file",
             Self::Hostname => "hostname file",
+            Self::Superencrypted => "superencrypted layer",
+            Self::Encrypted => "encrypted layer",
         })
     }
 }
@@ -309,6 +320,26 @@ pub enum Malformed {
         keyword: &'static str,
         /// The number of arguments it takes.
         wanted: usize,
+        /// The number of arguments on the line.
+        found: usize,
+    },
+    /// An item has fewer arguments than it takes at least.
+    #[error("`{keyword}` takes at least {least} arguments, found {found}")]
+    TooFewArguments {
+        /// The item.
+        keyword: &'static str,
+        /// The least number of arguments it takes.
+        least: usize,
+        /// The number of arguments on the line.
+        found: usize,
+    },
+    /// An item has more arguments than any item may have.
+    #[error("`{keyword}` has {found} arguments, the limit is {limit}")]
+    TooManyArguments {
+        /// The item.
+        keyword: &'static str,
+        /// The limit, `MAX_ARGS`.
+        limit: usize,
         /// The number of arguments on the line.
         found: usize,
     },

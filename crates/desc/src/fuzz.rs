@@ -11,7 +11,8 @@ use crate::error::Error;
 #[cfg(feature = "passphrase")]
 use crate::rsa::passphrase::Limits;
 use crate::rsa::{Backend as _, PrivateKey, RustCrypto, SIGNATURE_LEN};
-use crate::v2::authorization::{Secrets, block};
+use crate::secrets::Secrets;
+use crate::v2::authorization::{self, block};
 use crate::v2::{
     AuthorizationKind, ClientKeys, Descriptor, DescriptorCookie, Fetch, FetchVerdict, HostnameFile, IntroductionPoint,
     Known, MAX_INTRODUCTION_POINTS, UnverifiedDescriptor, UploadVerdict, introduction_point,
@@ -198,7 +199,7 @@ pub fn authorization(data: &[u8]) {
     }
 
     let points = [introduction_point::START, block].concat();
-    let secrets = Secrets::derive([data]);
+    let secrets = Secrets::derive(authorization::DERIVATION, [data]);
     let decrypt = |block: &[u8], cookie| block::kind(block).map(|kind| block::decrypt(kind, block, cookie));
     if let Some(cookie) = cookies.first() {
         let basic = block::encrypt_basic(&points, &cookies, &secrets).unwrap_or_default();

@@ -8,7 +8,14 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod rsa;
+mod secrets;
+#[cfg_attr(
+    not(feature = "v3"),
+    allow(dead_code, reason = "version 3 alone has some of the rules")
+)]
 mod tokens;
 pub mod v2;
+#[cfg(feature = "v3")]
+pub mod v3;
 
 pub use error::{Error, KeyProblem, Malformed, Section};

@@ -9,8 +9,7 @@
 //! - a carriage return is white space everywhere but on the `-----BEGIN` and `-----END` lines;
 //! - `-----END ` is looked for anywhere in a line.
 //!
-//! C Tor's limits of 128 KiB for a line and an object and of 512 arguments cannot be reached here: the caller bounds the text,
-//! and no known keyword takes two arguments.
+//! C Tor's limit of 128 KiB for a line and an object cannot be reached: the caller bounds the text.
 
 use crate::base64;
 use crate::bytes::{count_lines, find, find_byte, split_at};
@@ -18,7 +17,7 @@ use crate::der::{MODULUS_BITS, PublicParts};
 use crate::error::{Error, KeyProblem, Malformed, Section};
 use crate::rsa::{PKCS1_LABEL, PrivateKey};
 
-/// The rules for one known keyword. Every keyword may stand once.
+/// Rules for one known keyword, which may stand once unless it [repeats](Rule::repeats).
 #[derive(Debug)]
 pub(crate) struct Rule {
     keyword: &'static str,
@@ -26,6 +25,7 @@ pub(crate) struct Rule {
     object: ObjectRule,
     place: Place,
     optional: bool,
+    repeats: bool,
 }
 
 impl Rule {
@@ -37,12 +37,19 @@ impl Rule {
             object,
             place: Place::Anywhere,
             optional: false,
+            repeats: false,
         }
     }
 
     /// An item that may be missing: `T01`.
     pub(crate) const fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// The item may stand several times: `T1N`.
+    pub(crate) const fn repeats(mut self) -> Self {
+        self.repeats = true;
         self
     }
 
@@ -59,7 +66,7 @@ impl Rule {
     }
 }
 
-/// How many arguments a keyword takes.
+/// Number of arguments that a keyword takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Arguments {
     /// `NO_ARGS`
@@ -68,18 +75,22 @@ pub(crate) enum Arguments {
     One,
     /// `CONCAT_ARGS`: the rest of the line, however it looks.
     Line,
+    /// `GE(n)`, or `ARGS` for none.
+    AtLeast(usize),
 }
 
-/// Which object a keyword takes.
+/// Object that a keyword takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ObjectRule {
     /// `NO_OBJ`
     None,
     /// `NEED_OBJ` with this label.
     Label(&'static str),
+    /// `OBJ_OK`: any object, or none.
+    Optional,
     /// `NEED_KEY_1024`
     Key,
-    /// `NEED_SKEY_1024`; that the key is one is left to whoever reads it, since it is expensive to check.
+    /// `NEED_SKEY_1024`; the reader checks that the key is one.
     PrivateKey,
 }
 
@@ -90,14 +101,16 @@ enum Place {
     Last,
 }
 
-/// One known item, as it stands in the text.
+/// A known item, as it stands in the text.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
-    /// The argument; empty for a keyword that takes none.
+    /// The argument, or the first of several; empty for a keyword that takes none.
     pub(crate) argument: &'a [u8],
+    /// Arguments after the first, for a keyword that may have several.
+    pub(crate) more: Vec<&'a [u8]>,
     /// The decoded object; empty for a keyword that takes none.
     pub(crate) object: Vec<u8>,
-    /// Where the keyword begins.
+    /// Offset of the keyword.
     offset: usize,
 }
 
@@ -105,6 +118,8 @@ pub(crate) struct Item<'a> {
 #[derive(Debug)]
 pub(crate) struct Items<'a, const N: usize> {
     items: [Option<Item<'a>>; N],
+    /// Second and later items of the rules that repeat, each with the index of its rule.
+    repeated: Vec<(usize, Item<'a>)>,
     reader: Reader<'a>,
     rules: &'static [Rule; N],
 }
@@ -119,11 +134,13 @@ impl<'a, const N: usize> Items<'a, N> {
             section,
             text,
             rest: text,
+            unknown: Vec::new(),
         };
         if let Some(offset) = find_byte(0, text) {
             return Err(reader.error(offset, Malformed::Nul));
         }
         let mut items = [const { None }; N];
+        let mut repeated = Vec::new();
         let mut count = 0;
         let mut last = None;
         reader.skip_blank();
@@ -133,13 +150,16 @@ impl<'a, const N: usize> Items<'a, N> {
             if let Some((index, item)) = found {
                 // `next_item` returns the index of a rule, and there are as many slots as rules.
                 if let (Some(slot), Some(rule)) = (items.get_mut(index), rules.get(index)) {
-                    if slot.is_some() {
+                    if slot.is_some() && !rule.repeats {
                         return Err(reader.error(item.offset, Malformed::Repeated(rule.keyword)));
                     }
                     if rule.place == Place::First && count > 0 {
                         return Err(reader.error(item.offset, Malformed::NotFirst(rule.keyword)));
                     }
-                    *slot = Some(item);
+                    match slot {
+                        Some(_) => repeated.push((index, item)),
+                        None => *slot = Some(item),
+                    }
                 }
             }
             count += 1;
@@ -153,7 +173,12 @@ impl<'a, const N: usize> Items<'a, N> {
                 return Err(reader.error(text.len(), Malformed::NotLast(rule.keyword)));
             }
         }
-        Ok(Self { items, reader, rules })
+        Ok(Self {
+            items,
+            repeated,
+            reader,
+            rules,
+        })
     }
 
     /// The item of the rule with this index.
@@ -165,6 +190,24 @@ impl<'a, const N: usize> Items<'a, N> {
             self.reader
                 .error(self.reader.text.len(), Malformed::Missing(self.keyword(index)))
         })
+    }
+
+    /// Every item of the rule with this index, in the order of the text.
+    pub(crate) fn all(&self, index: usize) -> impl Iterator<Item = &Item<'a>> {
+        let first = self.items.get(index).and_then(Option::as_ref);
+        let later = self.repeated.iter().filter(move |(of, _)| *of == index);
+        first.into_iter().chain(later.map(|(_, item)| item))
+    }
+
+    /// The item of the rule with this index, if it is there.
+    pub(crate) fn find(&self, index: usize) -> Option<&Item<'a>> {
+        self.items.get(index).and_then(Option::as_ref)
+    }
+
+    /// Items of no rule that begin before `end`, each with its object, as they stand in the text.
+    pub(crate) fn unknown_before(&self, end: usize) -> impl Iterator<Item = &'a [u8]> {
+        let unknown = self.reader.unknown.iter();
+        unknown.filter(move |(start, _)| *start < end).map(|(_, item)| *item)
     }
 
     /// Moves the decoded object of the rule with this index out, if the item is there.
@@ -194,12 +237,14 @@ impl<'a, const N: usize> Items<'a, N> {
     }
 }
 
-/// What is left to read.
+/// Text that is left to read.
 #[derive(Debug)]
 struct Reader<'a> {
     section: Section,
     text: &'a [u8],
     rest: &'a [u8],
+    /// Items of no rule: where each begins, and how it stands in the text.
+    unknown: Vec<(usize, &'a [u8])>,
 }
 
 impl<'a> Reader<'a> {
@@ -217,21 +262,58 @@ impl<'a> Reader<'a> {
             if keyword.starts_with(b"@") {
                 return Err(self.error(offset, Malformed::Annotation));
             }
+            let mut end = self.offset();
             if let Some(object) = self.take_object()? {
                 self.check_unknown(&object)?;
+                end = self.offset();
             }
+            let item = self.text.get(offset..end).unwrap_or_default();
+            self.unknown.push((offset, item));
             return Ok(None);
         };
+        if let Arguments::AtLeast(least) = rule.arguments {
+            let arguments = self.read_arguments(rule, offset, skip_spaces(rest), least)?;
+            let object = self.read_object(rule, offset)?;
+            let mut arguments = arguments.into_iter();
+            let item = Item {
+                argument: arguments.next().unwrap_or_default(),
+                more: arguments.collect(),
+                object,
+                offset,
+            };
+            return Ok(Some((index, item)));
+        }
         let argument = self.read_argument(rule, offset, skip_spaces(rest))?;
         let object = self.read_object(rule, offset)?;
         Ok(Some((
             index,
             Item {
                 argument,
+                more: Vec::new(),
                 object,
                 offset,
             },
         )))
+    }
+
+    fn read_arguments(
+        &self,
+        rule: &Rule,
+        offset: usize,
+        mut rest: &'a [u8],
+        least: usize,
+    ) -> Result<Vec<&'a [u8]>, Error> {
+        let arguments: Vec<_> = std::iter::from_fn(|| next_argument(&mut rest)).collect();
+        let keyword = rule.keyword;
+        let found = arguments.len();
+        if found < least {
+            return Err(self.error(offset, Malformed::TooFewArguments { keyword, least, found }));
+        }
+        if found > MAX_ARGUMENTS {
+            let limit = MAX_ARGUMENTS;
+            return Err(self.error(offset, Malformed::TooManyArguments { keyword, limit, found }));
+        }
+        Ok(arguments)
     }
 
     fn read_argument(&self, rule: &Rule, offset: usize, mut rest: &'a [u8]) -> Result<&'a [u8], Error> {
@@ -239,6 +321,7 @@ impl<'a> Reader<'a> {
             Arguments::Line => return Ok(rest),
             Arguments::None => 0,
             Arguments::One => 1,
+            Arguments::AtLeast(least) => least,
         };
         let first = next_argument(&mut rest);
         let found = usize::from(first.is_some()) + std::iter::from_fn(|| next_argument(&mut rest)).count();
@@ -259,6 +342,7 @@ impl<'a> Reader<'a> {
         let object = self.take_object()?;
         let label = match (rule.object, &object) {
             (ObjectRule::None, None) => return Ok(Vec::new()),
+            (ObjectRule::Optional, _) => return Ok(object.map(|object| object.body).unwrap_or_default()),
             (ObjectRule::None, Some(object)) => {
                 return Err(self.error(object.offset, Malformed::UnexpectedObject(keyword)));
             }
@@ -353,7 +437,7 @@ impl<'a> Reader<'a> {
 struct Object<'a> {
     label: &'a [u8],
     body: Vec<u8>,
-    /// Where its `-----BEGIN` line begins.
+    /// Offset of its `-----BEGIN` line.
     offset: usize,
 }
 
@@ -365,6 +449,9 @@ fn or_line_end(line: &[u8], problem: Malformed) -> Malformed {
         problem
     }
 }
+
+/// Largest number of arguments of one item: `MAX_ARGS` (parsecommon.c:188).
+const MAX_ARGUMENTS: usize = 512;
 
 /// Label of a public key.
 pub(crate) const PUBLIC_KEY: &str = "RSA PUBLIC KEY";

@@ -10,20 +10,18 @@ pub(crate) mod block;
 mod client_keys;
 mod hostname;
 
-use hkdf::{Hkdf, HkdfExtract};
 use onionweave_ring::v2::{AuthorizationKind, DescriptorCookie};
-use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use super::ServiceKey;
 use crate::error::Error;
+use crate::secrets::Secrets;
 
 pub use block::MAX_BASIC_CLIENTS;
 pub use client_keys::{ClientKey, ClientKeys, ClientName};
 pub use hostname::{ClientAddress, HostnameFile};
 
 /// Names what is derived here, so that nothing else that is derived from a service's key can be the same.
-const DERIVATION: &[u8] = b"onionweave-desc v2 client authorization";
+pub(crate) const DERIVATION: &[u8] = b"onionweave-desc v2 client authorization";
 
 /// For whom the introduction points of a descriptor are encrypted.
 ///
@@ -105,31 +103,9 @@ impl Authorization {
         let secret = key.private_key().exponent();
         let kind = [self.kind().number()];
         let cookies = self.cookies().iter().map(|cookie| cookie.as_bytes().as_slice());
-        Secrets::derive([secret, header.as_bytes(), points, &kind].into_iter().chain(cookies))
-    }
-}
-
-/// Bytes that only the holder of a service's private key can tell from random ones.
-pub(crate) struct Secrets(Hkdf<Sha256>);
-
-impl Secrets {
-    /// Derives from all these parts, of which one is secret. Each goes in with its length in front, so that no two lists give the same.
-    pub(crate) fn derive<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut extract = HkdfExtract::<Sha256>::new(Some(DERIVATION));
-        for part in parts {
-            extract.input_ikm(&(part.len() as u64).to_be_bytes());
-            extract.input_ikm(part);
-        }
-        Self(extract.finalize().1)
-    }
-
-    /// `N` bytes for one purpose.
-    fn bytes<const N: usize>(&self, purpose: &str) -> Zeroizing<[u8; N]> {
-        const { assert!(N <= 255 * 32, "HKDF gives 255 digests and no more") };
-        let mut bytes = Zeroizing::new([0; N]);
-        match self.0.expand(purpose.as_bytes(), &mut *bytes) {
-            Ok(()) => bytes,
-            Err(_) => unreachable!("the length was checked when this was compiled"),
-        }
+        Secrets::derive(
+            DERIVATION,
+            [secret, header.as_bytes(), points, &kind].into_iter().chain(cookies),
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! What proves that somebody knows a service's address.
+//! Proof that somebody knows a service's address.
 
 use core::fmt;
 

@@ -26,8 +26,8 @@ use onionweave_ring::v2::{AuthorizationKind, DescriptorCookie};
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
-use super::Secrets;
 use crate::error::Error;
+use crate::secrets::Secrets;
 use crate::v2::introduction_point;
 
 /// The most clients that a basic descriptor has entries for: C Tor writes fewer than 256 blocks (feature/rend/rendcommon.c:311).
