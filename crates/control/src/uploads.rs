@@ -332,10 +332,11 @@ struct Others {
     until: Duration,
 }
 
-/// A descriptor that Tor built.
+/// A descriptor that Tor built. It is known by its ID alone. With stealth authorization, Tor names
+/// the client's address when it builds the descriptor (feature/rend/rendcommon.c:689), and the
+/// service's when it uploads it (feature/rend/rendservice.c:3846).
 #[derive(Clone, Debug)]
 struct Built {
-    address: Option<String>,
     descriptor_id: String,
     at: Duration,
 }
@@ -478,7 +479,6 @@ impl UploadTracker {
             && self.built.len() < MOST
         {
             self.built.push(Built {
-                address: event.address().map(str::to_owned),
                 descriptor_id: id.to_owned(),
                 at: now,
             });
@@ -500,7 +500,7 @@ impl UploadTracker {
         }
         let is_own = self.built.iter().any(|built| {
             let just = now < built.at.saturating_add(BUILT_JUST_BEFORE);
-            just && Some(built.descriptor_id.as_str()) == id && built.address.as_deref() == address
+            just && Some(built.descriptor_id.as_str()) == id
         });
         let until = now.saturating_add(OTHERS_WITHIN);
         let has_room = self.others.len() < MOST;

@@ -1,39 +1,70 @@
 //! The load of one instance, read again and again.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
 use onionweave_assign::{Load, Weight};
-use onionweave_control::{Event as ControlEvent, EventKind, Events, Supervisor, SupervisorOptions};
 use onionweave_publish::{Event, InstanceName};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::builder::{LoadGauge, LoadSource};
-use crate::check::{in_time, send, told};
-use crate::link::LinkSettings;
-use crate::sides::Teller;
+use crate::net::{Late, NetError, in_time, send};
+use crate::teller::Teller;
+use crate::told::Told;
+use crate::tor::{Following, Meter, TorSettings, Tors};
 
 /// No number is longer in text. What is longer is refused: the part of a number that was read would be another number.
 const LONGEST: usize = 256;
 
-/// What is read, and by whom.
+/// A gauge, and the instance that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GaugeSettings {
     pub(super) gauge: LoadGauge,
-    /// What it is divided by, if the gauge says so.
+    /// Divisor of the load, if the gauge says so.
     pub(super) weight: Weight,
     /// The way to the instance's Tor, for bandwidth.
-    pub(super) link: Option<LinkSettings>,
+    pub(super) tor: Option<TorSettings>,
 }
 
 /// Reads the load of one instance, until the receiver is gone.
 pub(super) struct Gauge {
     pub(super) instance: InstanceName,
     pub(super) settings: GaugeSettings,
+    pub(super) tors: Tors,
     pub(super) tell: Teller,
+}
+
+/// Reason why a load cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum GaugeError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Late(#[from] Late),
+    #[error("HTTP {0}")]
+    Status(u16),
+    #[error("more than {LONGEST} bytes of text, instead of a number")]
+    TooLong,
+    #[error(transparent)]
+    NoNumber(#[from] onionweave_assign::Error),
+    #[error("its Tor tells of no bandwidth")]
+    NoBandwidth,
+    #[error("the command is empty")]
+    NoCommand,
+    #[error("cannot be run: {0}")]
+    NotRun(#[source] NetError),
+    #[error("ended with {0}")]
+    Ended(ExitStatus),
+}
+
+impl From<std::io::Error> for GaugeError {
+    fn from(error: std::io::Error) -> Self {
+        NetError::from(error).into()
+    }
 }
 
 impl Gauge {
@@ -45,10 +76,11 @@ impl Gauge {
         }
         let mut clock = interval_at(begin, gauge.every);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut meter = None;
-        let mut trouble = None;
+        let meter = self.meter();
+        let mut trouble = Told::default();
         loop {
-            let load = self.read(&mut clock, &mut meter).await;
+            clock.tick().await;
+            let load = self.read(meter.as_ref()).await;
             self.log(load.as_ref().err(), &mut trouble);
             let load = load.ok().map(|load| match gauge.per_weight {
                 true => load.per(self.settings.weight),
@@ -61,80 +93,51 @@ impl Gauge {
         }
     }
 
-    /// Waits until it is time, and reads the load.
-    async fn read(&self, clock: &mut Interval, meter: &mut Option<Meter>) -> Result<Load, String> {
+    /// The meter of the instance's Tor, if bandwidth is the load.
+    fn meter(&self) -> Option<(Following, Arc<Meter>)> {
+        let tor = self.settings.tor.as_ref();
+        tor.filter(|_| self.settings.gauge.source == LoadSource::Bandwidth)
+            .map(|tor| self.tors.measure(tor))
+    }
+
+    async fn read(&self, meter: Option<&(Following, Arc<Meter>)>) -> Result<Load, GaugeError> {
         let gauge = &self.settings.gauge;
         let text = match &gauge.source {
-            LoadSource::Bandwidth => return self.count(clock, meter).await,
-            LoadSource::Command(command) => {
-                clock.tick().await;
-                in_time(gauge.within, run(command)).await?
+            LoadSource::Bandwidth => {
+                let per_second = meter.and_then(|(_, meter)| meter.per_second());
+                return Ok(Load::new(per_second.ok_or(GaugeError::NoBandwidth)?)?);
             }
+            LoadSource::Command(command) => in_time(gauge.within, run(command)).await?,
             LoadSource::Http { address, request } => {
-                clock.tick().await;
                 let host = request.host.as_deref().unwrap_or(address);
                 let asked = async {
-                    let stream = TcpStream::connect(address).await.map_err(|error| told(&error))?;
+                    let stream = TcpStream::connect(address).await?;
                     let (status, text) = send(stream, request, host, LONGEST + 1).await?;
                     match status.is_success() {
                         true => Ok(text),
-                        false => Err(format!("HTTP {}", status.as_u16())),
+                        false => Err(GaugeError::Status(status.as_u16())),
                     }
                 };
                 in_time(gauge.within, asked).await?
             }
         };
         if text.len() > LONGEST {
-            return Err(format!("more than {LONGEST} bytes of text, instead of a number"));
+            return Err(GaugeError::TooLong);
         }
-        String::from_utf8_lossy(&text)
-            .parse()
-            .map_err(|error: onionweave_assign::Error| error.to_string())
+        Ok(String::from_utf8_lossy(&text).parse()?)
     }
 
-    /// Counts the bytes of Tor's events until it is time.
-    async fn count(&self, clock: &mut Interval, meter: &mut Option<Meter>) -> Result<Load, String> {
-        let counting = match meter.take() {
-            Some(meter) => Ok(meter),
-            None => Meter::start(self.settings.link.as_ref()).await,
-        };
-        let mut counting = match counting {
-            Ok(meter) => meter,
-            Err(why) => {
-                clock.tick().await;
-                return Err(why);
-            }
-        };
-        loop {
-            tokio::select! {
-                biased;
-                _ = clock.tick() => break,
-                event = counting.events.recv() => match event {
-                    Some(event) => counting.take(&event),
-                    None => {
-                        clock.tick().await;
-                        break;
-                    }
-                },
-            }
-        }
-        let per_second = counting.per_second().ok_or("its Tor tells of no bandwidth")?;
-        // One that tells nothing is left, and asked anew: the password may be another now.
-        *meter = Some(counting);
-        Load::new(per_second).map_err(|error| error.to_string())
-    }
-
-    /// Says once that the load cannot be read, and that it can again.
-    fn log(&self, why: Option<&String>, trouble: &mut Option<String>) {
+    /// Says once for each reason that the load cannot be read, and that it can again.
+    fn log(&self, why: Option<&GaugeError>, trouble: &mut Told) {
         let (instance, gauge) = (&self.instance, &self.settings.gauge);
-        match why {
-            Some(why) if trouble.as_ref() != Some(why) => {
-                tracing::warn!(%instance, load = %gauge, "cannot be read: {why}");
-                *trouble = Some(why.clone());
+        match why.map(ToString::to_string) {
+            Some(why) => {
+                if trouble.is_news(&why) {
+                    tracing::warn!(%instance, load = %gauge, "cannot be read: {why}");
+                }
             }
-            Some(_) => {}
             None => {
-                if trouble.take().is_some() {
+                if trouble.forget() {
                     tracing::info!(%instance, load = %gauge, "can be read again");
                 }
             }
@@ -142,9 +145,10 @@ impl Gauge {
     }
 }
 
-/// What a command writes. If nobody waits any more, it is killed with all that it started.
-async fn run(command: &[String]) -> Result<Vec<u8>, String> {
-    let (program, arguments) = command.split_first().ok_or("the command is empty")?;
+/// Runs a command, and returns the text that it writes. If nobody waits any more, it is killed with
+/// all that it started.
+async fn run(command: &[String]) -> Result<Vec<u8>, GaugeError> {
+    let (program, arguments) = command.split_first().ok_or(GaugeError::NoCommand)?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -153,24 +157,23 @@ async fn run(command: &[String]) -> Result<Vec<u8>, String> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("cannot be run: {}", told(&error)))?;
+        .map_err(|error| GaugeError::NotRun(error.into()))?;
     // Dropped before the child, so that its number cannot be another's yet.
     let mut group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
     let mut text = Vec::new();
     if let Some(output) = child.stdout.take() {
-        let read = output.take(LONGEST as u64 + 1).read_to_end(&mut text).await;
-        read.map_err(|error| told(&error))?;
+        output.take(LONGEST as u64 + 1).read_to_end(&mut text).await?;
     }
     if text.len() > LONGEST {
         // It may never end.
         return Ok(text);
     }
-    let status = child.wait().await.map_err(|error| told(&error))?;
+    let status = child.wait().await?;
     group.0 = None;
     if status.success() {
         Ok(text)
     } else {
-        Err(format!("ended with {status}"))
+        Err(GaugeError::Ended(status))
     }
 }
 
@@ -183,49 +186,6 @@ impl Drop for Group {
             // They may have ended by themselves.
             let _ = kill_process_group(leader, Signal::KILL);
         }
-    }
-}
-
-/// Counts what a Tor reads and writes.
-struct Meter {
-    /// The connection lives as long as this.
-    _tor: Supervisor,
-    events: Events,
-    bytes: u64,
-    seconds: u64,
-}
-
-impl Meter {
-    async fn start(link: Option<&LinkSettings>) -> Result<Self, String> {
-        // The configuration sees to it that there is one.
-        let link = link.ok_or("no control port")?;
-        let credentials = link.access.credentials().map_err(|error| error.to_string())?;
-        let options = SupervisorOptions::default().seed(rand::random());
-        let (tor, events) = Supervisor::start(link.endpoint.clone(), [credentials], options);
-        // Without a connection it only takes note of them.
-        let _ = tor.set_events(&[EventKind::Bw]).await;
-        Ok(Self {
-            _tor: tor,
-            events,
-            bytes: 0,
-            seconds: 0,
-        })
-    }
-
-    fn take(&mut self, event: &ControlEvent) {
-        if let ControlEvent::Bw(second) = event {
-            self.bytes = self
-                .bytes
-                .saturating_add(second.read())
-                .saturating_add(second.written());
-            self.seconds += 1;
-        }
-    }
-
-    /// Bytes in a second since the last question; `None` if no second was told of.
-    fn per_second(&mut self) -> Option<f64> {
-        let (bytes, seconds) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.seconds));
-        (seconds > 0).then(|| bytes as f64 / seconds as f64)
     }
 }
 
@@ -243,7 +203,7 @@ mod tests {
         GaugeSettings {
             gauge,
             weight: Weight::try_from(2).unwrap(),
-            link: None,
+            tor: None,
         }
     }
 
@@ -257,6 +217,7 @@ mod tests {
         let gauge = Gauge {
             instance: "a".parse().unwrap(),
             settings,
+            tors: Tors::default(),
             tell,
         };
         let task = tokio::spawn(gauge.run());
@@ -361,6 +322,7 @@ mod tests {
                     Some("PROTOCOLINFO") => {
                         "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.5.9\"\r\n250 OK\r\n"
                     }
+                    Some("GETINFO") if line.contains("version") => "250-version=0.4.5.9\r\n250 OK\r\n",
                     Some("GETINFO") => "552 Unrecognized key\r\n",
                     Some("SETEVENTS") => "250 OK\r\n650 BW 1000 3000\r\n650 BW 2000 0\r\n",
                     _ => "250 OK\r\n",
@@ -370,7 +332,7 @@ mod tests {
             }
         });
         let mut settings = settings(LoadGauge::bandwidth().every(Duration::from_secs(1)));
-        settings.link = Some(LinkSettings {
+        settings.tor = Some(TorSettings {
             endpoint,
             access: Access::Offered,
             heartbeat: Duration::from_secs(2),
@@ -387,7 +349,7 @@ mod tests {
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
         let mut settings = settings(LoadGauge::bandwidth().every(Duration::from_secs(1)));
-        settings.link = Some(LinkSettings {
+        settings.tor = Some(TorSettings {
             endpoint,
             access: Access::Offered,
             heartbeat: Duration::from_secs(2),

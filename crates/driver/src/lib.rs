@@ -7,7 +7,8 @@ mod check;
 mod error;
 mod gauge;
 pub mod key;
-mod link;
+mod net;
+mod panics;
 mod pool;
 mod prepare;
 mod prober;
@@ -16,6 +17,10 @@ mod publisher;
 mod service;
 mod sides;
 mod state;
+mod status;
+mod teller;
+mod told;
+mod tor;
 mod watch;
 
 pub use builder::{
@@ -25,3 +30,4 @@ pub use builder::{
 pub use error::{Error, InstanceProblem, PoolProblem, ServiceProblem};
 pub use pool::PoolMember;
 pub use publisher::{Failure, Publisher, Reports, ServiceReport};
+pub use status::{Monitor, PublisherStatus, StatusError, TorStatus};

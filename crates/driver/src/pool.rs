@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::builder::{Builder, Instance};
 use crate::error::{Error, PoolProblem};
-use crate::service::spread_panic;
+use crate::panics::spread_panic;
 
 mod binary;
 mod blueprint;
@@ -36,11 +36,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// One instance of the publisher's own pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolMember {
-    /// What the instance is called in every service.
+    /// Name of the instance in every service.
     pub instance: InstanceName,
-    /// How it stands.
+    /// State of the instance.
     pub state: PlaceState,
     /// Its process, if there is one.
     pub pid: Option<u32>,
@@ -130,6 +131,10 @@ impl RunningPool {
         Pin::new(&mut self.task).poll(context).map(drop)
     }
 
+    pub(super) fn watch(&self) -> watch::Receiver<Vec<PoolMember>> {
+        self.members.clone()
+    }
+
     pub(super) fn members(&self) -> Vec<PoolMember> {
         self.members.borrow().clone()
     }
@@ -181,7 +186,9 @@ impl PoolTask {
             let sleep_for = due.map_or(LONGEST_SLEEP, |at| at.saturating_sub(self.started.elapsed()));
             tokio::select! {
                 Some((place, news)) = self.news.1.recv() => self.hear(place, news),
-                Some(ended) = self.tasks.join_next() => spread_panic(ended),
+                Some(ended) = self.tasks.join_next() => {
+                    spread_panic(ended);
+                }
                 order = self.orders.recv() => match order {
                     Some(Order::Reload(setup)) => self.reload(setup),
                     Some(Order::Stop(done)) => {

@@ -7,15 +7,16 @@ use onionweave_publish::{InstanceName, Machine};
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, ServiceId};
 
 use crate::builder::{Builder, Instance, LoadSource, Probe, Service, Tor};
+use crate::carrier::LinkName;
 use crate::check::CheckSettings;
 use crate::error::{Error, ServiceProblem};
 use crate::gauge::GaugeSettings;
-use crate::link::{LinkName, LinkSettings};
 use crate::pool::{Hosted, HostedServices, PoolSetup, with_pool};
 use crate::prober::{Prober, ProberSettings};
 use crate::service::Setup;
 use crate::sides::SideSettings;
 use crate::state::State;
+use crate::tor::TorSettings;
 use crate::watch::WatchSettings;
 
 /// A publisher all of whose files were read.
@@ -146,7 +147,7 @@ fn setup(service: &Service, builder: &Builder, audience: &Audience, prober: Opti
     })
 }
 
-fn links(service: &Service, builder: &Builder) -> BTreeMap<LinkName, LinkSettings> {
+fn links(service: &Service, builder: &Builder) -> BTreeMap<LinkName, TorSettings> {
     let own = builder.tor.as_ref().map(|tor| (LinkName::Own, link(tor, builder)));
     let instances = service.instances.iter().filter_map(|instance| {
         let name = LinkName::Instance(instance.name.clone());
@@ -155,8 +156,8 @@ fn links(service: &Service, builder: &Builder) -> BTreeMap<LinkName, LinkSetting
     own.into_iter().chain(instances).collect()
 }
 
-fn link(tor: &Tor, builder: &Builder) -> LinkSettings {
-    LinkSettings {
+fn link(tor: &Tor, builder: &Builder) -> TorSettings {
+    TorSettings {
         endpoint: tor.endpoint.clone(),
         access: tor.access.clone(),
         heartbeat: builder.heartbeat,
@@ -200,7 +201,7 @@ fn gauges(service: &Service, builder: &Builder) -> BTreeMap<InstanceName, GaugeS
         let tor = instance.tor().filter(|_| gauge.source == LoadSource::Bandwidth);
         let settings = GaugeSettings {
             weight: instance.weight,
-            link: tor.map(|tor| link(tor, builder)),
+            tor: tor.map(|tor| link(tor, builder)),
             gauge,
         };
         Some((instance.name.clone(), settings))

@@ -17,26 +17,29 @@
 
 mod passes;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use onionweave_control::{Connection, Endpoint, FetchOutcome, HsFetch, HsPost, Options, PostOutcome};
+use onionweave_control::{
+    Connection, Endpoint, Error as ControlError, FetchOutcome, HsDescReason, HsFetch, HsPost, Options, PostOutcome,
+};
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey};
+use onionweave_publish::InstanceName;
 use onionweave_publish::version::{Point, V2};
 use onionweave_ring::v2::{ClientCookie, DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::builder::Access;
-use crate::check::{Stream, connect};
-use crate::link::has_v2;
+use crate::net::{NetError, Stream, connect, in_time};
+use crate::tor::has_v2;
 
 /// How long connecting to the prober's control port may take, and each command there.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
@@ -48,7 +51,56 @@ const DATED_BACK: Duration = Duration::from_secs(70 * 3600);
 /// A door is used for so long: well before its text becomes too old.
 const DOOR_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How to reach the prober.
+/// Facts that a check through Tor needs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    /// The directories.
+    pub(super) ring: Option<HashRing>,
+    /// The introduction points that each instance offers, verified; nothing for one that offers none.
+    pub(super) points: BTreeMap<InstanceName, Arc<[Point]>>,
+}
+
+/// Reason why a door could not be made, or led nowhere.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProberError {
+    #[error("prober: {0}")]
+    Control(#[from] ControlError),
+    #[error("prober: {0}")]
+    Access(#[from] crate::Error),
+    #[error("prober: SOCKS port {endpoint}: {source}")]
+    Socks { endpoint: Endpoint, source: NetError },
+    #[error("prober: Tor {0} has no v2 onion services")]
+    TooNew(String),
+    #[error("no directory stands on the ring")]
+    NoDirectory,
+    #[error("prober: directory {directory}: {source}")]
+    Directory {
+        directory: Fingerprint,
+        source: DirectoryError,
+    },
+    #[error(transparent)]
+    Signing(#[from] onionweave_desc::Error),
+    #[error(transparent)]
+    Task(#[from] JoinError),
+    /// Tor's words about the instance, and the only one of these that is the instance's fault.
+    #[error(transparent)]
+    Entering(#[from] tokio_socks::Error),
+}
+
+/// Reason why a directory does not keep a door's text.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DirectoryError {
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("rejected: {0:?}")]
+    Rejected(Option<HsDescReason>),
+    #[error("does not hand out what it took: {0:?}")]
+    Forgetful(Option<HsDescReason>),
+    #[error("did not answer")]
+    Silent,
+}
+
+/// The way to the prober.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProberSettings {
     pub(super) socks: Endpoint,
@@ -112,7 +164,7 @@ impl Prober {
         points: &Arc<[Point]>,
         ring: &HashRing,
         pass: Option<&ClientCookie>,
-    ) -> Result<Door, String> {
+    ) -> Result<Door, ProberError> {
         let door = match old {
             Some(door) if door.points == *points && door.since.elapsed() < DOOR_LIFETIME => door,
             old => {
@@ -126,8 +178,7 @@ impl Prober {
             // Asked each time: whoever reloads the prober's configuration takes it away.
             let connection = self.connection().await?;
             let _alone = self.0.passes.lock().await;
-            let admitted = passes::admit(&connection, door.address, cookie, UnixTime::from(SystemTime::now())).await;
-            admitted.map_err(|error| format!("prober: {error}"))?;
+            passes::admit(&connection, door.address, cookie, UnixTime::from(SystemTime::now())).await?;
         }
         Ok(door)
     }
@@ -144,11 +195,11 @@ impl Prober {
         }
     }
 
-    async fn make_door(&self, points: &Arc<[Point]>, ring: &HashRing) -> Result<Door, String> {
+    async fn make_door(&self, points: &Arc<[Point]>, ring: &HashRing) -> Result<Door, ProberError> {
         let connection = self.connection().await?;
         let offered = points.iter().filter_map(V2::introduction_point).collect();
         let new = NewDoor::make(offered).await?;
-        let mut last = String::from("no directory stands on the ring");
+        let mut last = ProberError::NoDirectory;
         for directory in new.id.responsible(ring) {
             match new.hang(&connection, directory).await {
                 Ok(()) => {
@@ -158,7 +209,7 @@ impl Prober {
                         since: Instant::now(),
                     });
                 }
-                Err(why) => last = format!("prober: directory {directory}: {why}"),
+                Err(source) => last = ProberError::Directory { directory, source },
             }
         }
         Err(last)
@@ -169,12 +220,13 @@ impl Prober {
     /// # Errors
     ///
     /// Why there is none, which is not the instance's fault either.
-    pub(super) async fn socks(&self) -> Result<Box<dyn Stream>, String> {
-        let Inner { settings, .. } = &*self.0;
-        match timeout(COMMAND_WITHIN, connect(&settings.socks)).await {
-            Ok(connected) => connected.map_err(|why| format!("prober: SOCKS port {}: {why}", settings.socks)),
-            Err(_) => Err(format!("prober: SOCKS port {}: no answer", settings.socks)),
-        }
+    pub(super) async fn socks(&self) -> Result<Box<dyn Stream>, ProberError> {
+        let endpoint = &self.0.settings.socks;
+        let connected = in_time(COMMAND_WITHIN, async { Ok(connect(endpoint).await?) }).await;
+        connected.map_err(|source| ProberError::Socks {
+            endpoint: endpoint.clone(),
+            source,
+        })
     }
 
     /// Connects to a port of the service at the instance behind the door.
@@ -187,32 +239,27 @@ impl Prober {
         socks: Box<dyn Stream>,
         door: &Door,
         port: u16,
-    ) -> Result<impl Stream + use<>, String> {
+    ) -> Result<impl Stream + use<>, ProberError> {
         let number = self.0.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let target = (format!("{}.onion", door.address), port);
-        Socks5Stream::connect_with_password_and_socket(socks, target, "onionweave-check", &number)
-            .await
-            .map_err(|error| error.to_string())
+        Ok(Socks5Stream::connect_with_password_and_socket(socks, target, "onionweave-check", &number).await?)
     }
 
-    async fn connection(&self) -> Result<Connection, String> {
+    async fn connection(&self) -> Result<Connection, ProberError> {
         let mut kept = self.0.connection.lock().await;
         if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let wrong = |error: onionweave_control::Error| format!("prober: {error}");
         let ProberSettings { control, access, .. } = &self.0.settings;
-        let credentials = access.credentials().map_err(|error| format!("prober: {error}"))?;
+        let credentials = access.credentials()?;
         let options = Options::default()
             .connect_deadline(COMMAND_WITHIN)
             .command_deadline(COMMAND_WITHIN);
         // Its events are of no interest: what posts and fetches need, they get by themselves.
-        let (connection, _) = Connection::connect(control, &credentials, &options)
-            .await
-            .map_err(wrong)?;
-        let version = connection.get_info("version").await.map_err(wrong)?;
+        let (connection, _) = Connection::connect(control, &credentials, &options).await?;
+        let version = connection.get_info("version").await?;
         if !has_v2(&version) {
-            return Err(format!("prober: Tor {version} has no v2 onion services"));
+            return Err(ProberError::TooNew(version));
         }
         Ok(kept.insert(connection).clone())
     }
@@ -227,11 +274,8 @@ struct NewDoor {
 
 impl NewDoor {
     /// Making a key takes some fifteen milliseconds.
-    async fn make(points: Vec<IntroductionPoint>) -> Result<Self, String> {
-        spawn_blocking(move || Self::sign(points))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())
+    async fn make(points: Vec<IntroductionPoint>) -> Result<Self, ProberError> {
+        Ok(spawn_blocking(move || Self::sign(points)).await??)
     }
 
     fn sign(points: Vec<IntroductionPoint>) -> Result<Self, onionweave_desc::Error> {
@@ -251,36 +295,21 @@ impl NewDoor {
 
     /// Has a directory keep the text, and reads it back. What a Tor has read by ID it uses as a client (`rendcache.c:835`), before it would
     /// ask any directory by itself (`core/or/connection_edge.c:2028`).
-    async fn hang(&self, connection: &Connection, directory: Fingerprint) -> Result<(), String> {
-        let wrong = |error: onionweave_control::Error| error.to_string();
+    async fn hang(&self, connection: &Connection, directory: Fingerprint) -> Result<(), DirectoryError> {
         let fingerprint = *directory.as_bytes();
-        let post = HsPost::v2(&self.address.to_string(), self.text.clone())
-            .map_err(wrong)?
-            .server(fingerprint);
-        let answers = connection
-            .post(&post, DIRECTORY_WITHIN)
-            .await
-            .map_err(wrong)?
-            .all()
-            .await;
+        let post = HsPost::v2(&self.address.to_string(), self.text.clone())?.server(fingerprint);
+        let answers = connection.post(&post, DIRECTORY_WITHIN).await?.all().await;
         match answers.into_values().next() {
             Some(PostOutcome::Uploaded) => {}
-            Some(PostOutcome::Rejected(why)) => return Err(format!("rejected: {why:?}")),
-            _ => return Err("did not answer".into()),
+            Some(PostOutcome::Rejected(why)) => return Err(DirectoryError::Rejected(why)),
+            _ => return Err(DirectoryError::Silent),
         }
-        let fetch = HsFetch::v2_descriptor(&self.id.to_string())
-            .map_err(wrong)?
-            .server(fingerprint);
-        let answers = connection
-            .fetch(&fetch, DIRECTORY_WITHIN)
-            .await
-            .map_err(wrong)?
-            .all()
-            .await;
+        let fetch = HsFetch::v2_descriptor(&self.id.to_string())?.server(fingerprint);
+        let answers = connection.fetch(&fetch, DIRECTORY_WITHIN).await?.all().await;
         match answers.into_values().next() {
             Some(FetchOutcome::Received(_)) => Ok(()),
-            Some(FetchOutcome::Failed(why)) => Err(format!("does not hand out what it took: {why:?}")),
-            _ => Err("did not answer".into()),
+            Some(FetchOutcome::Failed(why)) => Err(DirectoryError::Forgetful(why)),
+            _ => Err(DirectoryError::Silent),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Runs the machine against real control ports.
 //!
-//! [`Builder::start`] spawns a task for each service, and within it a link to each of its instances. A link connects,
-//! authenticates, subscribes to events, asks for the instance's descriptor at every heartbeat, and connects anew when the
-//! connection breaks. An instance without a control port has a watched file instead, and an instance may have checks beside. The
-//! service's task owns the machine: whatever is told there becomes an event, whatever the machine asks for becomes a control
-//! command. Nothing is decided here.
+//! [`Builder::start`] spawns a task for each service, which follows the Tors of its instances. Each Tor
+//! has one task, however many services follow it ([`crate::tor`]). That task connects, authenticates,
+//! asks for events, and reads the consensus. It asks for descriptors at every heartbeat, and connects
+//! anew when the connection breaks. An instance without a control port has a watched file instead, and an instance
+//! may have checks beside. The service's task owns the machine: whatever is told there becomes an
+//! event, whatever the machine asks for becomes a control command. Nothing is decided here.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -13,7 +14,7 @@ use std::task::Poll;
 
 use onionweave_publish::Report;
 use onionweave_ring::v2::ServiceId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::builder::Builder;
@@ -22,18 +23,21 @@ use crate::pool::{PoolMember, RunningPool};
 use crate::prepare::{Prepared, PreparedService};
 use crate::service::{Order, ServiceTask};
 use crate::state::{State, check_private};
+use crate::status::{Monitor, PublisherStatus, StatusError, View};
+use crate::tor::Tors;
 use crate::watch::Folders;
 
-/// So many reports may wait for their reader; further ones are lost, and logged.
+/// Largest number of reports that wait for their reader; further ones are lost, and logged.
 const REPORTS: usize = 1024;
 
-/// What happened at one service.
+/// News of one service.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServiceReport {
-    /// Which service; with stealth authorization, under the address that one of its clients connects to.
+    /// The service; with stealth authorization, under the address that one of its clients connects
+    /// to.
     pub service: ServiceId,
-    /// What happened.
+    /// The news.
     pub report: Report,
 }
 
@@ -47,6 +51,9 @@ pub enum Failure {
     /// The pool is not looked after any more.
     #[error("the pool's task has failed")]
     Pool,
+    /// A Tor is not listened to any more.
+    #[error("the task of a Tor's connection has failed")]
+    Tor,
 }
 
 /// The reports of a running publisher.
@@ -68,7 +75,10 @@ pub struct Publisher {
     pool: Option<RunningPool>,
     state: Option<State>,
     reports: mpsc::Sender<ServiceReport>,
+    tors: Tors,
     folders: Folders,
+    /// Shown to monitors; it ends with this.
+    view: watch::Sender<View>,
 }
 
 #[derive(Debug)]
@@ -99,11 +109,14 @@ impl Publisher {
             pool: prepared.pool.map(RunningPool::start),
             state,
             reports,
+            tors: Tors::default(),
             folders: Folders::default(),
+            view: watch::Sender::default(),
         };
         for (id, service) in prepared.services {
             publisher.spawn(id, service);
         }
+        publisher.show();
         Ok((publisher, Reports(receiver)))
     }
 
@@ -139,6 +152,7 @@ impl Publisher {
             (Some(running), setup) => running.reload(setup).await,
             (None, setup) => self.pool = setup.map(RunningPool::start),
         }
+        self.show();
         Ok(())
     }
 
@@ -147,12 +161,47 @@ impl Publisher {
         self.pool.as_ref().map(RunningPool::members).unwrap_or_default()
     }
 
+    /// Takes a snapshot of all that an operator may ask. It answers within seconds, or fails.
+    ///
+    /// # Errors
+    /// Those of [`Monitor::status`].
+    ///
+    /// ```
+    /// use onionweave_assign::Mixed;
+    /// use onionweave_control::Endpoint;
+    /// use onionweave_driver::{Instance, Publisher, Service};
+    /// # use onionweave_desc::v2::ServiceKey;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = ServiceKey::from_pem(include_str!("../testdata/private_key"))?;
+    /// let tor: Endpoint = "127.0.0.1:1".parse()?;
+    /// let service = Service::new(key, Box::new(Mixed::default())).instance(Instance::new("a".parse()?, tor));
+    /// let (publisher, _reports) = Publisher::builder().service(service).start()?;
+    ///
+    /// let status = publisher.status().await?;
+    /// assert!(!status.is_settled());
+    /// for problem in status.problems() {
+    ///     println!("{problem}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn status(&self) -> Result<PublisherStatus, StatusError> {
+        self.monitor().status().await
+    }
+
+    /// Returns a view for others that want to take snapshots: a page, metrics, a command.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.view.subscribe(), self.tors.clone())
+    }
+
     /// Waits until a part of the publisher fails, which is a mistake of this program: a task panicked, and has said why on
     /// standard error. What the part did is not done any more, so the program should end and be started anew.
     ///
     /// Dropping the future loses nothing.
     pub async fn failed(&mut self) -> Failure {
-        poll_fn(|context| {
+        let task = poll_fn(|context| {
             for (id, running) in &mut self.services {
                 if Pin::new(&mut running.task).poll(context).is_ready() {
                     return Poll::Ready(Failure::Service(*id));
@@ -162,13 +211,20 @@ impl Publisher {
                 Some(pool) => pool.poll_ended(context).map(|()| Failure::Pool),
                 None => Poll::Pending,
             }
-        })
-        .await
+        });
+        tokio::select! {
+            failure = task => failure,
+            () = self.tors.failed() => Failure::Tor,
+        }
     }
 
     /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun. The directories keep what
     /// they have. Then the instances of the pool end, unless they are to be kept.
     pub async fn stop(mut self) {
+        self.view.send_replace(View {
+            is_stopping: true,
+            ..View::default()
+        });
         for running in std::mem::take(&mut self.services).into_values() {
             let (done, stopped) = oneshot::channel();
             if running.orders.send(Order::Stop(done)).await.is_ok() {
@@ -181,11 +237,22 @@ impl Publisher {
         }
     }
 
+    /// Shows monitors the parts that there are now.
+    fn show(&self) {
+        let services = self.services.iter();
+        self.view.send_replace(View {
+            services: services.map(|(id, running)| (*id, running.orders.clone())).collect(),
+            pool: self.pool.as_ref().map(RunningPool::watch),
+            is_stopping: false,
+        });
+    }
+
     fn spawn(&mut self, id: ServiceId, prepared: PreparedService) {
         let (orders, receiver) = mpsc::channel(4);
         let folders = self.folders.clone();
         let PreparedService { machine, setup } = prepared;
-        let task = ServiceTask::new(machine, id, setup, folders, receiver, self.reports.clone());
+        let tors = self.tors.clone();
+        let task = ServiceTask::new(machine, id, setup, tors, folders, receiver, self.reports.clone());
         let task = tokio::spawn(task.run());
         self.services.insert(id, Running { orders, task });
     }
@@ -222,7 +289,7 @@ mod tests {
             let mut links = tokio::task::JoinSet::new();
             links.spawn(async { panic!("a link panics, as this test wants") });
             while let Some(ended) = links.join_next().await {
-                crate::service::spread_panic(ended);
+                crate::panics::spread_panic(ended);
             }
             std::future::pending().await
         });

@@ -6,39 +6,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use onionweave_control::{
-    Connection, Error as ControlError, Event as ControlEvent, FetchOutcome, HsDescReason, HsFetch,
+    Connection, Error as ControlError, FetchOutcome, HsDescReason, HsFetch, HsPost, OtherUpload, PostOutcome,
+    UploadStage,
 };
-use onionweave_publish::{Action, Event, Found, InstanceName, Machine, Moment, Settings, Ticket, UploadAnswer};
-use onionweave_ring::relays::{Lifetime, RelayList};
+use onionweave_publish::{Action, Event, Found, InstanceName, Machine, Moment, Settings, Status, Ticket, UploadAnswer};
 use onionweave_ring::v2::ServiceId;
 use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress, UnixTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ServiceReport;
-use crate::carrier::{Addresses, Carriers, Outgoing, reason};
-use crate::link::{Link, LinkInput, LinkName, LinkSettings};
+use crate::carrier::{Carriers, LinkName, Outgoing, reason};
+use crate::panics::spread_panic;
 use crate::sides::{SideSettings, Sides};
+use crate::tor::{Addresses, Follower, Following, Inbox, Question, TorInput, TorSettings, Tors};
 use crate::watch::Folders;
 
 /// The wall clock may be set while the task sleeps, so it never sleeps for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
-/// A relay whose descriptor Tor lacks is skipped without a word (`rendservice.c:3715-3723`): an upload that Tor accepted and does
-/// not announce by then is not on its way.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(2);
 /// Time, five seconds, in which the first Tor may connect before anybody is told that there is none.
 const FIRST_TOR_WITHIN: Duration = Duration::from_secs(5);
-/// How long a stop waits for uploads that are on their way.
+/// Longest time, two seconds, for which a stop waits for uploads that are on their way.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// So many messages of links and commands may wait.
+/// Largest number of messages of Tors, and of commands, that wait to be read.
 const INBOX: usize = 1024;
 
-/// What a service's task is built from, and rebuilt from when the configuration is read again.
+/// The material that a service's task is built from, and rebuilt from when the configuration is read again.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    pub(super) links: BTreeMap<LinkName, LinkSettings>,
+    pub(super) links: BTreeMap<LinkName, TorSettings>,
     pub(super) sides: SideSettings,
     pub(super) restarts: BTreeMap<InstanceName, Vec<String>>,
     pub(super) settings: Settings,
@@ -46,30 +44,30 @@ pub(super) struct Setup {
     pub(super) service: ServiceId,
 }
 
-/// What a service's task is told to do.
+/// Order to a service's task.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// Tell how the service stands.
+    Status(oneshot::Sender<Status>),
     /// Take on another configuration.
     Reload(Box<Setup>),
     /// End, and say so.
     Stop(oneshot::Sender<()>),
 }
 
-/// What comes back from a command that the task sent on its way.
+/// News of a command that the task sent on its way.
 #[derive(Debug)]
 enum Done {
-    /// Tor refused the post.
-    UploadFailed(Ticket, String),
-    /// Time to look whether Tor announced the post.
-    UploadDue(Ticket),
-    /// A directory was asked what it holds.
+    /// An upload was answered, or `None` came within its time.
+    Uploaded(Ticket, Option<UploadAnswer>),
+    /// Another upload to the directory went first.
+    Busy(Outgoing),
+    /// A directory was asked for its text.
     Told(Event),
-    /// A consensus was read.
-    Directories(Directories),
 }
 
-/// Question to a directory: the descriptor that it holds under an ID.
-struct Question {
+/// Inquiry at a directory: the descriptor that it holds under an ID.
+struct Inquiry {
     directory: Fingerprint,
     id: DescriptorId,
     attempt: u32,
@@ -88,15 +86,17 @@ pub(super) struct ServiceTask {
     carriers: Carriers,
     /// Uploads that wait for another one to the same directory.
     waiting: Vec<Outgoing>,
-    /// Questions that wait for the first Tor.
-    unasked: Vec<Question>,
-    links: BTreeMap<LinkName, AbortHandle>,
+    /// Inquiries that wait for the first Tor.
+    unasked: Vec<Inquiry>,
+    tors: Tors,
+    /// The Tors that are followed.
+    links: BTreeMap<LinkName, Following>,
     sides: Sides,
-    /// Links and commands under way; dropped, and so ended, with the task.
+    /// Commands under way; dropped, and so ended, with the task.
     tasks: JoinSet<()>,
     orders: mpsc::Receiver<Order>,
     reports: mpsc::Sender<ServiceReport>,
-    link_inputs: Channel<(LinkName, LinkInput)>,
+    tor_inputs: Channel<(LinkName, TorInput)>,
     done: Channel<Done>,
     /// The newest consensus that was read.
     consensus: Option<UnixTime>,
@@ -107,6 +107,7 @@ impl ServiceTask {
         machine: Machine,
         service: ServiceId,
         setup: Setup,
+        tors: Tors,
         folders: Folders,
         orders: mpsc::Receiver<Order>,
         reports: mpsc::Sender<ServiceReport>,
@@ -119,12 +120,13 @@ impl ServiceTask {
             waiting: Vec::new(),
             unasked: Vec::new(),
             links: BTreeMap::new(),
-            sides: Sides::new(service, folders),
+            sides: Sides::new(service, folders, tors.clone()),
+            tors,
             machine,
             tasks: JoinSet::new(),
             orders,
             reports,
-            link_inputs: mpsc::channel(INBOX),
+            tor_inputs: mpsc::channel(INBOX),
             done: mpsc::channel(INBOX),
             consensus: None,
         }
@@ -132,7 +134,7 @@ impl ServiceTask {
 
     pub(super) async fn run(mut self) {
         for (name, settings) in self.setup.links.clone() {
-            self.link(name, settings);
+            self.link(name, &settings);
         }
         self.sides.start_all(&self.setup.sides);
         loop {
@@ -144,11 +146,17 @@ impl ServiceTask {
                 .map_or(LONGEST_SLEEP, |at| at.saturating_sub(now.uptime()))
                 .min(LONGEST_SLEEP);
             tokio::select! {
-                Some((name, input)) = self.link_inputs.1.recv() => self.link_input(name, input),
+                Some((name, input)) = self.tor_inputs.1.recv() => self.tor_input(name, input),
                 Some(done) = self.done.1.recv() => self.command_done(done),
                 event = self.sides.next() => self.handle(event),
-                Some(ended) = self.tasks.join_next() => spread_panic(ended),
+                Some(ended) = self.tasks.join_next() => {
+                    spread_panic(ended);
+                }
                 order = self.orders.recv() => match order {
+                    Some(Order::Status(answer)) => {
+                        // The caller may have lost patience.
+                        let _ = answer.send(self.machine.status(self.now()));
+                    }
                     Some(Order::Reload(setup)) => self.reload(*setup),
                     Some(Order::Stop(done)) => {
                         self.drain().await;
@@ -183,20 +191,19 @@ impl ServiceTask {
 
     // What comes in.
 
-    fn link_input(&mut self, name: LinkName, input: LinkInput) {
-        // A link that a reload ended may have left words behind.
+    fn tor_input(&mut self, name: LinkName, input: TorInput) {
+        // A Tor that is not followed any more may have left words behind.
         if !self.links.contains_key(&name) {
             return;
         }
-        match input {
-            LinkInput::Up(connection) => {
-                self.carriers.up(name.clone(), connection.clone());
+        match (name, input) {
+            (name, TorInput::Up(connection)) => {
+                self.carriers.up(name.clone(), connection);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceUp { instance });
                 }
-                self.read_directories(connection);
             }
-            LinkInput::Down(why) => {
+            (name, TorInput::Down(why)) => {
                 // First the verdict, so that what was interrupted is not given to the dead again.
                 let interrupted = self.carriers.down(&name);
                 match name {
@@ -207,7 +214,7 @@ impl ServiceTask {
                     self.handle(event);
                 }
             }
-            LinkInput::Offers { text, rebuilt } => {
+            (name, TorInput::Offers { text, rebuilt }) => {
                 self.carriers.set_able(&name, true);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceOffers {
@@ -217,55 +224,70 @@ impl ServiceTask {
                     });
                 }
             }
-            LinkInput::OffersNothing => {
+            (name, TorInput::OffersNothing) => {
                 self.carriers.set_able(&name, false);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceOffersNothing { instance });
                 }
             }
-            LinkInput::Circuits(built) => self.carriers.set_able(&name, built),
-            LinkInput::Consensus => {
-                let connection = self.carriers.standing().find(|(link, _)| **link == name);
-                if let Some(connection) = connection.map(|(_, connection)| connection.clone()) {
-                    self.read_directories(connection);
-                }
-            }
-            LinkInput::Event(event) => {
-                let event = match event {
-                    ControlEvent::HsDesc(event) => self.carriers.hs_desc(&name, &self.addresses(), &event),
-                    ControlEvent::Lagged(lost) => {
-                        tracing::warn!(service = %self.service, link = %name, "{lost} events were lost");
-                        None
-                    }
-                    _ => None,
-                };
-                if let Some(event) = event {
-                    self.handle(event);
-                }
+            (name, TorInput::Refuses(why)) => tracing::warn!(service = %self.service, instance = %name, "{why}"),
+            (name, TorInput::Circuits(built)) => self.carriers.set_able(&name, built),
+            (_, TorInput::Directories(directories)) => self.take_directories(directories),
+            (LinkName::Instance(instance), TorInput::Upload(upload)) => self.upload_of_others(instance, &upload),
+            (LinkName::Own, TorInput::Upload(_)) => {}
+            (name, TorInput::Lagged(lost)) => {
+                let lost = lost.map_or("some".to_owned(), |lost| lost.to_string());
+                tracing::warn!(service = %self.service, link = %name, "{lost} events were lost");
             }
         }
     }
 
-    fn command_done(&mut self, done: Done) {
-        let event = match done {
-            Done::UploadFailed(ticket, why) => self.carriers.fail_upload(ticket, why, false),
-            Done::UploadDue(ticket) => {
-                let why = "Tor does not know the directory's descriptor".into();
-                self.carriers.fail_upload(ticket, why, true)
-            }
-            Done::Told(event) => Some(event),
-            Done::Directories(directories) => {
-                let valid_after = directories.lifetime().map(|lifetime| lifetime.valid_after());
-                // Tors hear of a consensus at different times; an older one tells nothing.
-                if valid_after < self.consensus {
-                    return;
+    fn take_directories(&mut self, directories: Arc<Directories>) {
+        let valid_after = directories.lifetime().map(|lifetime| lifetime.valid_after());
+        // Tors hear of a consensus at different times; one that is no newer tells nothing.
+        if valid_after > self.consensus {
+            self.consensus = valid_after;
+            self.handle(Event::Directories(directories));
+        }
+    }
+
+    fn upload_of_others(&mut self, instance: InstanceName, upload: &OtherUpload) {
+        let directory = Fingerprint::from(upload.directory());
+        match upload.stage() {
+            UploadStage::Began {
+                descriptor_id, is_own, ..
+            } => {
+                let id = descriptor_id.as_ref().and_then(|id| id.parse().ok());
+                if let Some(descriptor_id) = id {
+                    self.handle(Event::InstanceUploads {
+                        instance,
+                        own: *is_own,
+                        directory,
+                        descriptor_id,
+                    });
                 }
-                self.consensus = valid_after;
-                Some(Event::Directories(Arc::new(directories)))
             }
-        };
-        if let Some(event) = event {
-            self.handle(event);
+            // Of a directory that does not answer nothing is known.
+            UploadStage::Ended(PostOutcome::NoAnswer) => {}
+            UploadStage::Ended(_) => self.handle(Event::InstanceUploadEnded { instance, directory }),
+            _ => {}
+        }
+    }
+
+    fn command_done(&mut self, done: Done) {
+        match done {
+            Done::Uploaded(ticket, answer) => {
+                let was_on_its_way = self.carriers.end_upload(ticket);
+                if let Some(answer) = answer.filter(|_| was_on_its_way) {
+                    self.handle(Event::UploadAnswered { ticket, answer });
+                }
+            }
+            Done::Busy(upload) => {
+                if self.carriers.end_upload(upload.ticket) {
+                    self.wait_with(upload);
+                }
+            }
+            Done::Told(event) => self.handle(event),
         }
     }
 
@@ -282,9 +304,7 @@ impl ServiceTask {
         let stays = |instance: &InstanceName| names.contains(instance);
         for (name, settings) in &old.links {
             if self.setup.links.get(name) != Some(settings) {
-                if let Some(link) = self.links.remove(name) {
-                    link.abort();
-                }
+                self.links.remove(name);
                 for event in self.carriers.down(name) {
                     self.handle(event);
                 }
@@ -305,7 +325,7 @@ impl ServiceTask {
         self.sides.start_all(&self.setup.sides);
         for (name, settings) in self.setup.links.clone() {
             if !self.links.contains_key(&name) {
-                self.link(name, settings);
+                self.link(name, &settings);
             }
         }
     }
@@ -324,14 +344,12 @@ impl ServiceTask {
                 Action::Upload {
                     ticket,
                     slot,
-                    descriptor_id,
                     text,
                     attempt,
                     ..
                 } => self.upload(Outgoing {
                     ticket,
                     slot,
-                    descriptor_id,
                     text,
                     attempt,
                     asked: Instant::now(),
@@ -342,7 +360,7 @@ impl ServiceTask {
                     descriptor_id,
                     attempt,
                     ..
-                } => self.fetch(Question {
+                } => self.fetch(Inquiry {
                     directory: slot.directory,
                     id: descriptor_id,
                     attempt,
@@ -355,7 +373,7 @@ impl ServiceTask {
                     descriptor_id,
                     attempt,
                     ..
-                } => self.fetch(Question {
+                } => self.fetch(Inquiry {
                     directory,
                     id: descriptor_id,
                     attempt,
@@ -377,23 +395,24 @@ impl ServiceTask {
         }
     }
 
-    fn link(&mut self, name: LinkName, settings: LinkSettings) {
+    fn link(&mut self, name: LinkName, settings: &TorSettings) {
         let mut instances = self.setup.settings.instances().iter();
-        let instance = match &name {
-            LinkName::Instance(name) => instances.find(|instance| instance.name == *name),
-            LinkName::Own => None,
+        let question = match &name {
+            LinkName::Own => Question::Circuits,
+            LinkName::Instance(name) => {
+                let instance = instances.find(|instance| instance.name == *name);
+                let own_address = instance
+                    .and_then(|instance| instance.address)
+                    .and_then(OnionAddress::v2);
+                Question::Descriptor(own_address.unwrap_or(self.service))
+            }
         };
-        let link = Link {
-            service: instance
-                .and_then(|instance| instance.address)
-                .and_then(OnionAddress::v2)
-                .unwrap_or(self.service),
-            name: name.clone(),
-            settings,
-            to: self.link_inputs.0.clone(),
+        let follower = Follower {
+            question,
+            addresses: self.addresses(),
+            inbox: Inbox::new(name.clone(), self.tor_inputs.0.clone()),
         };
-        let handle = self.tasks.spawn(link.run());
-        self.links.insert(name, handle);
+        self.links.insert(name, self.tors.follow(settings, follower));
     }
 
     /// Whether no Tor could carry anything yet, and one may still come.
@@ -410,9 +429,9 @@ impl ServiceTask {
                 self.upload(upload);
             }
         }
-        for question in std::mem::take(&mut self.unasked) {
-            if question.asked.elapsed() < answer_within {
-                self.fetch(question);
+        for inquiry in std::mem::take(&mut self.unasked) {
+            if inquiry.asked.elapsed() < answer_within {
+                self.fetch(inquiry);
             }
         }
     }
@@ -420,47 +439,53 @@ impl ServiceTask {
     /// Sends an upload on its way, or lets it wait for another one to the same directory.
     fn upload(&mut self, upload: Outgoing) {
         let Outgoing { ticket, slot, .. } = upload;
-        let Some((name, connection)) = self.carriers.choose_for(slot.directory, upload.attempt) else {
-            if self.carriers.is_busy(slot.directory) || self.is_starting() {
-                // Whatever waited for this slot was given up meanwhile.
-                self.waiting.retain(|other| other.slot != slot);
-                self.waiting.push(upload);
-                return;
+        let of = self.addresses();
+        let Some((name, connection)) = self.carriers.choose_for(slot.directory, of, upload.attempt) else {
+            if self.carriers.is_busy(slot.directory, of) || self.is_starting() {
+                return self.wait_with(upload);
             }
             let answer = UploadAnswer::Refused("no Tor is there to carry it".into());
             return self.handle(Event::UploadAnswered { ticket, answer });
         };
-        self.carriers
-            .begin_upload(name, &upload, self.setup.settings.answer_within);
+        self.carriers.begin_upload(ticket, name);
+        let within = self.setup.settings.answer_within;
         let done = self.done.0.clone();
         self.tasks.spawn(async move {
-            let directories = [*slot.directory.as_bytes()];
-            let told = match connection.hs_post(&directories, None, &upload.text).await {
-                Ok(()) => {
-                    sleep(ANNOUNCED_WITHIN).await;
-                    Done::UploadDue(ticket)
+            let answer = match post(&connection, &upload, of, within).await {
+                Ok(outcome) => upload_answer(outcome),
+                Err(ControlError::UploadInFlight { .. }) => {
+                    let _ = done.send(Done::Busy(upload)).await;
+                    return;
                 }
-                // The link notices as well, and interrupts all that it carried.
+                // The Tor's task notices as well, and all that it carried is interrupted.
                 Err(error) if is_link_failure(&error) => return,
-                Err(error) => Done::UploadFailed(ticket, error.to_string()),
+                Err(error) => Some(UploadAnswer::Refused(error.to_string())),
             };
-            let _ = done.send(told).await;
+            if answer.is_some() || !connection.is_closed() {
+                let _ = done.send(Done::Uploaded(ticket, answer)).await;
+            }
         });
     }
 
+    /// Lets an upload wait. The machine gave up those that waited for the same slot.
+    fn wait_with(&mut self, upload: Outgoing) {
+        self.waiting.retain(|other| other.slot != upload.slot);
+        self.waiting.push(upload);
+    }
+
     /// Asks a directory what it holds, and tells the machine.
-    fn fetch(&mut self, question: Question) {
-        let Some((_, connection)) = self.carriers.choose(question.attempt) else {
+    fn fetch(&mut self, inquiry: Inquiry) {
+        let Some((_, connection)) = self.carriers.choose(inquiry.attempt) else {
             // The first Tor connects within moments.
             if self.is_starting() {
-                self.unasked.push(question);
+                self.unasked.push(inquiry);
                 return;
             }
-            return self.handle((question.tell)(Found::Failed("no Tor is there to ask".into())));
+            return self.handle((inquiry.tell)(Found::Failed("no Tor is there to ask".into())));
         };
-        let Question {
+        let Inquiry {
             directory, id, tell, ..
-        } = question;
+        } = inquiry;
         let within = self.setup.settings.answer_within;
         let done = self.done.0.clone();
         self.tasks.spawn(async move {
@@ -501,27 +526,12 @@ impl ServiceTask {
         }
     }
 
-    /// Reads the directories from a Tor, if its consensus is newer than the newest that was read.
-    fn read_directories(&mut self, connection: Connection) {
-        let known = self.consensus;
-        let (service, done) = (self.service, self.done.0.clone());
-        self.tasks.spawn(async move {
-            match read_directories(&connection, known).await {
-                Ok(Some(directories)) => {
-                    let _ = done.send(directories).await;
-                }
-                Ok(None) => {}
-                Err(why) => tracing::warn!(%service, "cannot read the consensus: {why}"),
-            }
-        });
-    }
-
     /// Lets what is on its way arrive.
     async fn drain(&mut self) {
         let all_out = async {
             while !(self.carriers.is_idle() && self.waiting.is_empty()) {
                 tokio::select! {
-                    Some((name, input)) = self.link_inputs.1.recv() => self.link_input(name, input),
+                    Some((name, input)) = self.tor_inputs.1.recv() => self.tor_input(name, input),
                     Some(done) = self.done.1.recv() => self.command_done(done),
                     else => return,
                 }
@@ -533,16 +543,38 @@ impl ServiceTask {
     }
 }
 
-/// Lets a task's panic end this one too: whatever it did is not done any more.
-pub(super) fn spread_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
+/// Uploads a descriptor, and returns the outcome at its directory.
+async fn post(
+    connection: &Connection,
+    upload: &Outgoing,
+    of: Addresses,
+    within: Duration,
+) -> Result<PostOutcome, ControlError> {
+    let directory = *upload.slot.directory.as_bytes();
+    let post = HsPost::v2(&of.descriptor.to_string(), &*upload.text)?
+        .also_named(&of.service.to_string())?
+        .server(directory);
+    let mut answers = connection.post(&post, within).await?;
+    Ok(answers.next().await.map(|(_, outcome)| outcome).unwrap_or_default())
+}
+
+/// The answer that an outcome is for the machine; `None` without one.
+fn upload_answer(outcome: PostOutcome) -> Option<UploadAnswer> {
+    match outcome {
+        PostOutcome::Uploaded => Some(UploadAnswer::Accepted),
+        PostOutcome::Rejected(why) => Some(UploadAnswer::Refused(format!(
+            "the directory refused it: {}",
+            reason(why.as_ref())
+        ))),
+        // A relay whose descriptor Tor lacks is skipped without a word (`rendservice.c:3715-3723`).
+        PostOutcome::NotBegun => Some(UploadAnswer::Refused(
+            "Tor does not know the directory's descriptor".into(),
+        )),
+        _ => None,
     }
 }
 
-/// What a directory holds under a descriptor ID.
+/// Asks a directory for the text that it holds under a descriptor ID.
 async fn fetch(connection: &Connection, directory: Fingerprint, id: DescriptorId, within: Duration) -> Found {
     let asked = match HsFetch::v2_descriptor(&id.to_string()) {
         Ok(fetch) => connection.fetch(&fetch.server(*directory.as_bytes()), within).await,
@@ -566,32 +598,4 @@ async fn fetch(connection: &Connection, directory: Fingerprint, id: DescriptorId
 /// Whether the connection itself failed, not the command.
 fn is_link_failure(error: &ControlError) -> bool {
     !matches!(error, ControlError::Rejected { .. } | ControlError::Argument { .. })
-}
-
-async fn read_directories(connection: &Connection, known: Option<UnixTime>) -> Result<Option<Done>, String> {
-    let text = |error: ControlError| error.to_string();
-    let valid_after = connection.get_info("consensus/valid-after").await.map_err(text)?;
-    if valid_after.is_empty() {
-        return Err("Tor has none yet".into());
-    }
-    let time = |text: &str| UnixTime::from_iso(text).map_err(|error| error.to_string());
-    if Some(time(&valid_after)?) <= known {
-        return Ok(None);
-    }
-    // All in one command, so that they are of one consensus.
-    let keys = [
-        "consensus/valid-after",
-        "consensus/fresh-until",
-        "consensus/valid-until",
-        "ns/all",
-    ];
-    let answers = connection.get_infos(&keys).await.map_err(text)?;
-    let [valid_after, fresh_until, valid_until, relays] =
-        keys.map(|key| answers.get(key).map(String::as_str).unwrap_or_default());
-    let lifetime = Lifetime::new(time(valid_after)?, time(fresh_until)?, time(valid_until)?);
-    let relays = RelayList::from_ns_all(relays).map_err(|error| error.to_string())?;
-    Ok(Some(Done::Directories(Directories::new(
-        relays.hash_ring(),
-        Some(lifetime),
-    ))))
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use onionweave_publish::version::Point;
 use onionweave_publish::{Down, Event, InstanceName};
-use onionweave_ring::HashRing;
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::check::{CheckSettings, Checker};
 use crate::gauge::{Gauge, GaugeSettings};
-use crate::service::spread_panic;
+use crate::panics::spread_panic;
+use crate::prober::Knowledge;
+use crate::teller::{Run, Teller};
+use crate::tor::Tors;
 use crate::watch::{Folders, Watch, WatchSettings};
 
-/// So many events may wait; who tells more waits too.
+/// Largest number of events that wait. A task that tells more waits too.
 const INBOX: usize = 64;
 
 /// What one instance has beside its link, if it has one.
@@ -26,41 +28,9 @@ pub(super) struct SideSettings {
     pub(super) gauges: BTreeMap<InstanceName, GaugeSettings>,
 }
 
-/// What a check through Tor has to know.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Knowledge {
-    /// The directories.
-    pub(super) ring: Option<HashRing>,
-    /// The introduction points that each instance offers, verified; nothing for one that offers none.
-    pub(super) points: BTreeMap<InstanceName, Arc<[Point]>>,
-}
-
-/// The receiver is gone: nobody wants to hear more.
-pub(super) struct Unheard;
-
-/// By which a task tells of its instance.
-#[derive(Clone, Debug)]
-pub(super) struct Teller {
-    /// Which task it is: what an ended one left behind is not listened to.
-    run: u64,
-    to: mpsc::Sender<(u64, Event)>,
-}
-
-impl Teller {
-    #[cfg(test)]
-    pub(super) fn new_for_tests() -> (Self, mpsc::Receiver<(u64, Event)>) {
-        let (to, from) = mpsc::channel(INBOX);
-        (Self { run: 1, to }, from)
-    }
-
-    pub(super) async fn tell(&self, event: Event) -> Result<(), Unheard> {
-        self.to.send((self.run, event)).await.map_err(|_| Unheard)
-    }
-}
-
 /// A running task, and what it was started with.
 struct Side<S> {
-    run: u64,
+    run: Run,
     settings: S,
     task: AbortHandle,
 }
@@ -69,6 +39,7 @@ struct Side<S> {
 pub(super) struct Sides {
     service: ServiceId,
     folders: Folders,
+    tors: Tors,
     watches: BTreeMap<InstanceName, Side<WatchSettings>>,
     checks: BTreeMap<InstanceName, Side<CheckSettings>>,
     gauges: BTreeMap<InstanceName, Side<GaugeSettings>>,
@@ -77,18 +48,19 @@ pub(super) struct Sides {
     knowledge: watch::Sender<Knowledge>,
     /// All tasks, ended with this.
     tasks: JoinSet<()>,
-    runs: u64,
-    to: mpsc::Sender<(u64, Event)>,
-    from: mpsc::Receiver<(u64, Event)>,
+    runs: Run,
+    to: mpsc::Sender<(Run, Event)>,
+    from: mpsc::Receiver<(Run, Event)>,
 }
 
 impl Sides {
     /// None yet. `service` is whose descriptors count.
-    pub(super) fn new(service: ServiceId, folders: Folders) -> Self {
+    pub(super) fn new(service: ServiceId, folders: Folders, tors: Tors) -> Self {
         let (to, from) = mpsc::channel(INBOX);
         Self {
             service,
             folders,
+            tors,
             watches: BTreeMap::new(),
             checks: BTreeMap::new(),
             gauges: BTreeMap::new(),
@@ -250,6 +222,7 @@ impl Sides {
             let gauge = Gauge {
                 instance: instance.clone(),
                 settings: settings.clone(),
+                tors: self.tors.clone(),
                 tell: self.teller(),
             };
             let task = self.tasks.spawn(gauge.run());
@@ -260,10 +233,7 @@ impl Sides {
     /// The teller of the next task.
     fn teller(&mut self) -> Teller {
         self.runs += 1;
-        Teller {
-            run: self.runs,
-            to: self.to.clone(),
-        }
+        Teller::new(self.runs, self.to.clone())
     }
 
     fn side<S: Clone>(&self, settings: &S, task: AbortHandle) -> Side<S> {

@@ -14,7 +14,7 @@ use onionweave_ring::v2::ServiceId;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::sides::Teller;
+use crate::teller::Teller;
 
 mod folders;
 

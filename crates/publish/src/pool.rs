@@ -136,8 +136,13 @@ pub enum PoolAction {
     Kill(Place),
 }
 
-/// How a place of the pool stands.
+/// State of a place of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum PlaceState {
     /// It is being looked whether a process of an earlier publisher is there.

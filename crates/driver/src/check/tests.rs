@@ -1,10 +1,14 @@
+use std::time::Duration;
+
+use onionweave_control::Endpoint;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
-use crate::sides::Teller;
+use crate::teller::Teller;
 
 /// How long a check may take here: far longer than it does, except where an answer never comes.
 const LONG: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::sides::Teller;
+use crate::teller::Teller;
 
 /// Far longer than anything takes here.
 const LIMIT: Duration = Duration::from_secs(20);
