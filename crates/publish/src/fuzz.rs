@@ -11,8 +11,11 @@ use crate::{
     UploadAnswer,
 };
 
-/// Whatever the machine is told, in whatever order and at whatever times: it comes to an end with
-/// what it asks for, and for each slot one upload at most is on its way.
+/// Tells a machine any events in any order and at any times.
+///
+/// # Panics
+/// If the machine never comes to an end with its requests, or has two uploads on their way to one
+/// slot, or asks to be called at once for ever.
 pub fn machine(input: &[u8]) {
     let key = ServiceKey::from_pem(include_str!("../testdata/private_key")).expect("the key is good");
     let names = ["a", "b"].map(|name| name.parse::<InstanceName>().expect("the name is good"));
@@ -46,8 +49,8 @@ struct World {
 }
 
 impl World {
-    /// Lets something happen, of which the first bytes of `rest` tell more; returns those that are
-    /// left.
+    /// Makes something happen, of which the first bytes of `rest` tell more; returns the bytes that
+    /// are left.
     fn happen<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
         let instance = self.names[usize::from(what >> 7)].clone();
         let more = rest.first().copied().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! From the results of checks to the verdict on an instance, without IO.
 //!
 //! The words and the numbers are HAProxy's: an instance leaves after `fall` failures in a row and
-//! returns after `rise` successes in a row. One that keeps coming and going has to do more for each
-//! return, since every change costs a round of uploads and every client that meets a failing
-//! backend its patience.
+//! returns after `rise` successes in a row. An instance that keeps coming and going has to do more
+//! for each return. For every change costs a round of uploads, and a failing backend costs each
+//! client its patience.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use std::time::Duration;
 /// like this without a departure halves it again: were all forgiven at once, a backend could flap
 /// in bursts.
 const CALM: Duration = Duration::from_secs(10 * 60);
-/// How often what a return takes is doubled, at most.
+/// Largest number of times that the successes for a return are doubled.
 const MAX_DOUBLINGS: u32 = 5;
 
-/// What a change takes.
+/// Numbers of results in a row that a change takes.
 ///
 /// ```
 /// use onionweave_publish::health::Steps;
@@ -25,10 +25,10 @@ const MAX_DOUBLINGS: u32 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Steps {
-    /// So many failures in a row, and the instance leaves. At least one.
+    /// Number of failures in a row after which the instance leaves. At least one.
     pub fall: u32,
-    /// So many successes in a row, and it returns, unless it left and returned lately. At least
-    /// one.
+    /// Number of successes in a row after which it returns, unless it left and returned lately. At
+    /// least one.
     pub rise: u32,
 }
 
@@ -49,25 +49,25 @@ impl Default for Steps {
     }
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a check ends in one of these three ways")]
 pub enum Outcome {
     /// The backend serves.
     Served,
-    /// It does not, with the reason.
+    /// The backend does not serve, with the reason.
     Failed(String),
     /// The check itself could not be made, with the reason: that says nothing of the backend.
     Unknown(String),
 }
 
-/// The verdict on an instance changed.
+/// A change of the verdict on an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a driver must pass every change on")]
 pub enum Change {
-    /// It is unfit, and why.
+    /// The instance is unfit, for this reason.
     Unfit(String),
-    /// It is fit again.
+    /// The instance is fit again.
     Fit,
 }
 
@@ -105,7 +105,7 @@ pub struct Health {
     proved: bool,
     /// Results in a row that speak against the verdict.
     against: u32,
-    /// How often what a return takes is doubled, `0..=MAX_DOUBLINGS`.
+    /// Number of times that the successes for a return are doubled, `0..=MAX_DOUBLINGS`.
     doublings: u32,
     /// The uptime of the last return.
     returned: Option<Duration>,
@@ -124,7 +124,7 @@ impl Health {
         }
     }
 
-    /// One that an earlier check found unfit.
+    /// An instance that an earlier check found unfit.
     pub const fn unfit(steps: Steps) -> Self {
         Self {
             fit: false,
@@ -137,7 +137,7 @@ impl Health {
         self.fit
     }
 
-    /// How many successes in a row the next return takes.
+    /// Number of successes in a row that the next return takes.
     pub const fn rise(&self) -> u32 {
         self.steps.rise.saturating_mul(1 << self.doublings)
     }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the backend does, in every window.
+        /// The bound holds whatever the backend does, in every window.
         #[test]
         fn departures_are_bounded(
             (fall, rise, every) in (1_u32..5, 1_u32..5, 1_u64..30),

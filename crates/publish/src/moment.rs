@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use onionweave_ring::UnixTime;
 
-/// One moment on two clocks.
+/// A moment on two clocks.
 ///
 /// Time periods and publication times follow the *wall* clock, which an operator or NTP may set
 /// back or forward. Deadlines follow *uptime*, which only grows. Keeping both in one value lets a
@@ -33,12 +33,12 @@ impl Moment {
         Self { wall, uptime }
     }
 
-    /// What the wall clock shows, in whole seconds.
+    /// Time on the wall clock, in whole seconds.
     pub const fn wall(self) -> UnixTime {
         self.wall
     }
 
-    /// What the steady clock shows.
+    /// Time on the steady clock since its start.
     pub const fn uptime(self) -> Duration {
         self.uptime
     }

@@ -29,11 +29,10 @@ use std::time::Duration;
 use crate::InstanceName;
 use crate::pause::{Backoff, LASTED};
 
-/// The longest pause between starts that fail: often enough to be there soon after what was wrong
-/// is mended.
+/// Longest pause between starts that fail. So the pool stands soon after a mistake is corrected.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a process may take to end when it is told to, before it is killed. A Tor that is no
-/// relay ends at once.
+/// Longest time that a process may take to end when it is told to, before it is killed. A Tor that
+/// is no relay ends at once.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A place in the pool, counted from one. At any time it has one process or none.
@@ -51,7 +50,7 @@ impl Place {
         self.0.get()
     }
 
-    /// What the instance in it is called, in every service: `pool-1` and so on.
+    /// Name of the instance in it, in every service: `pool-1` and so on.
     pub fn instance(self) -> InstanceName {
         InstanceName::of_place(self.0)
     }
@@ -63,21 +62,22 @@ impl fmt::Display for Place {
     }
 }
 
-/// How many processes there shall be, and how fast they may be started.
+/// Number of processes, and the pace at which they may be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolSettings {
-    /// How many places there are, spares included; none dissolves the pool.
+    /// Number of places, spares included; none dissolves the pool.
     pub places: u16,
-    /// The least time from one start to the next.
+    /// Shortest time from one start to the next.
     pub pause: Duration,
-    /// How long a process may take until it answers, before it is ended and counts as a start that
-    /// failed.
+    /// Longest time that a process may take until it answers. Then it is ended and counts as a start
+    /// that failed.
     pub answer_within: Duration,
 }
 
 impl PoolSettings {
-    /// So many places, a start a second, and thirty seconds until a process answers.
+    /// Settings for a pool with this number of places: a start a second, and thirty seconds until a
+    /// process answers.
     pub fn new(places: u16) -> Self {
         Self {
             places,
@@ -87,14 +87,14 @@ impl PoolSettings {
     }
 }
 
-/// What the outside world tells the pool.
+/// News from the outside world for the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolEvent {
     /// The answer to [`PoolAction::Adopt`]: a process of an earlier publisher runs there and was
     /// taken over.
     Adopted {
-        /// Where.
+        /// The place.
         place: Place,
         /// Whether it was started with what is configured now.
         current: bool,
@@ -111,14 +111,14 @@ pub enum PoolEvent {
     Gone(Place),
     /// The configuration was read again.
     Configured {
-        /// What it says.
+        /// The settings in it.
         settings: PoolSettings,
         /// Whether processes must be started anew to have it.
         anew: bool,
     },
 }
 
-/// What the pool asks of its driver.
+/// A request of the pool to its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
@@ -145,21 +145,21 @@ pub enum PoolAction {
 )]
 #[non_exhaustive]
 pub enum PlaceState {
-    /// It is being looked whether a process of an earlier publisher is there.
+    /// The driver looks whether a process of an earlier publisher is there.
     Looking,
     /// No process is there.
     Empty,
     /// The process was started and does not answer yet.
     Starting,
-    /// It answers, and has no introduction points yet.
+    /// The process answers, and has no introduction points yet.
     Warming,
     /// Its introduction points stand.
     Ready,
-    /// It was told to end.
+    /// The process was told to end.
     Stopping,
 }
 
-/// What keeps the processes of a pool at their number.
+/// The machine that keeps the processes of a pool at their number.
 ///
 /// ```
 /// use std::time::Duration;
@@ -189,7 +189,7 @@ pub struct Pool {
     members: BTreeMap<Place, Member>,
     /// The starts that failed.
     backoff: Backoff,
-    /// Before then nothing is started, and nothing stopped that works.
+    /// Uptime before which nothing is started, and nothing stopped that works.
     next_step: Duration,
     actions: VecDeque<PoolAction>,
 }
@@ -197,7 +197,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Member {
     state: State,
-    /// Of the configuration with which its process was started.
+    /// Number of the configuration with which its process was started.
     generation: u64,
 }
 
@@ -215,7 +215,7 @@ enum State {
     Stopping {
         until: Duration,
     },
-    /// It was killed: there is nothing left to do but to wait.
+    /// The process was killed: there is nothing left to do but to wait.
     Killed {
         failed: bool,
     },
@@ -284,7 +284,7 @@ impl Pool {
         self.actions.pop_front()
     }
 
-    /// When [`advance`](Self::advance) wants to be called, if nothing happens before.
+    /// Uptime at which [`advance`](Self::advance) wants to be called, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
         let ends = self.members.values().filter_map(|member| match member.state {
             State::Starting { until } | State::Stopping { until } => Some(until),
@@ -322,7 +322,7 @@ impl Pool {
         }
     }
 
-    /// How each place stands.
+    /// State of each place.
     pub fn places(&self) -> impl Iterator<Item = (Place, PlaceState)> {
         self.members.iter().map(|(place, member)| {
             let state = match member.state {
@@ -342,7 +342,8 @@ impl Pool {
         self.settings.places == 0 && self.members.is_empty()
     }
 
-    /// How many starts failed in a row, and before when there is no next one.
+    /// Number of starts that failed in a row, and the earliest uptime of the next one; `None` if the
+    /// last one did not fail.
     pub fn failing(&self) -> Option<(u32, Duration)> {
         let failures = self.backoff.failures();
         (failures > 0).then_some((failures, self.next_step))

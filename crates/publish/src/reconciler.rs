@@ -36,7 +36,7 @@ use slot::{Glance, Need, Slot, Work};
 /// not hold up the living.
 const SURVEY_WITHIN: Duration = Duration::from_secs(3);
 
-/// One thing that the reconciler saw and the planner must know.
+/// An observation of the reconciler that the planner must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// A directory holds a text of this service with this date.
@@ -125,7 +125,7 @@ impl Reconciler {
         self.survey = None;
     }
 
-    /// What was seen since this was last called.
+    /// The observations since this was last called.
     pub(crate) fn sights(&mut self) -> Vec<Sight> {
         std::mem::take(&mut self.sights)
     }

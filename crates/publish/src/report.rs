@@ -1,4 +1,4 @@
-//! What the machine tells the operator.
+//! Reports to the operator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use onionweave_ring::UnixTime;
 use crate::version::Unfit;
 use crate::{Down, InstanceName, Period, PlanError, SlotId};
 
-/// Why slots had to be written.
+/// The reason for which slots had to be written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
@@ -76,7 +76,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One thing that an operator wants to know. Its `Display` is one line.
+/// News for the operator. Its `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -100,10 +100,10 @@ pub enum Report {
     Fit(InstanceName),
     /// The instances' weights, as their loads have them now.
     Weighed(BTreeMap<InstanceName, Weight>),
-    /// What an instance offers cannot be used.
+    /// The descriptor of an instance cannot be used.
     #[non_exhaustive]
     Unusable {
-        /// Which instance.
+        /// Name of the instance.
         instance: InstanceName,
         /// The reason.
         why: Unfit,
@@ -125,29 +125,30 @@ pub enum Report {
     /// A slot could not be written or read; it is tried again after the pause.
     #[non_exhaustive]
     Trouble {
-        /// Which slot.
+        /// The slot.
         slot: SlotId,
-        /// What happened.
+        /// The reason.
         why: String,
-        /// How often in a row.
+        /// Number of failures in a row.
         failures: u32,
-        /// When it is tried again.
+        /// Time until the next try.
         pause: Duration,
     },
     /// Somebody else writes to our slot: a second publisher, or an instance that this one does not
     /// know.
     #[non_exhaustive]
     Contested {
-        /// Which slot.
+        /// The slot.
         slot: SlotId,
-        /// How long it is left alone, so that two publishers don't outbid each other without end.
+        /// Time for which the slot is left alone, so that two publishers don't outbid each other
+        /// without end.
         pause: Duration,
     },
     /// A directory holds a text of this service dated in the future. Directories keep the newest,
     /// so ours is not kept until then.
     #[non_exhaustive]
     DatedAhead {
-        /// Which slot.
+        /// The slot.
         slot: SlotId,
         /// The date of that text.
         until: UnixTime,
@@ -155,31 +156,33 @@ pub enum Report {
     /// Fewer directories than three per replica are responsible, or none at all.
     FewDirectories(usize),
     /// An instance has just dated its descriptor, and not with the present hour: its clock or ours
-    /// is off. Points are used all the same; but time periods change by the clock, and directories
-    /// keep what is dated newest.
+    /// is off.
+    ///
+    /// Points are used all the same. But time periods change by the clock, and directories keep
+    /// what is dated newest.
     #[non_exhaustive]
     ClocksDiffer {
-        /// Which instance.
+        /// Name of the instance.
         instance: InstanceName,
-        /// The hour that it wrote.
+        /// The hour that the instance wrote.
         theirs: UnixTime,
-        /// What our clock shows.
+        /// The time on the clock here.
         ours: UnixTime,
     },
     /// The consensus and this machine's clock don't fit.
     #[non_exhaustive]
     ClockOff {
-        /// What the clock shows.
+        /// The time on the clock here.
         now: UnixTime,
-        /// Since when the consensus is valid.
+        /// Begin of the time during which the consensus is valid.
         valid_after: UnixTime,
-        /// Until when it is valid.
+        /// End of that time.
         valid_until: UnixTime,
     },
 }
 
 impl Report {
-    /// Whether this wants an operator's attention.
+    /// Whether the report wants an operator's attention.
     pub fn is_warning(&self) -> bool {
         !matches!(
             self,
@@ -262,7 +265,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// One round of work: from the first difference between the wanted and the seen ring to the proof
+/// A round of work: from the first difference between the wanted and the seen ring to the proof
 /// that there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -272,24 +275,25 @@ impl fmt::Display for Report {
 )]
 #[non_exhaustive]
 pub struct Round {
-    /// Why there was work.
+    /// The reasons for the work.
     pub causes: BTreeSet<Cause>,
     /// The slots that were written and then proved.
     pub proved: BTreeSet<SlotId>,
-    /// The slots whose directories do not answer. They are tried on, and reported as a round of
-    /// their own once proved.
+    /// The slots whose directories do not answer. They are tried on. Once proved, they are reported
+    /// as a round of their own.
     pub missing: BTreeSet<SlotId>,
     /// Number of uploads that began since the round before ended.
     pub uploads: u32,
-    /// What the plan gives every slot at the end of the round, whether the round wrote it or not:
-    /// how many introduction points of which instance.
+    /// Number of introduction points of each instance that the plan gives every slot at the end of
+    /// the round, whether the round wrote it or not.
     #[cfg_attr(feature = "serde", serde(with = "crate::serialized::as_list"))]
     pub plan: BTreeMap<SlotId, BTreeMap<InstanceName, u32>>,
-    /// From the first difference to the last proof.
+    /// Time from the first difference to the last proof.
     pub took: Duration,
-    /// The texts are sealed for authorized clients. Then proof is less than elsewhere: the
-    /// directory accepted the text and holds one, but nobody without a client's cookie can read
-    /// which.
+    /// Whether the texts are sealed for authorized clients.
+    ///
+    /// Then proof is less than elsewhere: the directory accepted the text and holds one, but nobody
+    /// without a client's cookie can read which.
     pub sealed: bool,
 }
 
@@ -325,8 +329,7 @@ impl fmt::Display for Round {
 mod tests {
     use super::*;
 
-    /// Operators' programs read reports as JSON: each names what happened, and comes back as it
-    /// was.
+    /// Operators' programs read reports as JSON. Each has its key, and comes back as it was.
     #[test]
     fn reports_are_written_as_json_and_read_again() {
         let directory = onionweave_ring::Fingerprint::from([7; 20]);

@@ -112,7 +112,7 @@ impl fmt::Display for ReplicaNumber {
     }
 }
 
-/// One place that is to hold a descriptor: a directory, for one replica of one time period.
+/// A place that is to hold a descriptor: a directory, for one replica of one time period.
 ///
 /// A relay that is responsible for several replicas or periods has a slot for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,7 +29,7 @@ use crate::{Action, Event, InstanceName, Moment, Settings, SlotId};
 
 mod convert;
 
-/// One thing that passed, and when.
+/// An event, an action or a change, and the moment at which it passed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

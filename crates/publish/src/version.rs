@@ -89,7 +89,7 @@ impl From<onionweave_desc::v2::Authorization> for Audience {
     }
 }
 
-/// One introduction point, which only its version can read.
+/// An introduction point, which only its version can read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -168,7 +168,7 @@ pub struct Place {
     pub read_share: f64,
 }
 
-/// One question that tells of an instance with an address of its own.
+/// A question that tells of an instance with an address of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_structs,

@@ -129,7 +129,7 @@ impl Mute {
         }
     }
 
-    /// Whose points stand where, of the first period.
+    /// Number of points of each instance in each slot of the first period.
     fn plan(&self) -> Vec<BTreeMap<InstanceName, usize>> {
         let plan = self.machine().plans().values().next().unwrap();
         let counted = |mix: &onionweave_assign::Mix<InstanceName>| {
@@ -139,8 +139,8 @@ impl Mute {
         plan.slots().map(|(_, mix)| counted(mix)).collect()
     }
 
-    /// What part of the points in all texts is an instance's: of texts that are equally large, its
-    /// share.
+    /// Part of the points in all texts that is an instance's. Where texts are equally large, that is
+    /// its share.
     fn part(&self, instance: &str) -> f64 {
         let plan = self.machine().plans().values().next().unwrap();
         let part = |mix: &onionweave_assign::Mix<InstanceName>| {
@@ -193,8 +193,8 @@ fn shares_follow_loads_and_come_back() {
     assert!((world.part("a") - 1.0 / 3.0).abs() < 0.02, "{}", world.part("a"));
 }
 
-/// Who comes by a reload, or is configured anew, gets a weight beside those that follow loads at
-/// once.
+/// An instance that comes by a reload, or is configured anew, gets a weight at once beside those
+/// that follow loads.
 #[test]
 fn a_reload_weighs_everybody() {
     let mut world = Mute::new();
@@ -276,8 +276,8 @@ fn idle_spares_are_not_weighed() {
     assert!((world.part("c") - 0.5).abs() < 1e-9, "{}", world.part("c"));
 }
 
-/// Where no load is measured, and where a load comes from nobody that is known, weights stay as
-/// they are configured.
+/// Weights stay as they are configured where no load is measured, or only that of an unknown
+/// instance.
 #[test]
 fn without_loads_nothing_is_weighed() {
     let mut world = Mute::new();

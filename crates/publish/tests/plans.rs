@@ -16,7 +16,7 @@ use onionweave_publish::{
 use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
-/// What is wrong with a plan.
+/// Fault of a plan.
 #[derive(Clone, Copy, Debug)]
 enum Nonsense {
     Nothing,
@@ -187,8 +187,7 @@ fn nonsense_is_refused_once_for_each_reason_and_the_last_plan_stays() {
     assert!(!good.is_empty());
     for (number, kind) in (1_usize..).zip(&KINDS[1..]) {
         world.spoil(number);
-        // Whoever offers other points asks for another plan; two times, and the reason is told
-        // once.
+        // Other points ask for another plan. They come twice, and the reason is told once.
         for other in [2, 3] {
             world.offer("b", other + 4 * (number as u8 % 2));
         }

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 
 const MOST_PLACES: u16 = 6;
 
-/// What happens to the pool from outside.
+/// Blow to the pool from outside.
 #[derive(Clone, Debug)]
 enum Stroke {
     /// The process of this place dies.
     Death(u16),
-    /// It hangs.
+    /// The process of this place hangs.
     Hang(u16),
     /// From now on this part of 256 starts fails, in the way of the second number.
     Luck(u8, u8),
@@ -34,14 +34,14 @@ fn stroke() -> impl Strategy<Value = Stroke> {
     ]
 }
 
-/// What becomes of a process, and when.
+/// Future of a process, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Up(Duration),
     Ready(Duration),
     Lives,
     Dies(Duration),
-    /// It never answers, and hears nothing.
+    /// The process never answers, and hears nothing.
     Deaf,
 }
 
@@ -210,8 +210,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever dies: never more processes than places, never more than a start in each pause, and
-    /// in the end all are ready.
+    /// There are never more processes than places, nor more than a start in each pause, and in the
+    /// end all are ready.
     #[test]
     fn whatever_dies_the_pool_recovers_without_a_storm(
         places in 1..=MOST_PLACES,

@@ -61,17 +61,17 @@ fn signed(key: &ServiceKey, number: u8, period_at: UnixTime, dated: UnixTime) ->
     draft.sign(key, period, replica, dated).unwrap().text().to_vec()
 }
 
-/// One instance, `a`, and directories that accept everything.
+/// The instance `a`, and directories that accept everything.
 struct Accepting {
     /// The events to come are the directories' answers.
     engine: Engine<Event>,
-    /// What the directories hold of the instance's own address.
+    /// Holding of each directory under the instance's own address.
     held: BTreeMap<Fingerprint, Found>,
-    /// Which of them were asked.
+    /// The directories that were asked.
     asked: BTreeSet<Fingerprint>,
     texts: BTreeMap<DescriptorId, Vec<u8>>,
     complaints: Vec<String>,
-    /// How many introduction points it was last reported to offer.
+    /// Number of introduction points that it was last reported to offer.
     offered: Option<usize>,
     due: Vec<Ticket>,
 }

@@ -18,7 +18,7 @@ const RESTART_PAUSE_DOUBLINGS: u32 = 6;
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
     pub(super) weight: Weight,
-    /// What was last measured of its load.
+    /// Its load when it was last measured.
     pub(super) load: Option<Load>,
     restart: bool,
     pub(super) up: bool,
@@ -40,7 +40,7 @@ pub(super) struct Instance {
     pub(super) next_reading: Duration,
     /// The readings that got no answer at all.
     pub(super) readings: Backoff,
-    /// Since when it is up.
+    /// Uptime since which it is up.
     up_since: Option<Duration>,
     /// Restarts since it was last up for long, and when the next is due.
     restarts: u32,
@@ -211,8 +211,8 @@ mod tests {
         Down::Unreachable("connection refused".into())
     }
 
-    /// It dies 0.4 s after each start: without growing pauses it would be restarted 14 times in 20
-    /// s.
+    /// The instance dies 0.4 s after each start. Without growing pauses it would be restarted 14
+    /// times in 20 s.
     #[test]
     fn an_instance_that_dies_after_each_start_is_restarted_with_growing_pauses() {
         let mut instance = restartable();

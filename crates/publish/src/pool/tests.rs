@@ -1,4 +1,4 @@
-//! What the pool does when processes come and go.
+//! Actions of the pool when processes come and go.
 
 use super::*;
 
@@ -41,7 +41,7 @@ impl Scene {
         std::iter::from_fn(|| self.pool.poll()).collect()
     }
 
-    /// Lets so many seconds pass, and returns what was done.
+    /// Passes this number of seconds, and returns the actions.
     fn actions_until(&mut self, seconds: u64) -> Vec<PoolAction> {
         let end = self.now + Duration::from_secs(seconds);
         let mut actions = self.actions();

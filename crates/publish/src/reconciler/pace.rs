@@ -1,26 +1,31 @@
-//! How long to wait until an upload has probably arrived, learned from those before.
+//! The time after which an upload has probably arrived, learned from those before.
 
 use std::time::Duration;
 
-/// The part of an upload's time after which the first glances are sent. Uploads and audits spend
-/// most of their time on building a circuit, and an audit that is sent so much later seldom
-/// overtakes the upload.
+/// Part of an upload's time after which the first glances are sent.
+///
+/// Uploads and audits spend most of their time on building a circuit. An audit that is sent that
+/// much later seldom overtakes the upload.
 const FIRST_PART: f64 = 0.5;
-/// So much earlier is the next glance if one found the text: one in sixteen comes too early, or one
-/// in ten if only the last part of an upload's time is late enough. That one costs a fetch, and its
-/// slot the time from the upload's answer until the glance's.
+/// Part of an upload's time by which the next glance is earlier if one found the text.
+///
+/// One in sixteen comes too early, or one in ten if only the last part of an upload's time is late
+/// enough. That one costs a fetch, and its slot the time from the upload's answer until the
+/// glance's.
 const GLANCE_EARLIER: f64 = 0.01;
-/// The same for answers: one in sixty comes too early, or one in forty. That one has to be uploaded
-/// again, and the other five of its round are proved long before it.
+/// The same part for answers to loud instances.
+///
+/// One in sixty comes too early, or one in forty. That one has to be uploaded again, and the other
+/// five of its round are proved long before it.
 const ANSWER_EARLIER: f64 = 0.002_5;
-/// So much later is the next if one came too early.
+/// Part of an upload's time by which the next request is later if one came too early.
 const LATER: f64 = 0.15;
 const LEAST_PART: f64 = 0.25;
 
-/// How long after an upload was sent another request may be, so that it arrives second.
+/// The time after an upload at which another request may be sent, so that it arrives second.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// How long uploads take of late until they are answered, if any was.
+    /// Time that uploads take of late until they are answered, if any was.
     takes: Option<Duration>,
     part: f64,
     earlier: f64,
@@ -45,7 +50,7 @@ impl Pace {
         }
     }
 
-    /// How long to wait; `None` while it is unknown how long uploads take.
+    /// Time to wait; `None` while it is unknown how long uploads take.
     pub(super) fn delay(&self) -> Option<Duration> {
         Some(self.takes?.mul_f64(self.part))
     }
@@ -55,7 +60,7 @@ impl Pace {
         self.takes = Some(self.takes.map_or(took, |before| (before * 3 + took) / 4));
     }
 
-    /// What was sent later arrived second, or it did not.
+    /// Learns whether the later request arrived second.
     pub(super) fn arrived(&mut self, second: bool) {
         let part = match second {
             true => self.part - self.earlier,

@@ -1,5 +1,5 @@
-//! One slot: the text that it is to hold, what it was seen to hold, and the work that is under way
-//! there.
+//! A slot: the text that it is to hold, the text that it was seen to hold, and the work that is
+//! under way there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) enum Seen {
     Accepted(Arc<[u8]>),
     /// The directory was read back and holds this text.
     Proved(Arc<[u8]>),
-    /// It holds something else, or nothing, or nobody can tell.
+    /// The directory holds something else, or nothing, or nobody can tell.
     Other,
 }
 
@@ -52,9 +52,9 @@ pub(super) enum Work {
 
 /// An audit that is sent while the upload is still on its way.
 ///
-/// Both spend most of their time on building a circuit, so the audit arrives after the upload if it
-/// is sent after the first half of the time that uploads take, and the directory is proved that
-/// much earlier. If it arrives before it, one fetch was in vain.
+/// Both spend most of their time on building a circuit. So the audit arrives after the upload if it
+/// is sent after the first half of the time that uploads take. Then the directory is proved that
+/// much earlier. If the audit arrives first, one fetch was in vain.
 #[derive(Clone, Debug)]
 pub(super) enum Glance {
     /// There is none, or it told nothing.
@@ -67,6 +67,14 @@ pub(super) enum Glance {
 }
 
 impl Work {
+    /// The uptime at which the answer is no longer waited for.
+    const fn give_up(&self) -> Option<Duration> {
+        match self {
+            Work::Idle => None,
+            Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
+        }
+    }
+
     /// The tickets whose answers are waited for.
     pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
         let (work, glance) = match self {
@@ -114,11 +122,12 @@ pub(super) struct Slot {
     untried: bool,
     /// When a proved slot is proved again.
     pub(super) next_audit: Duration,
-    /// No upload before this uptime: others have one on its way to this slot, and one of ours that
-    /// arrives before theirs is overwritten at once (`rendcache.c:693`: among equal times the last
-    /// one wins).
+    /// Uptime before which there is no upload, since others have one on its way to this slot.
+    ///
+    /// One of ours that arrives before theirs is overwritten at once (`rendcache.c:693`: among equal
+    /// times the last one wins).
     pub(super) held_until: Duration,
-    /// No reading before this uptime, or before theirs ended: what is there may be written over.
+    /// Uptime before which there is no reading, since theirs may yet write over what is there.
     pub(super) others_until: Duration,
     /// Whether our last upload was sent before theirs ended. It should have arrived after it; an
     /// audit tells whether it did.
@@ -133,9 +142,9 @@ pub(super) struct Slot {
 /// The answer to somebody else who wrote to a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contest {
-    /// It is answered at once.
+    /// The slot is written at once.
     Answer,
-    /// That happened too often: the slot is left alone for so long.
+    /// The slot is left alone for this time, since that happened too often.
     Truce(Duration),
     /// The slot is left alone already.
     Wait,
@@ -219,63 +228,43 @@ impl Slot {
         self.failures() >= AILING
     }
 
-    /// The one place that decides what is to be done: whatever makes the seen picture equal the
-    /// wanted one.
-    pub(super) fn need(&self, now: Duration) -> Need {
-        let Some(wanted) = &self.wanted else {
-            return Need::Nothing;
-        };
+    /// The one place that decides what is to be done to make the seen picture equal the wanted one:
+    /// the next thing that the slot needs, and the uptime from which on it needs it.
+    fn next_need(&self) -> Option<(Need, Duration)> {
+        let wanted = self.wanted.as_ref()?;
         match &self.work {
             Work::Uploading {
                 glance: Glance::At(at), ..
-            } if *at.max(&self.others_until) <= now => return Need::Glance,
-            Work::Idle if self.not_before <= now => {}
-            _ => return Need::Nothing,
-        }
-        match &self.seen {
-            Seen::Proved(bytes) if bytes == wanted => {
-                if now < self.next_audit {
-                    Need::Nothing
-                } else {
-                    Need::Audit
-                }
-            }
-            Seen::Accepted(bytes) if bytes == wanted => {
-                if now < self.others_until {
-                    Need::Nothing
-                } else {
-                    Need::Audit
-                }
-            }
-            _ if now < self.held_until => Need::Nothing,
-            _ => Need::Upload,
-        }
-    }
-
-    /// When the answer of [`need`](Self::need) may change by time alone.
-    pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
-        match &self.work {
-            // A glance that is due is for the next call that starts work; while nobody offers
-            // points, none does.
-            Work::Uploading {
-                glance: Glance::At(at),
-                give_up,
-                ..
-            } if now < *at.max(&self.others_until) => Some(*at.max(&self.others_until).min(give_up)),
-            Work::Uploading { give_up, .. } | Work::Auditing { give_up, .. } => Some(*give_up),
+            } => Some((Need::Glance, self.others_until.max(*at))),
+            Work::Uploading { .. } | Work::Auditing { .. } => None,
             Work::Idle => {
-                let wanted = self.wanted.as_ref()?;
-                let wake = self.not_before.max(match &self.seen {
-                    Seen::Proved(bytes) if bytes == wanted => self.next_audit,
-                    Seen::Accepted(bytes) if bytes == wanted => self.others_until,
-                    _ => self.held_until,
-                });
-                (wake > now).then_some(wake)
+                let (need, from) = match &self.seen {
+                    Seen::Proved(bytes) if bytes == wanted => (Need::Audit, self.next_audit),
+                    Seen::Accepted(bytes) if bytes == wanted => (Need::Audit, self.others_until),
+                    _ => (Need::Upload, self.held_until),
+                };
+                Some((need, self.not_before.max(from)))
             }
         }
     }
 
-    /// Takes a text that it shall hold from now on. Something happened, so it is tried at once,
+    /// The thing that the slot needs now.
+    pub(super) fn need(&self, now: Duration) -> Need {
+        let due = self.next_need().filter(|&(_, from)| from <= now);
+        due.map_or(Need::Nothing, |(need, _)| need)
+    }
+
+    /// The uptime at which the answer of [`need`](Self::need) may change by time alone, or work is
+    /// given up.
+    ///
+    /// What the slot needs already is for the next call that starts work. While nobody offers
+    /// points, none does.
+    pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        let need = self.next_need().map(|(_, from)| from).filter(|&from| from > now);
+        need.into_iter().chain(self.work.give_up()).min()
+    }
+
+    /// Takes the text that it is to hold from now on. Something happened, so it is tried at once,
     /// also where the last try failed.
     pub(super) fn want(&mut self, wanted: Arc<[u8]>, now: Duration) {
         self.wanted = Some(wanted);
@@ -313,7 +302,7 @@ impl Slot {
         self.pause(now, pause_after(level))
     }
 
-    /// Lets the wanted text wait, unless it is news. Returns for how long.
+    /// Delays the wanted text, unless it is news. Returns the delay.
     fn pause(&mut self, now: Duration, pause: Duration) -> Duration {
         let pause = if self.untried { Duration::ZERO } else { pause };
         self.not_before = self.not_before.max(now.saturating_add(pause));
@@ -334,8 +323,8 @@ impl Slot {
     /// Notes that somebody else wrote here.
     ///
     /// A truce is up to twice as long as a pause, as the seed has it: publishers that wait equally
-    /// long would only meet again. It ends when it was to end, whatever others write meanwhile, or
-    /// who writes often enough would keep us from our slot for ever.
+    /// long would only meet again. It ends when it was to end, whatever others write meanwhile.
+    /// Otherwise one that writes often enough would keep us from our slot for ever.
     pub(super) fn contest(&mut self, now: Duration, seed: u64) -> Contest {
         if now.saturating_sub(self.last_contest) > PEACE {
             self.contests = 0;
@@ -357,85 +346,4 @@ impl Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use onionweave_ring::v2;
-
-    use super::*;
-    use crate::pause::LASTED;
-
-    #[test]
-    fn publishers_with_other_seeds_wait_for_other_times() {
-        let pauses = |seed| -> Vec<Duration> {
-            let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
-            let mut now = Duration::ZERO;
-            let mut pauses = Vec::new();
-            for _ in 0..12 {
-                if let Contest::Truce(pause) = slot.contest(now, seed) {
-                    now += pause;
-                    pauses.push(pause);
-                }
-            }
-            pauses
-        };
-        let (ours, theirs) = (pauses(1), pauses(2));
-        assert_eq!(ours, pauses(1), "the same seed gives the same run");
-        assert_eq!(ours.len(), 12 - CONTEST as usize);
-        for (number, (ours, theirs)) in (1..).zip(ours.iter().zip(&theirs)) {
-            let least = pause_after(number + 2);
-            for pause in [*ours, *theirs] {
-                assert!((least..least * 2).contains(&pause), "{pause:?}");
-            }
-            assert_ne!(ours, theirs);
-        }
-    }
-
-    #[test]
-    fn a_truce_ends_however_often_others_write() {
-        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
-        let second = Duration::from_secs(1);
-        let mut now = Duration::ZERO;
-        let pause = loop {
-            match slot.contest(now, 1) {
-                Contest::Truce(pause) if pause > 10 * second => break pause,
-                _ => now += second,
-            }
-        };
-        let end = now + pause;
-        assert_eq!(slot.not_before, end);
-        while now < end {
-            assert_eq!(slot.contest(now, 1), Contest::Wait);
-            now += second;
-        }
-        assert_eq!(slot.not_before, end);
-    }
-
-    /// Without growing pauses a directory that takes each second upload would be tried four times a
-    /// second.
-    #[test]
-    fn a_directory_that_fails_after_each_proof_waits_ever_longer() {
-        let mut slot = Slot::new(v2::DescriptorId::from([0; 20]).into(), Duration::ZERO);
-        let text: Arc<[u8]> = b"text"[..].into();
-        slot.want(text, Duration::ZERO);
-        let mut now = Duration::ZERO;
-        let mut pauses = Vec::new();
-        for _ in 0..10 {
-            assert_eq!(slot.need(now), Need::Upload);
-            slot.send(Ticket(0), now, now, Glance::None);
-            let pause = slot.fail("refused".into(), now);
-            assert_eq!(slot.failures(), 1, "one in a row");
-            now += pause;
-            slot.prove(now, now);
-            assert_eq!(slot.failures(), 0);
-            slot.see(Seen::Other, now);
-            pauses.push(pause.as_millis());
-        }
-        assert_eq!(
-            pauses,
-            [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
-        );
-        // What is good for a minute has lasted.
-        slot.prove(now, now);
-        now += LASTED;
-        assert_eq!(slot.fail("refused".into(), now), pause_after(1));
-    }
-}
+mod tests;
