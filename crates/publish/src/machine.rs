@@ -20,7 +20,7 @@
 //!
 //! - All slots carry one publication time, which moves for all of them together: a client keeps the
 //!   newer of two descriptors even when all its points are dead (`rendcache.c:974-984`).
-//! - The time is never in the future, and never older than a text that is already there: a
+//! - The time is never in the future, and never older than a text that is already there. A
 //!   directory keeps the newest (`rendcache.c:686`) and answers 200 all the same
 //!   (`rendcache.c:736-742`), so only reading back proves anything.
 //! - Every directory gets bytes of its own, and new ones whenever an instance came back (see

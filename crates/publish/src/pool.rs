@@ -1,11 +1,12 @@
 //! The pool: Tor instances that the publisher runs itself, decided without IO.
 //!
 //! The model is Apache's pre-forking: processes are started ahead of need and wait, warm, until
-//! they are needed; a master looks after their number and does nothing else. Here a warm process is
-//! a Tor whose introduction points stand. Which of them serve and which are spares is not decided
-//! here but where the slots are given ([`Settings::serving`](crate::Settings::serving)): so a spare
-//! takes over in the moment in which an instance is seen dead, and the pool only fills the place
-//! again.
+//! they are needed. A master looks after their number and does nothing else. Here a warm process is
+//! a Tor whose introduction points stand.
+//!
+//! The planner decides which of them serve and which are spares
+//! ([`Settings::serving`](crate::Settings::serving)). So a spare takes over in the moment in which
+//! an instance is seen dead, and the pool only fills the place again.
 //!
 //! [`Pool`] does no IO and reads no clock: events and the time go in, actions come out.
 //!
@@ -18,8 +19,9 @@
 //! - Starts that fail double the pause, up to [`LONGEST_PAUSE`]. A process that dies soon after it
 //!   was ready is a start that failed, too. The pauses stay long until a process has been ready for
 //!   a minute.
-//! - What runs well is never stopped for another configuration unless all others stand ready: a
-//!   configuration that does not work costs one instance, and the others go on as they were.
+//! - A process that runs well is never stopped for another configuration unless all others stand
+//!   ready. So a configuration that does not work costs one instance, and the others go on as they
+//!   were.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -70,8 +72,8 @@ pub struct PoolSettings {
     pub places: u16,
     /// Shortest time from one start to the next.
     pub pause: Duration,
-    /// Longest time that a process may take until it answers. Then it is ended and counts as a start
-    /// that failed.
+    /// Longest time that a process may take until it answers. Then it is ended and counts as a
+    /// start that failed.
     pub answer_within: Duration,
 }
 
@@ -342,8 +344,8 @@ impl Pool {
         self.settings.places == 0 && self.members.is_empty()
     }
 
-    /// Number of starts that failed in a row, and the earliest uptime of the next one; `None` if the
-    /// last one did not fail.
+    /// Number of starts that failed in a row, and the earliest uptime of the next one; `None` if
+    /// the last one did not fail.
     pub fn failing(&self) -> Option<(u32, Duration)> {
         let failures = self.backoff.failures();
         (failures > 0).then_some((failures, self.next_step))
@@ -376,7 +378,7 @@ impl Pool {
         if let Some(member) = self.members.get_mut(&place)
             && let Some(failed) = member.state.failed(now)
         {
-            // Whatever hangs does not hear that it shall end.
+            // A process that hangs does not hear a request to end.
             member.state = State::Killed { failed };
             self.actions.push_back(PoolAction::Kill(place));
         }
@@ -402,13 +404,13 @@ impl Pool {
 
     fn configured(&mut self, settings: PoolSettings, anew: bool, now: Duration) {
         if settings.places < self.settings.places {
-            // The slots of those that end shall be others' before.
+            // The slots of those that end are to be others' before.
             self.next_step = self.next_step.max(now + settings.pause);
         }
         self.settings = settings;
         if anew {
             self.generation += 1;
-            // What made starts fail may be mended: the pause of ordinary starts is enough.
+            // The cause of failed starts may be gone: the pause of ordinary starts is enough.
             self.backoff = Backoff::default();
             self.next_step = self.next_step.min(now + settings.pause);
         }

@@ -231,7 +231,7 @@ impl fmt::Display for Report {
             } => {
                 write!(f, "slot {slot}: {why} (failure {failures} in a row, again ")?;
                 match pause.is_zero() {
-                    // Meanwhile it shall hold something else, which was not tried yet.
+                    // Meanwhile it is to hold something else, which was not tried yet.
                     true => write!(f, "at once, with a newer text)"),
                     false => write!(f, "in {} ms)", pause.as_millis()),
                 }

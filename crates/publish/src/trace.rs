@@ -3,7 +3,7 @@
 //! A driver makes an [`Entry`] of each event and action with a [`Recorder`], and writes the entries
 //! wherever it likes; with the feature `serde` one line of JSON each. The entries hold descriptors,
 //! which directories hand out to everybody. They hold no key and no client's cookie. The
-//! simulator's witness checks a trace, whoever recorded it.
+//! simulator's witness checks a trace, no matter which driver recorded it.
 //!
 //! ```
 //! use std::time::Duration;

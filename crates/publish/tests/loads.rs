@@ -139,8 +139,8 @@ impl Mute {
         plan.slots().map(|(_, mix)| counted(mix)).collect()
     }
 
-    /// Part of the points in all texts that is an instance's. Where texts are equally large, that is
-    /// its share.
+    /// Part of the points in all texts that is an instance's. Where texts are equally large, that
+    /// is its share.
     fn part(&self, instance: &str) -> f64 {
         let plan = self.machine().plans().values().next().unwrap();
         let part = |mix: &onionweave_assign::Mix<InstanceName>| {
@@ -211,8 +211,8 @@ fn a_reload_weighs_everybody() {
     assert!(of("d") > of("b") && of("d") <= of("c") * 2.0, "{weights:?}");
 }
 
-/// Loads that change places again and again: those that differ by two at every measurement change
-/// nothing; those that differ by sixteen every minute change weights, and with them the plan, no
+/// Loads change places again and again. Those that differ by two at every measurement change
+/// nothing. Those that differ by sixteen every minute change weights, and with them the plan, no
 /// more than once in five minutes. Besides, plans change with the hour.
 #[test]
 fn a_load_that_swings_makes_no_plan_thrash() {

@@ -9,8 +9,8 @@ use crate::Stamp;
 
 /// Longest time that directories take a text ahead of their clocks (`rendcache.c:678`).
 ///
-/// Where our own time is further ahead, the clock was wrong by more than a day when it was taken
-/// and has been set right: no directory has a text of that time, and none will take one before it
+/// Where our own time is further ahead, the clock was wrong by more than a day when it was taken,
+/// and has been set right. No directory has a text of that time, and none will take one before it
 /// has come.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 

@@ -105,7 +105,7 @@ impl Planner {
                 if instance.stale_from_date(dated) <= now {
                     return Err(Unfit::Stale { dated, now });
                 }
-                // Dates of the future were a mistake that will be mended.
+                // Dates of the future were a mistake that will be corrected.
                 let before = instance.dated;
                 if dated < before.min(now.start_of_hour()) {
                     return Err(Unfit::Replayed { dated, before });

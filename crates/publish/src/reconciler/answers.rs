@@ -207,9 +207,10 @@ impl Reconciler {
         }
     }
 
-    /// A directory holds something that is sealed for authorized clients. It is ours if ours was
-    /// accepted last: directories drop an accepted text for its age alone (`rendcache.c:672-688`),
-    /// and no text of ours is older than what we know to be there.
+    /// A directory holds something that is sealed for authorized clients.
+    ///
+    /// It is ours if ours was accepted last. Directories drop an accepted text for its age alone
+    /// (`rendcache.c:672-688`), and no text of ours is older than what we know to be there.
     fn found_sealed(&mut self, id: SlotId, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;

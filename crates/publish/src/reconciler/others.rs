@@ -38,7 +38,7 @@ impl Reconciler {
     ) {
         let since = cx.now.uptime();
         let until = since.saturating_add(HOLD_FOR_OTHERS);
-        // Our answer shall arrive just after theirs. Newer texts outrank theirs whenever they
+        // Our answer is to arrive just after theirs. Newer texts outrank theirs whenever they
         // arrive.
         let answer_after = self.loud_pace.delay().filter(|_| own && !self.rules.outranks);
         let cause = if own {
@@ -117,7 +117,7 @@ impl Reconciler {
                 Work::Idle => {}
             }
             self.rounds.note(cx.now, id, [others.cause.clone()]);
-            // An instance publishes on a schedule of its own. Whoever else writes here may be
+            // An instance publishes on a schedule of its own. Others who write here may be
             // answering us.
             let contest = match others.cause {
                 Cause::Overwritten => slot.contest(cx.now.uptime(), self.seed),

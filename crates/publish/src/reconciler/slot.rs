@@ -124,8 +124,8 @@ pub(super) struct Slot {
     pub(super) next_audit: Duration,
     /// Uptime before which there is no upload, since others have one on its way to this slot.
     ///
-    /// One of ours that arrives before theirs is overwritten at once (`rendcache.c:693`: among equal
-    /// times the last one wins).
+    /// One of ours that arrives before theirs is overwritten at once (`rendcache.c:693`: among
+    /// equal times the last one wins).
     pub(super) held_until: Duration,
     /// Uptime before which there is no reading, since theirs may yet write over what is there.
     pub(super) others_until: Duration,
@@ -228,8 +228,9 @@ impl Slot {
         self.failures() >= AILING
     }
 
-    /// The one place that decides what is to be done to make the seen picture equal the wanted one:
-    /// the next thing that the slot needs, and the uptime from which on it needs it.
+    /// The next thing that the slot needs, and the uptime from which on it needs it.
+    ///
+    /// This is the one place that decides what makes the seen picture equal the wanted one.
     fn next_need(&self) -> Option<(Need, Duration)> {
         let wanted = self.wanted.as_ref()?;
         match &self.work {

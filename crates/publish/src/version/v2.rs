@@ -77,9 +77,10 @@ impl V2 {
         Point::new(Relay::from(first), bytes)
     }
 
-    /// The descriptor IDs under which a text of this date may stand: it is dated with the full
-    /// hour, in which a period may end, and in the last hour of a period the next one's are out
-    /// too.
+    /// The descriptor IDs under which a text of this date may stand.
+    ///
+    /// A text is dated with the full hour, in which a period may end. In the last hour of a period
+    /// the next one's are out too.
     fn ids_at(&self, address: ServiceId, dated: UnixTime) -> impl Iterator<Item = DescriptorId> + use<'_> {
         let cookie = self.authorization.as_ref().and_then(Authorization::id_cookie);
         let cookie = cookie.filter(|_| address == self.service_id);

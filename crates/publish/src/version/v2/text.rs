@@ -1,11 +1,12 @@
 //! Turning points into a text that no other directory has.
 //!
-//! A client that has tried all points of a text in vain, and is then handed the *same bytes* by the
-//! next directory, keeps the emptied descriptor and gives up (`rendcache.c:966-973`). So every
-//! directory of a replica gets bytes of its own, and a slot that is written again after anything
-//! happened gets bytes it never had. What may differ without meaning anything is the order of the
-//! points (clients draw among them uniformly, `rendclient.c:1047-1124`) and the number of blank
-//! lines that end their list.
+//! A client may have tried all points of a text in vain. If the next directory hands it the *same
+//! bytes*, it keeps the emptied descriptor and gives up (`rendcache.c:966-973`). So every directory
+//! of a replica gets bytes of its own, and a slot that is written again after anything happened
+//! gets bytes it never had.
+//!
+//! Two things may differ without meaning anything: the order of the points, among which clients
+//! draw uniformly (`rendclient.c:1047-1124`), and the number of blank lines that end their list.
 
 use onionweave_desc::Error;
 use onionweave_desc::v2::{Authorization, Descriptor, Draft, IntroductionPoint, ServiceKey};
