@@ -49,8 +49,8 @@ impl ClientKey {
         }
     }
 
-    /// Reads a file `*.auth` as Tor does (`parse_authorized_client`, feature/hs/hs_service.c:1120
-    ///): fields may have white space around them, and either case will do.
+    /// Reads a file `*.auth` as Tor does (`parse_authorized_client`, feature/hs/hs_service.c:1120):
+    /// fields may have white space around them, and either case will do.
     ///
     /// ```
     /// use onionweave_desc::v3::ClientKey;

@@ -1,7 +1,9 @@
 //! Recordings of tor 0.4.9.11, and what belongs to them.
 
 use onionweave_desc::Error;
-use onionweave_desc::v3::{Descriptor, SealedDescriptor, ServiceKey, UnverifiedDescriptor};
+use onionweave_desc::v3::{
+    ClientSecretKey, Descriptor, IntroductionPoint, LinkSpecifiers, SealedDescriptor, ServiceKey, UnverifiedDescriptor,
+};
 use onionweave_ring::UnixTime;
 use onionweave_ring::v3::{Period, Subcredential};
 
@@ -68,4 +70,21 @@ pub(crate) fn read(text: &[u8], now: UnixTime, subcredential: &Subcredential) ->
     UnverifiedDescriptor::parse(text)?
         .verify(now)?
         .open(subcredential, None)
+}
+
+/// Points at relays of their own.
+pub(crate) fn points(count: u8) -> Vec<IntroductionPoint> {
+    let point = |number| {
+        let specifiers = [
+            &[3, 0, 6, 127, 0, 0, 1, 0x13, 0x88, 2, 20][..],
+            &[number; 20],
+            &[3, 32],
+            &[number; 32],
+        ];
+        let specifiers = LinkSpecifiers::from_bytes(&specifiers.concat()).unwrap();
+        let x25519 = *ClientSecretKey::from([number; 32]).public_key().as_bytes();
+        let auth_key = *ServiceKey::from_seed(&[number; 32]).address().public_key();
+        IntroductionPoint::new(specifiers, x25519, auth_key, x25519)
+    };
+    (1..=count).map(point).collect()
 }

@@ -8,7 +8,7 @@ use onionweave_desc::v3::{
 use onionweave_ring::UnixTime;
 use onionweave_ring::v3::Period;
 
-use crate::support::{Recording, read, recordings};
+use crate::support::{Recording, points, read, recordings};
 
 /// Time at which Tor wrote the descriptor, as its revision counter gives it away.
 fn written_at(recording: &Recording, keys: &mut PeriodKeys) -> Option<UnixTime> {
@@ -76,23 +76,6 @@ fn a_service_of_tor_is_written_as_tor_wrote_it() {
         assert_eq!(again.header(), recorded.header(), "{name}");
         assert_eq!(again.auth_client_count(), 16, "{name}");
     }
-}
-
-/// Points at relays of their own.
-fn points(count: u8) -> Vec<IntroductionPoint> {
-    let point = |number| {
-        let specifiers = [
-            &[3, 0, 6, 127, 0, 0, 1, 0x13, 0x88, 2, 20][..],
-            &[number; 20],
-            &[3, 32],
-            &[number; 32],
-        ];
-        let specifiers = LinkSpecifiers::from_bytes(&specifiers.concat()).unwrap();
-        let x25519 = *ClientSecretKey::from([number; 32]).public_key().as_bytes();
-        let auth_key = *ServiceKey::from_seed(&[number; 32]).address().public_key();
-        IntroductionPoint::new(specifiers, x25519, auth_key, x25519)
-    };
-    (1..=count).map(point).collect()
 }
 
 fn keys() -> PeriodKeys {
