@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use onionweave_control::{Connection, HsDescReason};
 use onionweave_publish::{Event, InstanceName, SlotId, Ticket, UploadAnswer};
 use onionweave_ring::Fingerprint;
+use tokio::time::Instant;
 
 use crate::tor::Addresses;
 
@@ -60,8 +60,13 @@ pub(super) struct Carriers {
 }
 
 impl Carriers {
-    pub(super) fn up(&mut self, name: LinkName, connection: Connection) {
+    /// Takes on a Tor whose connection stands, and returns what the connection before carried as
+    /// interrupted: a service that reads its news late may never have been told of its end.
+    pub(super) fn up(&mut self, name: LinkName, connection: Connection) -> Vec<Event> {
+        let had_ended = self.standing.get(&name).is_some_and(Connection::is_closed);
+        let interrupted = if had_ended { self.down(&name) } else { Vec::new() };
         self.standing.insert(name, connection);
+        interrupted
     }
 
     /// Forgets a Tor, and returns what it carried as interrupted.
@@ -256,6 +261,29 @@ mod tests {
             service: of.service,
         };
         assert!(carriers.choose_for(here, client, 0).is_none() && carriers.is_busy(here, client));
+    }
+
+    #[tokio::test]
+    async fn uploads_of_a_connection_whose_end_was_not_told_are_interrupted() {
+        let mut carriers = carriers(&["a"]).await;
+        let a = LinkName::Instance("a".parse().unwrap());
+        carriers.begin_upload(Ticket::new(1), a.clone());
+        let same = carriers.standing[&a].clone();
+        assert_eq!(carriers.up(a.clone(), same.clone()).len(), 0, "it stands");
+        same.close();
+        same.closed().await;
+        let events = carriers.up(a, connection().await);
+        assert!(
+            matches!(
+                events[..],
+                [Event::UploadAnswered {
+                    answer: UploadAnswer::Interrupted,
+                    ..
+                }]
+            ),
+            "{events:?}"
+        );
+        assert!(carriers.is_idle());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use onionweave_control::{
     Connection, Error as ControlError, FetchOutcome, HsDescReason, HsFetch, HsPost, OtherUpload, PostOutcome,
@@ -15,7 +15,7 @@ use onionweave_ring::{DescriptorId, Directories, Fingerprint, OnionAddress, Unix
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ServiceReport;
 use crate::carrier::{Carriers, LinkName, Outgoing, reason};
@@ -198,9 +198,12 @@ impl ServiceTask {
         }
         match (name, input) {
             (name, TorInput::Up(connection)) => {
-                self.carriers.up(name.clone(), connection);
+                let interrupted = self.carriers.up(name.clone(), connection);
                 if let LinkName::Instance(instance) = name {
                     self.handle(Event::InstanceUp { instance });
+                }
+                for event in interrupted {
+                    self.handle(event);
                 }
             }
             (name, TorInput::Down(why)) => {

@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use onionweave_control::{Connection, Endpoint, OtherUpload};
+use onionweave_control::{Connection, Credentials, Endpoint, Events, OtherUpload, Supervisor, SupervisorOptions};
 use onionweave_publish::Down;
 use onionweave_ring::Directories;
 use onionweave_ring::relays::Lifetime;
 use onionweave_ring::v2::ServiceId;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::builder::Access;
 use crate::status::TorStatus;
@@ -22,6 +23,10 @@ use crate::status::TorStatus;
 mod actor;
 mod consensus;
 mod refusals;
+#[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
+mod tests;
 
 use actor::Actor;
 pub(super) use actor::has_v2;
@@ -161,6 +166,9 @@ pub(super) struct Tors {
     registry: Arc<Mutex<Registry>>,
     /// Told when a task panics.
     failed: Arc<Notify>,
+    /// The control ports of a test, instead of those of the system.
+    #[cfg(test)]
+    script: Option<Arc<scripted::Script>>,
 }
 
 #[derive(Debug, Default)]
@@ -242,6 +250,30 @@ impl Drop for Following {
 }
 
 impl Tors {
+    /// Tors whose control ports are those of a script.
+    #[cfg(test)]
+    pub(super) fn scripted(script: &Arc<scripted::Script>) -> Self {
+        Self {
+            script: Some(Arc::clone(script)),
+            ..Self::default()
+        }
+    }
+
+    /// Begins to connect to a control port.
+    fn supervise(
+        &self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        options: SupervisorOptions,
+    ) -> (Supervisor, Events) {
+        #[cfg(test)]
+        if let Some(script) = self.script.clone() {
+            let name = endpoint.to_string();
+            return Supervisor::start_over(&name, move || Arc::clone(&script).connect(), [credentials], options);
+        }
+        Supervisor::start(endpoint, [credentials], options)
+    }
+
     /// Tells a follower about a Tor from now on, beginning with how it stands.
     ///
     /// Must be called within a tokio runtime with IO and time enabled.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onionweave_control::{
     Attempt, CloseReason, Connection, Credentials, Error as ControlError, Event, EventKind, Events, HsDescAction,
@@ -14,7 +14,7 @@ use onionweave_ring::v2::ServiceId;
 use onionweave_ring::{Directories, UnixTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::consensus::{self, Read};
 use super::refusals::Refusals;
@@ -119,16 +119,23 @@ impl Actor {
             self.down(Down::Refused(why.to_string()));
         }
         let credentials = credentials.unwrap_or_else(|_| Credentials::null());
-        let (tor, mut events) = Supervisor::start(self.settings.endpoint.clone(), [credentials], self.options());
+        let endpoint = self.settings.endpoint.clone();
+        let (tor, mut events) = self.tors.supervise(endpoint, credentials, self.options());
         let mut attempts = tor.attempts();
         let mut stood_before = false;
         let mut failed_before = false;
         loop {
+            let (beat_time, anybody_lags) = (self.beat_time(), self.anybody_lags());
             let attempt = tokio::select! {
                 order = self.orders.recv() => match self.take_order(order, &tor).await {
                     Ok(()) => continue,
                     Err(alone) => return alone,
                 },
+                // With a connection, its heartbeat does so.
+                () = sleep(beat_time), if anybody_lags => {
+                    self.catch_up();
+                    continue;
+                }
                 // The supervisor lives as long as its handle.
                 Some(attempt) = attempts.next() => attempt,
             };
@@ -164,6 +171,11 @@ impl Actor {
                 _ => {}
             }
         }
+    }
+
+    /// Time from one question of the heartbeat to the next.
+    fn beat_time(&self) -> Duration {
+        self.settings.heartbeat / BEATS
     }
 
     fn options(&self) -> SupervisorOptions {
@@ -298,6 +310,10 @@ impl Actor {
         }
     }
 
+    fn anybody_lags(&self) -> bool {
+        self.followers.values().any(|followed| followed.lags)
+    }
+
     /// Tells everything anew to those that lagged behind, as soon as they read again.
     fn catch_up(&mut self) {
         let lagging = self
@@ -364,7 +380,8 @@ impl Actor {
         }
         self.up(connection);
         self.read_directories(connection);
-        let mut heart = heart(self.settings.heartbeat);
+        let mut heart = interval(self.beat_time());
+        heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -524,12 +541,6 @@ impl Actor {
             self.tell_all(&TorInput::Directories(directories));
         }
     }
-}
-
-fn heart(heartbeat: Duration) -> Interval {
-    let mut heart = interval(heartbeat / BEATS);
-    heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    heart
 }
 
 async fn end(connection: &Connection) -> Down {

@@ -1,6 +1,8 @@
 //! Refusals of a Tor to tell a descriptor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::told::Told;
 
