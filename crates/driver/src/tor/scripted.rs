@@ -1,7 +1,7 @@
 //! Control ports in memory that answer from a script, for tests.
 //!
-//! No socket takes part, so tests run in paused time: it passes only while everybody waits, and then
-//! at once.
+//! No socket takes part, so tests run in paused time. It passes only while everybody waits, and
+//! then at once.
 
 use std::fmt;
 use std::future::ready;

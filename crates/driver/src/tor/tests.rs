@@ -231,7 +231,8 @@ async fn refusals_to_tell_a_descriptor_are_told_once_and_not_yet_is_given_time()
     }
 }
 
-/// Followers that do not read stand in nobody's way, and hear how things stand when they read again.
+/// Followers that do not read stand in nobody's way, and hear how things stand when they read
+/// again.
 #[tokio::test(start_paused = true)]
 async fn follower_that_lags_delays_nobody_and_catches_up() {
     let cut_from = Instant::now() + 5 * HEARTBEAT;
