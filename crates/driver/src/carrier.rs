@@ -61,7 +61,7 @@ pub(super) struct Carriers {
 
 impl Carriers {
     /// Takes on a Tor whose connection stands, and returns what the connection before carried as
-    /// interrupted: a service that reads its news late may never have been told of its end.
+    /// interrupted. A service that reads its news late may never have been told of its end.
     pub(super) fn up(&mut self, name: LinkName, connection: Connection) -> Vec<Event> {
         let had_ended = self.standing.get(&name).is_some_and(Connection::is_closed);
         let interrupted = if had_ended { self.down(&name) } else { Vec::new() };
