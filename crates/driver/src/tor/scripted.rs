@@ -32,12 +32,15 @@ pub(crate) enum Answer {
     HangUp,
 }
 
+/// Opens a connection, by its number from 0, or fails.
+type Open = dyn Fn(usize) -> io::Result<()> + Send + Sync;
+/// Answers a line on a connection, by the connection's number.
+type Answers = dyn Fn(usize, &str) -> Answer + Send + Sync;
+
 /// The control ports of a test.
 pub(crate) struct Script {
-    /// Opens a connection, by its number from 0, or fails.
-    open: Box<dyn Fn(usize) -> io::Result<()> + Send + Sync>,
-    /// Answers a line on a connection.
-    answer: Box<dyn Fn(usize, &str) -> Answer + Send + Sync>,
+    open: Box<Open>,
+    answer: Box<Answers>,
     attempts: AtomicUsize,
     /// The lines that were read on all connections.
     lines: Mutex<Vec<String>>,

@@ -107,12 +107,12 @@ fn is_question(line: &str) -> bool {
 #[tokio::test(start_paused = true)]
 async fn connection_that_ends_once_is_made_anew_and_its_tor_is_not_out_of_reach() {
     let odd = || Answer::Text("250 OK\r\n".into());
-    let ends: [(&str, fn() -> Answer); 3] = [
-        ("cut", || Answer::HangUp),
-        ("odd", odd),
-        ("late", || Answer::Late(2 * HEARTBEAT)),
-    ];
-    for (name, end) in ends {
+    for name in ["cut", "odd", "late"] {
+        let end = move || match name {
+            "cut" => Answer::HangUp,
+            "odd" => odd(),
+            _ => Answer::Late(2 * HEARTBEAT),
+        };
         // Nothing but the first question of the first connection goes wrong.
         let mut tor = Followed::start(Script::new(move |number, line| match number {
             0 if is_question(line) => end(),
@@ -185,7 +185,7 @@ async fn each_new_reason_is_told_once() {
     const FORBIDDEN: usize = 14;
     let mut tor = Followed::start(Script::opening(|number| match number {
         ..MISSING => Err(IoError::from(ErrorKind::NotFound)),
-        ..FORBIDDEN => Err(IoError::from(ErrorKind::PermissionDenied)),
+        MISSING..FORBIDDEN => Err(IoError::from(ErrorKind::PermissionDenied)),
         _ => Ok(()),
     }));
     let missing = tor.turn().await.unwrap();
