@@ -4,14 +4,16 @@
 //!
 //! - [`tor`](mod@tor): finding, checking and building the tor binary.
 //! - [`packages`]: installing Debian packages.
-//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Client`]: those who visit
-//!   them; [`Probe`]: one who only reads what directories hold; [`Backend`]: what they find there.
+//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Fleet`]: instances of one
+//!   service; [`Client`]: their visitors; [`Probe`]: a reader of what directories hold; [`Backend`]:
+//!   the web server behind an instance.
 //!
 //! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
 
 mod backend;
 mod client;
 mod error;
+mod fleet;
 mod home;
 mod instance;
 mod keys;
@@ -29,6 +31,7 @@ pub use onionweave_control::launch::LogExcerpt;
 pub use backend::Backend;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
+pub use fleet::Fleet;
 pub use instance::{Instance, InstanceBuilder, SERVICE_PORT};
 pub use keys::ServiceKey;
 pub use network::{Network, NetworkBuilder, Progress};
