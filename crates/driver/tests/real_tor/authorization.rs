@@ -1,17 +1,16 @@
 //! Services for authorized clients on a real network, with clients that hold a cookie and one that does not.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
-use onionweave_cli::config::Config;
+use onionweave_control::Endpoint;
 use onionweave_desc::v2::{ClientKey, ClientKeys, HostnameFile, IntroductionPoint, UnverifiedDescriptor};
-use onionweave_driver::Reports;
+use onionweave_driver::{self as driver, Check, Prober, Publisher, Reports, Service};
 use onionweave_publish::Report;
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie};
 use onionweave_testnet::{Backend, Client, Instance, Network, ServiceKey};
 
-use crate::harness::{Lease, calm_key, clients, count, fresh, private_folder, renew, visit, write_secret};
+use crate::harness::{self, Lease, calm_key, clients, count, fresh, renew, visit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +30,7 @@ impl Fleet {
         let stealth = kind == AuthorizationKind::Stealth;
         let client = |(number, name): (u8, &str)| {
             let cookie = DescriptorCookie::from([number * 16 + 7; 16]);
-            let key = stealth.then(|| onionweave_desc::v2::ServiceKey::from_pem(calm_key().pem()).unwrap());
+            let key = stealth.then(|| harness::publishing(&calm_key()));
             ClientKey::new(name.parse().unwrap(), cookie, key)
         };
         let keys = ClientKeys::new((0..).zip(names).map(client)).unwrap();
@@ -85,26 +84,18 @@ impl Fleet {
         format!("HidServAuth {} {}", self.onion(client), cookie.to_text().as_str())
     }
 
-    /// The configuration's table with these lines more, and the files that it names.
-    fn configure(&self, folder: &Path, more: &str) -> String {
-        let kind = self.kind;
-        write_secret(&folder.join(format!("{kind}-key")), self.key.pem());
-        write_secret(&folder.join(format!("{kind}-clients")), &self.keys.to_text());
-        let mut text = format!(
-            "[[service]]\nkey = \"{kind}-key\"\nauthorization = \"{kind}\"\nclient_keys = \"{kind}-clients\"\nquiet = {}\n{more}",
-            kind == AuthorizationKind::Basic
-        );
-        for instance in &self.instances {
-            text += &format!(
-                "[[service.instance]]\nname = \"{}\"\ncontrol = \"{}\"\n",
-                instance.name(),
-                instance.control()
-            );
-        }
-        text
+    /// Returns the service as a publisher is told of it.
+    fn service(&self) -> Service {
+        let service = harness::service(&self.key)
+            .clients(self.kind, self.keys.clone())
+            .quiet(self.kind == AuthorizationKind::Basic);
+        let instances = self.instances.iter();
+        instances
+            .map(|instance| driver::Instance::new(instance.name().parse().unwrap(), instance.control()))
+            .fold(service, Service::instance)
     }
 
-    /// Whose points are in the text that a client holds for this service.
+    /// Returns the instances whose points are in the text that a client holds for this service.
     async fn holders(&self, client: &Client, name: &str) -> BTreeSet<String> {
         let (control, _events) = client.connect().await.unwrap();
         let key = format!("hs/client/desc/id/{}", self.address(name));
@@ -167,10 +158,8 @@ async fn authorized_clients_are_spread_over_the_instances() {
         }
     }
 
-    let folder = private_folder();
-    let text = basic.configure(folder.path(), "") + &stealth.configure(folder.path(), "");
-    let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
+    let builder = Publisher::builder().service(basic.service()).service(stealth.service());
+    let (publisher, mut reports) = builder.start().unwrap();
     // One ring for all clients of the basic service, and one for each of the stealth service's two.
     proved(&mut reports, 3).await;
 
@@ -257,16 +246,13 @@ async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
     let prober = network.client(fresh("prober")).torrc(format!("HidServAuth {own}"));
     let prober = prober.start().await.unwrap();
 
-    let folder = private_folder();
-    let check = "check = { tor = 80, path = \"/\", every = \"1s\", within = \"20s\" }\n";
-    let publisher = format!(
-        "[publisher.prober]\nsocks = \"unix:{}\"\ncontrol = \"{}\"\n",
-        prober.socks().display(),
-        prober.control()
-    );
-    let text = publisher + &basic.configure(folder.path(), check) + &stealth.configure(folder.path(), check);
-    let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
+    let check = Check::tor(80).path("/").unwrap().every(SECOND).within(20 * SECOND);
+    let socks = Endpoint::Unix(prober.socks().to_owned());
+    let builder = Publisher::builder()
+        .prober(Prober::new(socks).tor(prober.control()))
+        .service(basic.service().check(check.clone()))
+        .service(stealth.service().check(check));
+    let (publisher, mut reports) = builder.start().unwrap();
     proved(&mut reports, 3).await;
     let asked = |fleets: [&Fleet; 2]| fleets.map(Fleet::requests).concat();
     let deadline = tokio::time::Instant::now() + 60 * SECOND;

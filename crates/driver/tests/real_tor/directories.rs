@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use onionweave_cli::config::Config;
-use onionweave_driver::Reports;
+use onionweave_driver::{Instance, Publisher, Reports};
 use onionweave_publish::{Cause, Report, Round};
 use onionweave_testnet::Backend;
 
-use crate::harness::{Lease, calm_key, clients, fresh, private_folder, renew, visit, write_secret};
+use crate::harness::{self, Lease, calm_key, clients, fresh, renew, visit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,31 +32,27 @@ fn round(report: Report) -> Option<Round> {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_only_the_directories_know_are_published() {
     let network = Lease::take().await;
-    let mut tables = String::new();
+    let key = calm_key();
+    let mut service = harness::service(&key);
     let (mut instances, mut backends) = (Vec::new(), Vec::new());
     for name in ["a", "b"] {
-        let key = calm_key();
+        let own_key = calm_key();
         let backend = Backend::start(name).await.unwrap();
         // Loud: clients could find it under its own address too.
         let instance = network
             .instance(fresh(name))
-            .service_key(&key)
+            .service_key(&own_key)
             .quiet(false)
             .backend(&backend);
         let instance = instance.torrc("RendPostPeriod 20 seconds").start().await.unwrap();
-        let address = key.onion();
-        tables += &format!("[[service.instance]]\nname = \"{name}\"\naddress = \"{address}\"\npoll = \"3s\"\n");
+        let address = own_key.service_id().parse().unwrap();
+        service = service.instance(Instance::from_directories(name.parse().unwrap(), address).poll(3 * SECOND));
         instances.push(instance);
         backends.push(backend);
     }
-    let folder = private_folder();
-    let key = calm_key();
-    write_secret(&folder.path().join("private_key"), key.pem());
     let own = network.client(fresh("own")).start().await.unwrap();
-    let control = own.control();
-    let text = format!("[publisher]\ncontrol = \"{control}\"\n[[service]]\nkey = \"private_key\"\n{tables}");
-    let config = Config::parse(&text, folder.path()).unwrap();
-    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
+    let builder = Publisher::builder().tor(own.control()).service(service);
+    let (publisher, mut reports) = builder.start().unwrap();
 
     // The instances publish half a minute after their start.
     let both = |report| round(report).filter(|round| round.plan.values().flatten().any(|(name, _)| *name == "b"));

@@ -1,23 +1,21 @@
-//! What the tests on real networks have in common.
+//! Parts that the tests on real networks have in common.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use onionweave_cli::config::Config;
+use onionweave_assign::PolicyName;
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, UnverifiedDescriptor};
-use onionweave_driver::Publisher;
+use onionweave_driver::{Builder, Instance, Publisher, Service};
 use onionweave_publish::{Report, Round, SlotId};
 use onionweave_ring::relays::RelayList;
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use onionweave_testnet::{Backend, Client, Holding, Instance, Network, Place, Probe, ServiceKey};
+use onionweave_testnet::{self as testnet, Client, Holding, Network, Place, Probe, ServiceKey};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub(crate) const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -73,37 +71,43 @@ pub(crate) fn fresh(name: &str) -> String {
     format!("{name}{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Some instances of one service, each with a backend that answers with its name.
+/// Instances of one service on the network. A publisher knows them by [`NAMES`].
 pub(crate) struct Fleet {
-    pub(crate) key: ServiceKey,
+    fleet: testnet::Fleet,
     pub(crate) id: ServiceId,
-    /// In the order of [`NAMES`], by which a publisher knows them.
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) backends: Vec<Backend>,
 }
 
 impl Fleet {
     /// Starts as many instances as there are lines; each line is added to one instance's configuration.
     pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
-        let key = calm_key();
-        let backends = NAMES.into_iter().take(lines.len()).map(Backend::start);
-        let backends = try_join_all(backends).await.unwrap();
-        let starting = backends.iter().zip(lines).map(async |(backend, line)| {
-            let instance = network.instance(fresh(backend.name())).service_key(&key).quiet(quiet);
-            let instance = instance.backend(backend).torrc(*line).start().await?;
-            instance.wait_for_descriptor().await.map(|_| instance)
+        let names: Vec<_> = NAMES.into_iter().take(lines.len()).map(fresh).collect();
+        let fleet = testnet::Fleet::start(network, calm_key(), &names, |place, instance| {
+            instance.quiet(quiet).torrc(lines[place])
         });
-        let instances = try_join_all(starting).await.unwrap();
-        let id = key.service_id().parse().unwrap();
-        Self {
-            key,
-            id,
-            instances,
-            backends,
-        }
+        let fleet = fleet.await.unwrap();
+        let descriptors = fleet.instances.iter().map(testnet::Instance::wait_for_descriptor);
+        try_join_all(descriptors).await.unwrap();
+        let id = fleet.key.service_id().parse().unwrap();
+        Self { fleet, id }
     }
 
-    pub(crate) fn instance(&self, name: &str) -> &Instance {
+    /// Returns the publisher that the tests begin with: the instances with these names, and nothing else.
+    pub(crate) fn publisher(&self, names: &[&str]) -> Builder {
+        Publisher::builder().service(self.service(names))
+    }
+
+    /// Returns the service on the instances with these names.
+    pub(crate) fn service(&self, names: &[&str]) -> Service {
+        let instances = names.iter().map(|name| self.described(name));
+        instances.fold(service(&self.key), Service::instance)
+    }
+
+    /// Returns an instance as a publisher watches it: through its control port.
+    pub(crate) fn described(&self, name: &str) -> Instance {
+        Instance::new(name.parse().unwrap(), self.instance(name).control())
+    }
+
+    pub(crate) fn instance(&self, name: &str) -> &testnet::Instance {
         &self.instances[NAMES.iter().position(|other| *other == name).unwrap()]
     }
 
@@ -124,11 +128,6 @@ impl Fleet {
         points
     }
 
-    /// Number of requests that each backend has answered.
-    pub(crate) fn requests(&self) -> Vec<u64> {
-        self.backends.iter().map(Backend::requests).collect()
-    }
-
     /// Waits until each of these backends has answered so many requests more.
     pub(crate) async fn asked(&self, places: &[usize], more: u64) {
         let before = self.requests();
@@ -143,16 +142,33 @@ impl Fleet {
     }
 }
 
-/// A key of a service whose time period goes on for longer than a test: in the period's last hour there are twice as many slots.
-pub(crate) fn calm_key() -> ServiceKey {
-    loop {
-        let key = ServiceKey::generate().unwrap();
-        let id: ServiceId = key.service_id().parse().unwrap();
-        let now = UnixTime::from(SystemTime::now());
-        if TimePeriod::at(&id, now).seconds_left(&id, now) > 90 * 60 {
-            return key;
-        }
+impl Deref for Fleet {
+    type Target = testnet::Fleet;
+
+    fn deref(&self) -> &testnet::Fleet {
+        &self.fleet
     }
+}
+
+impl DerefMut for Fleet {
+    fn deref_mut(&mut self) -> &mut testnet::Fleet {
+        &mut self.fleet
+    }
+}
+
+/// Makes a key of a service whose time period goes on for longer than a test.
+pub(crate) fn calm_key() -> ServiceKey {
+    ServiceKey::with_period_left(Duration::from_secs(90 * 60)).unwrap()
+}
+
+/// Returns a service without instances, under the policy that is the default of operators.
+pub(crate) fn service(key: &ServiceKey) -> Service {
+    Service::new(publishing(key), PolicyName::default().policy())
+}
+
+/// Returns a key as the publisher holds it.
+pub(crate) fn publishing(key: &ServiceKey) -> onionweave_desc::v2::ServiceKey {
+    onionweave_desc::v2::ServiceKey::from_pem(key.pem()).unwrap()
 }
 
 /// Waits until the full hour is over if it comes within `test`: then all slots take the new hour as their publication time.
@@ -163,39 +179,17 @@ pub(crate) async fn away_from_the_full_hour(test: Duration) {
     }
 }
 
-/// Lines of an instance's table in the configuration, by its name.
-pub(crate) type Lines<'a> = &'a dyn Fn(&str, &Instance) -> String;
-
-/// Lines that a test adds to the plainest configuration.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Extra<'a> {
-    /// Lines of `[publisher]`.
-    pub(crate) publisher: &'a str,
-    /// Lines of `[[service]]`.
-    pub(crate) service: &'a str,
-    /// Whether instances have their restart commands.
-    pub(crate) restart: bool,
-    /// The lines of an instance by its name, if not just that of its control port.
-    pub(crate) instance: Option<Lines<'a>>,
-    /// Whole further tables.
-    pub(crate) tables: &'a str,
-}
-
 /// A running publisher and its reports, with the time at which each came.
 pub(crate) struct Running {
     pub(crate) publisher: Publisher,
     reports: mpsc::UnboundedReceiver<(Instant, Report)>,
-    /// What was read from `reports`.
+    /// Reports that were read until now.
     pub(crate) seen: Vec<(Instant, Report)>,
-    pub(crate) folder: Arc<tempfile::TempDir>,
 }
 
 impl Running {
-    /// Publishes for the instances with these names.
-    pub(crate) fn start(fleet: &Fleet, names: &[&str], extra: Extra<'_>) -> Self {
-        let folder = Arc::new(private_folder());
-        let config = config(fleet, names, extra, &folder);
-        let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
+    pub(crate) fn start(builder: Builder) -> Self {
+        let (publisher, mut reports) = builder.start().unwrap();
         let (to, from) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {
@@ -208,7 +202,6 @@ impl Running {
             publisher,
             reports: from,
             seen: Vec::new(),
-            folder,
         }
     }
 
@@ -257,36 +250,6 @@ pub(crate) fn private_folder() -> tempfile::TempDir {
     tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
 }
 
-/// Writes a file that only its owner may read.
-pub(crate) fn write_secret(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-pub(crate) fn config(fleet: &Fleet, names: &[&str], extra: Extra<'_>, folder: &tempfile::TempDir) -> Config {
-    write_secret(&folder.path().join("private_key"), fleet.key.pem());
-    let Extra {
-        publisher,
-        service,
-        restart,
-        instance: lines,
-        tables,
-    } = extra;
-    let mut text = format!("[publisher]\n{publisher}\n[[service]]\nkey = \"private_key\"\n{service}\n");
-    for name in names {
-        let instance = fleet.instance(name);
-        text += &format!("[[service.instance]]\nname = \"{name}\"\n");
-        text += &match lines {
-            Some(lines) => lines(name, instance),
-            None => format!("control = \"{}\"\n", instance.control()),
-        };
-        if restart {
-            text += &format!("restart = {:?}\n", instance.restart_command());
-        }
-    }
-    Config::parse(&(text + tables), folder.path()).unwrap()
-}
-
 /// Reads the ring: which slots there are, and what their directories hold.
 pub(crate) struct Reader {
     probe: Probe,
@@ -329,7 +292,8 @@ impl Reader {
             .collect()
     }
 
-    /// Which instance's points each slot's directory hands out; `None` for no text, or one of nobody's or several ones' points.
+    /// Returns the instance whose points each slot's directory hands out; `None` for no text, or for one
+    /// of nobody's or of several instances' points.
     pub(crate) async fn holders(
         &mut self,
         points: &BTreeMap<String, BTreeSet<IntroductionPoint>>,
@@ -407,7 +371,37 @@ pub(crate) async fn renew(clients: &[Client]) {
     }
 }
 
-/// Lets every client make one request, all at the same time. Returns how long each took, or its error.
+/// Two crews of clients that take turns. Tor gives a fresh identity at most once in ten seconds, so
+/// one crew visits while the other waits for that time to pass.
+pub(crate) struct Crews {
+    crews: [Vec<Client>; 2],
+    turn: usize,
+}
+
+impl Crews {
+    /// Starts two crews of `count` clients each.
+    pub(crate) async fn start(network: &Network, count: usize, torrc: &[&str]) -> Self {
+        let mut first = clients(network, 2 * count, torrc).await;
+        let second = first.split_off(count);
+        Self {
+            crews: [first, second],
+            turn: 0,
+        }
+    }
+
+    /// Returns the crew whose turn it is, with fresh identities.
+    pub(crate) async fn fresh(&mut self) -> &[Client] {
+        self.turn += 1;
+        let crew = &self.crews[self.turn % 2];
+        // As they started, the clients of each crew are as fresh as can be.
+        if self.turn > 2 {
+            renew(crew).await;
+        }
+        crew
+    }
+}
+
+/// Makes one request with every client, all at the same time. Returns the time of each, or its error.
 pub(crate) async fn visit(clients: &[Client], onion: &str) -> Vec<Result<Duration, String>> {
     let visits = clients.iter().map(|client| async move {
         let start = Instant::now();

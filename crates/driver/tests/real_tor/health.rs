@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use onionweave_control::Endpoint;
+use onionweave_driver::{Check, Instance, Prober, Publisher, Service};
 use onionweave_publish::{Cause, Report};
 use onionweave_testnet::{Backend, Network};
 use tokio::task::JoinHandle;
@@ -11,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::SECOND;
 use crate::figures::print_times;
-use crate::harness::{Extra, Fleet, Lease, Reader, Running, clients, count, fresh, renew, visit};
+use crate::harness::{self, Fleet, Lease, Reader, Running, clients, count, fresh, renew, visit};
 
 /// Number of times that a backend goes and comes back, once a second.
 const FLAPS: usize = 8;
@@ -19,7 +21,7 @@ const FLAPS: usize = 8;
 /// A fleet of which one backend comes and goes.
 struct Failing {
     fleet: Fleet,
-    /// Which one.
+    /// Place of that backend in the fleet.
     index: usize,
 }
 
@@ -70,25 +72,16 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     let mut failing = Failing::start(&network, 3, 1).await;
     let mut reader = Reader::start(&network, &failing.fleet).await;
     let address = failing.fleet.backends[failing.index].address();
-    let backends: BTreeMap<_, _> = failing
-        .fleet
-        .backends
+    let checked = ["a", "b", "c"]
         .iter()
-        .map(|b| (b.name().to_owned(), b.address()))
-        .collect();
-    let lines = |name: &str, instance: &onionweave_testnet::Instance| {
-        format!(
-            "control = \"{}\"\ncheck = {{ http = \"http://{}/\", every = \"200ms\" }}\n",
-            instance.control(),
-            backends[name],
-        )
-    };
-    let extra = Extra {
-        instance: Some(&lines),
-        ..Extra::default()
-    };
-    crate::harness::away_from_the_full_hour(180 * SECOND).await;
-    let mut running = Running::start(&failing.fleet, &["a", "b", "c"], extra);
+        .zip(&failing.fleet.backends)
+        .map(|(name, backend)| {
+            let check = Check::http(&format!("http://{}/", backend.address())).unwrap();
+            failing.fleet.described(name).check(check.every(SECOND / 5))
+        });
+    let service = checked.fold(harness::service(&failing.fleet.key), Service::instance);
+    harness::away_from_the_full_hour(180 * SECOND).await;
+    let mut running = Running::start(Publisher::builder().service(service));
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
     let clients = clients(&network, 6, &["SocksTimeout 10 seconds"]).await;
     let onion = failing.fleet.key.onion();
@@ -171,14 +164,14 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
 
     // Another check goes to work by a reload, and no check brings everybody back.
-    let all_down = Extra {
-        service: "check = { tcp = \"127.0.0.1:1\", every = \"200ms\" }",
-        ..Extra::default()
-    };
-    let folder = running.folder.clone();
-    let config = crate::harness::config(&failing.fleet, &["a", "b", "c"], all_down, &folder);
+    let nobody = Check::tcp("127.0.0.1:1".parse().unwrap()).every(SECOND / 5);
+    let all_down = failing.fleet.service(&["a", "b", "c"]).check(nobody);
     running.drain();
-    running.publisher.reload(config.builder().unwrap()).await.unwrap();
+    running
+        .publisher
+        .reload(Publisher::builder().service(all_down))
+        .await
+        .unwrap();
     let mut unfit = BTreeSet::new();
     while unfit.len() < 3 {
         let (_, report) = running
@@ -198,9 +191,9 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
         }
         assert!(Instant::now() < deadline, "{holders:?}");
     }
-    let config = crate::harness::config(&failing.fleet, &["a", "b", "c"], Extra::default(), &folder);
     running.drain();
-    running.publisher.reload(config.builder().unwrap()).await.unwrap();
+    let unchecked = failing.fleet.publisher(&["a", "b", "c"]);
+    running.publisher.reload(unchecked).await.unwrap();
     for _ in 0..3 {
         let fit = running
             .report(10 * SECOND, |report| matches!(report, Report::Fit(_)))
@@ -219,18 +212,15 @@ async fn request_through_tor_tells_which_of_two_instances_fails() {
     let mut failing = Failing::start(&network, 2, 0).await;
     let mut reader = Reader::start(&network, &failing.fleet).await;
     let address = failing.fleet.backends[0].address();
-    let publisher = format!(
-        "control = \"{}\"\nprober = {{ socks = \"unix:{}\" }}\naudit = \"2s\"",
-        own.control(),
-        own.socks().display()
-    );
-    let extra = Extra {
-        publisher: &publisher,
-        service: "check = { tor = 80, path = \"/\", every = \"1s\", within = \"20s\" }",
-        ..Extra::default()
-    };
-    crate::harness::away_from_the_full_hour(120 * SECOND).await;
-    let mut running = Running::start(&failing.fleet, &["a", "b"], extra);
+    let check = Check::tor(80).path("/").unwrap().every(SECOND).within(20 * SECOND);
+    let socks = Endpoint::Unix(own.socks().to_owned());
+    let builder = Publisher::builder()
+        .tor(own.control())
+        .prober(Prober::new(socks))
+        .audit(2 * SECOND)
+        .service(failing.fleet.service(&["a", "b"]).check(check));
+    harness::away_from_the_full_hour(120 * SECOND).await;
+    let mut running = Running::start(builder);
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
     let clients = clients(&network, 6, &["SocksTimeout 10 seconds"]).await;
     let onion = failing.fleet.key.onion();
@@ -301,7 +291,8 @@ async fn request_through_tor_tells_which_of_two_instances_fails() {
     running.publisher.stop().await;
 }
 
-/// What a patched Tor does, or a script of the operator: writes an instance's descriptor into a file whenever it changes.
+/// Writes an instance's descriptor into a file whenever it changes, as a patched Tor does or a script of
+/// the operator.
 fn write_descriptors(fleet: &Fleet, name: &str, file: &Path) -> JoinHandle<()> {
     let (endpoint, key) = (
         fleet.instance(name).control(),
@@ -338,18 +329,12 @@ async fn instance_is_watched_through_a_file() {
     let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &[""; 2]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let files = crate::harness::private_folder();
+    let files = harness::private_folder();
     let file = files.path().join("b.descriptor");
-    let lines = |name: &str, instance: &onionweave_testnet::Instance| match name {
-        "b" => format!("file = \"{}\"\n", file.display()),
-        _ => format!("control = \"{}\"\n", instance.control()),
-    };
-    let extra = Extra {
-        instance: Some(&lines),
-        ..Extra::default()
-    };
-    crate::harness::away_from_the_full_hour(90 * SECOND).await;
-    let mut running = Running::start(&fleet, &["a", "b"], extra);
+    let watched = Instance::from_file("b".parse().unwrap(), &file);
+    let builder = Publisher::builder().service(fleet.service(&["a"]).instance(watched));
+    harness::away_from_the_full_hour(90 * SECOND).await;
+    let mut running = Running::start(builder);
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
     let points = fleet.points().await;
     let holders = reader.holders(&points).await;

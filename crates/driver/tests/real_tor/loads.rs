@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use onionweave_assign::Weight;
+use onionweave_assign::{Damping, PolicyName, Weight};
 use onionweave_desc::v2::IntroductionPoint;
+use onionweave_driver::{Builder, Instance, LoadGauge, Publisher, Service};
 use onionweave_publish::{Cause, Report};
-use onionweave_testnet::{Holding, Instance};
+use onionweave_testnet::Holding;
 
 use crate::SECOND;
-use crate::harness::{
-    Extra, Fleet, Lease, Reader, Running, away_from_the_full_hour, clients, config, renew, verified, visit,
-};
+use crate::harness::{self, Fleet, Lease, Reader, Running, away_from_the_full_hour, clients, renew, verified, visit};
 
-/// What part of the points that directories hand out is an instance's.
+/// Returns an instance's part of the points that directories hand out.
 fn part(found: &BTreeMap<onionweave_publish::SlotId, Holding>, own: &[IntroductionPoint]) -> f64 {
     let parts = found.values().map(|holding| {
         let points = verified(holding.text().unwrap()).introduction_points().unwrap();
@@ -24,7 +23,7 @@ fn part(found: &BTreeMap<onionweave_publish::SlotId, Holding>, own: &[Introducti
     parts.sum::<f64>() / found.len() as f64
 }
 
-/// Reads the directories until an instance's part is what it shall be, for ten seconds at most.
+/// Reads the directories until an instance's part is within `wanted`, for ten seconds at most.
 async fn settled(reader: &mut Reader, own: &[IntroductionPoint], wanted: Range<f64>) -> f64 {
     let deadline = Instant::now() + 10 * SECOND;
     loop {
@@ -37,13 +36,20 @@ async fn settled(reader: &mut Reader, own: &[IntroductionPoint], wanted: Range<f
     }
 }
 
-/// How many times the weight of b is that of a, as reported.
+/// Returns the weight of b as a multiple of that of a, as reported.
 fn ratio(report: &Report) -> Option<f64> {
     let Report::Weighed(weights) = report else {
         return None;
     };
     let of = |name: &str| weights.get(name).copied().map(Weight::as_u32);
     Some(f64::from(of("b")?) / f64::from(of("a")?))
+}
+
+/// Publishes for these instances with weights that follow their loads over `time`.
+fn weighted(fleet: &Fleet, instances: [Instance; 2], time: Duration) -> Builder {
+    let damping = Damping::new(Damping::default().strength(), time).unwrap();
+    let service = Service::new(harness::publishing(&fleet.key), PolicyName::Weighted.policy()).balance(damping);
+    Publisher::builder().service(instances.into_iter().fold(service, Service::instance))
 }
 
 /// A command tells the loads of two instances: the one with nine times the load gets less in every directory, and its part again when loads
@@ -63,20 +69,10 @@ async fn shares_in_the_directories_follow_loads() {
     };
     set("9\n", "1\n");
 
-    let commands = |name: &str, instance: &Instance| {
-        format!(
-            "control = \"{}\"\nload = {{ command = [\"cat\", {:?}], every = \"1s\" }}\n",
-            instance.control(),
-            file(name),
-        )
-    };
-    let extra = Extra {
-        service: "policy = \"weighted\"\nbalance = { time = \"2s\" }",
-        instance: Some(&commands),
-        ..Extra::default()
-    };
+    let command = |name: &str| LoadGauge::command(["cat".into(), file(name).display().to_string()]).every(SECOND);
+    let commanded = ["a", "b"].map(|name| fleet.described(name).load(command(name)));
     away_from_the_full_hour(120 * SECOND).await;
-    let mut running = Running::start(&fleet, &["a", "b"], extra);
+    let mut running = Running::start(weighted(&fleet, commanded, 2 * SECOND));
     // In the end b has 9^0.75 = 5.2 times the weight.
     let is_lower = |report: &Report| ratio(report).is_some_and(|ratio| ratio > 4.5);
     let found = running.report(40 * SECOND, is_lower).await;
@@ -95,22 +91,15 @@ async fn shares_in_the_directories_follow_loads() {
     assert!(running.seen.iter().any(|(_, report)| weighed(report)));
 
     // Nine clients of ten are a's by right. What a has to do is compared as it is, not by the weight.
-    let bandwidths = |name: &str, instance: &Instance| {
-        let weight = if name == "a" { 9 } else { 1 };
-        format!(
-            "control = \"{}\"\nweight = {weight}\nload = {{ bandwidth = true, per_weight = false, every = \"1s\" }}\n",
-            instance.control(),
-        )
-    };
-    let extra = Extra {
-        instance: Some(&bandwidths),
-        service: "policy = \"weighted\"\nbalance = { time = \"5s\" }",
-        ..extra
-    };
+    let bandwidth = LoadGauge::bandwidth().per_weight(false).every(SECOND);
+    let unequal = [("a", 9), ("b", 1)].map(|(name, weight)| {
+        let weight = Weight::try_from(weight).unwrap();
+        fleet.described(name).weight(weight).load(bandwidth.clone())
+    });
     let clients = clients(&network, 6, &[]).await;
     running
         .publisher
-        .reload(config(&fleet, &["a", "b"], extra, &running.folder).builder().unwrap())
+        .reload(weighted(&fleet, unequal, 5 * SECOND))
         .await
         .unwrap();
     running.drain();

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use onionweave_driver::Publisher;
 use onionweave_publish::{Cause, Report};
 
 mod authorization;
@@ -20,16 +21,9 @@ mod pool;
 mod publishers;
 
 use figures::{hold_requests, hold_times, print_times, write_split};
-use harness::{Extra, Fleet, Lease, NAMES, Reader, Running, chi_square_p, clients, count, renew, visit};
+use harness::{Crews, Fleet, Lease, NAMES, Reader, Running, chi_square_p, count, visit};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn service(service: &str) -> Extra<'_> {
-    Extra {
-        service,
-        ..Extra::default()
-    }
-}
 
 /// The thesis's chapter 5, from two to six instances: what each directory hands out is what the plan says, and clients follow it.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +34,7 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
 
     // One publisher; its instances come by reloading.
     harness::away_from_the_full_hour(40 * SECOND).await;
-    let mut running = Running::start(&fleet, &NAMES[..2], Extra::default());
+    let mut running = Running::start(fleet.publisher(&NAMES[..2]));
     let (_, mut round) = running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     for (instances, expected) in [
         (2, &[3, 3][..]),
@@ -50,9 +44,11 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
         (5, &[1, 1, 1, 1, 2]),
     ] {
         if instances != 2 {
-            let folder = running.folder.clone();
-            let config = harness::config(&fleet, &NAMES[..instances], Extra::default(), &folder);
-            running.publisher.reload(config.builder().unwrap()).await.unwrap();
+            running
+                .publisher
+                .reload(fleet.publisher(&NAMES[..instances]))
+                .await
+                .unwrap();
         }
         // The instances join one by one, so there may be several rounds.
         let mut points = fleet.points().await;
@@ -111,19 +107,16 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     }
 
     // Real clients with fresh identities follow the plan.
-    let folder = running.folder.clone();
-    let config = harness::config(&fleet, &NAMES[..3], Extra::default(), &folder);
-    running.publisher.reload(config.builder().unwrap()).await.unwrap();
+    running.publisher.reload(fleet.publisher(&NAMES[..3])).await.unwrap();
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
-    let clients = clients(&network, 10, &[]).await;
+    let mut clients = Crews::start(&network, 10, &[]).await;
     // An even split fails a test at 1 % once in a hundred times by chance; twice in a row it does not.
     let mut unlucky = Vec::new();
     while unlucky.len() < 2 {
         let before = fleet.requests();
         let mut times = Vec::new();
         for _ in 0..7 {
-            renew(&clients).await;
-            times.extend(visit(&clients, &fleet.key.onion()).await);
+            times.extend(visit(clients.fresh().await, &fleet.key.onion()).await);
         }
         let failures: Vec<_> = times.iter().filter_map(|time| time.as_ref().err()).collect();
         assert!(failures.is_empty(), "{failures:?}");
@@ -156,9 +149,9 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &[""; 3]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut running = Running::start(&fleet, &NAMES[..3], Extra::default());
+    let mut running = Running::start(fleet.publisher(&NAMES[..3]));
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
-    let clients = clients(&network, 6, &["SocksTimeout 10 seconds"]).await;
+    let mut clients = Crews::start(&network, 6, &["SocksTimeout 10 seconds"]).await;
     let onion = fleet.key.onion();
 
     let mut proved = Vec::new();
@@ -172,14 +165,14 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
             .into_iter()
             .filter(|(other, _)| other != name)
             .collect();
-        renew(&clients).await;
+        let visitors = clients.fresh().await;
         running.drain();
         let killed = Instant::now();
         fleet.instance(name).kill().unwrap();
         let (clean, visited, round) = tokio::join!(
             reader.clean_after(killed, &others, 10 * SECOND),
             // New clients that come while the dead one may still be named.
-            visit(&clients, &onion),
+            visit(visitors, &onion),
             running.round(10 * SECOND, |round| round
                 .causes
                 .contains(&Cause::Left(name.parse().unwrap()))),
@@ -190,28 +183,22 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         meanwhile.extend(visited);
 
         // Nobody meets the dead one any more; it comes back, and regains its slots as soon as it offers points.
-        let (visited, (offered, settled)) = tokio::join!(
-            async {
-                renew(&clients).await;
-                visit(&clients, &onion).await
-            },
-            async {
-                fleet.instance(name).restart().await.unwrap();
-                let (offered, _) = running
-                    .report(
-                        60 * SECOND,
-                        |report| matches!(report, Report::Offers(other, 1..) if *other == name),
-                    )
-                    .await
-                    .unwrap();
-                let (settled, _) = running
-                    .round(10 * SECOND, |round| {
-                        round.causes.contains(&Cause::Joined(name.parse().unwrap()))
-                    })
-                    .await;
-                (offered, settled)
-            },
-        );
+        let (visited, (offered, settled)) = tokio::join!(async { visit(clients.fresh().await, &onion).await }, async {
+            fleet.instance(name).restart().await.unwrap();
+            let (offered, _) = running
+                .report(
+                    60 * SECOND,
+                    |report| matches!(report, Report::Offers(other, 1..) if *other == name),
+                )
+                .await
+                .unwrap();
+            let (settled, _) = running
+                .round(10 * SECOND, |round| {
+                    round.causes.contains(&Cause::Joined(name.parse().unwrap()))
+                })
+                .await;
+            (offered, settled)
+        },);
         afterwards.extend(visited);
         regained.push(settled - offered);
         let points = fleet.points().await;
@@ -246,8 +233,7 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         let holders = reader.holders(&others).await;
         assert!(holders.values().all(Option::is_some), "{holders:?}");
         let before: BTreeMap<_, _> = reader.read().await;
-        renew(&clients).await;
-        afterwards.extend(visit(&clients, &onion).await);
+        afterwards.extend(visit(clients.fresh().await, &onion).await);
 
         // It goes on where it was: the same points, and yet other bytes than ever before.
         fleet.instance(name).cont().unwrap();
@@ -288,16 +274,16 @@ async fn mix_stands_again_after_loud_instances_publish() {
     let network = Lease::take().await;
     // Several times a minute, where the public network's default is once in an hour, and not all at the same time.
     let periods = [
-        "RendPostPeriod 15 seconds",
-        "RendPostPeriod 17 seconds",
-        "RendPostPeriod 19 seconds",
+        "RendPostPeriod 9 seconds",
+        "RendPostPeriod 10 seconds",
+        "RendPostPeriod 11 seconds",
     ];
     let fleet = Fleet::start(&network, false, &periods).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut running = Running::start(&fleet, &NAMES[..3], service("quiet = false"));
+    let mut running = Running::start(Publisher::builder().service(fleet.service(&NAMES[..3]).quiet(false)));
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
 
-    // Three instances publish every fifteen to nineteen seconds, so ten publications take about a minute.
+    // Three instances publish every nine to eleven seconds, so ten publications take about half a minute.
     let mut mended = Vec::new();
     while mended.len() < 10 {
         let published = |cause: &Cause| matches!(cause, Cause::Published(_));

@@ -6,66 +6,108 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use onionweave_cli::config::Config;
 use onionweave_control::{Connection, Credentials, Endpoint, Options};
 use onionweave_desc::v2::{ClientKey, ClientKeys, IntroductionPoint};
-use onionweave_driver::{PoolMember, Publisher};
+use onionweave_driver::{Builder, Pool, PoolMember, PoolSize, Publisher, Service, ServicePort};
 use onionweave_publish::pool::PlaceState;
 use onionweave_ring::v2::{AuthorizationKind, ClientCookie, DescriptorCookie, ServiceId};
 use onionweave_testnet::{Backend, Network, Role, ServiceKey};
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::figures::{hold_times, print_times};
 use crate::harness::{
-    Lease, Reader, away_from_the_full_hour, calm_key, clients, fresh, private_folder, renew, verified, visit,
-    write_secret,
+    self, Lease, Reader, away_from_the_full_hour, calm_key, clients, fresh, private_folder, renew, verified, visit,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a pool of three may take until all are ready, on a busy machine.
+/// Longest time until all of a pool of three are ready, on a busy machine.
 const POOL_LIMIT: Duration = Duration::from_secs(90);
-/// Names the configuration of a publisher that is to be killed; see [`Process`].
-const CONFIG: &str = "ONIONWEAVE_TEST_CONFIG";
+/// Environment variable that names the file with the [`Hosting`] of a publisher that is to be killed; see [`Process`].
+const HOSTING: &str = "ONIONWEAVE_TEST_HOSTING";
+/// Memory that each instance may fill, in bytes.
+const MEMORY: u64 = 256_000_000;
+
+/// Values from which publishers of one pool are built, in this process or in another.
+#[derive(Clone, Deserialize, Serialize)]
+struct Hosting {
+    /// Key of the service, in PEM.
+    key: String,
+    /// Port of the service and what it leads to.
+    port: String,
+    /// State folder of the publisher.
+    state: PathBuf,
+    /// Binary that the instances run.
+    tor: PathBuf,
+    /// Lines of the instances' torrc.
+    torrc: Vec<String>,
+    /// Whether instances outlive the publisher.
+    keep: bool,
+}
+
+impl Hosting {
+    /// Describes a pool with one spare.
+    fn pool(&self, serving: u16) -> Pool {
+        Pool::new(PoolSize::Exactly(serving.try_into().unwrap()))
+            .spare(1)
+            .tor(&self.tor)
+            .torrc(&self.torrc)
+            .memory(MEMORY)
+            .keep(self.keep)
+    }
+
+    /// Describes the service, without instances besides those of the pool.
+    fn service(&self) -> Service {
+        hosted(&ServiceKey::from_pem(&self.key).unwrap(), &self.port)
+    }
+
+    /// Describes the publisher of a pool of two.
+    fn publisher(&self) -> Builder {
+        self.publisher_of(self.pool(2))
+    }
+
+    fn publisher_of(&self, pool: Pool) -> Builder {
+        let publisher = Publisher::builder().state(&self.state).pool(pool);
+        publisher.service(self.service())
+    }
+}
+
+/// Describes a service that the pool hosts.
+fn hosted(key: &ServiceKey, port: &str) -> Service {
+    harness::service(key).port(port.parse::<ServicePort>().unwrap())
+}
 
 /// A service whose instances are all in the pool, on a private network.
 struct Site {
     folder: tempfile::TempDir,
     key: ServiceKey,
     id: ServiceId,
-    backend: Backend,
-    tor: PathBuf,
-    lines: Vec<String>,
+    hosting: Hosting,
+    _backend: Backend,
 }
 
 impl Site {
     async fn new(network: &Network) -> Self {
         let folder = private_folder();
         let key = calm_key();
-        write_secret(&folder.path().join("private_key"), key.pem());
+        let backend = Backend::start("pool").await.unwrap();
         let lines = network.torrc_lines(Role::Instance).into_iter();
+        let hosting = Hosting {
+            key: key.pem().to_owned(),
+            port: format!("80 {}", backend.address()),
+            state: folder.path().join("state"),
+            tor: network.tor().path().to_owned(),
+            // How much memory each may use is for the pool to say.
+            torrc: lines.filter(|line| !line.starts_with("MaxMemInQueues")).collect(),
+            keep: false,
+        };
         Self {
             id: key.service_id().parse().unwrap(),
             key,
-            backend: Backend::start("pool").await.unwrap(),
-            tor: network.tor().path().to_owned(),
-            // How much memory each may use is for the pool to say.
-            lines: lines.filter(|line| !line.starts_with("MaxMemInQueues")).collect(),
+            hosting,
+            _backend: backend,
             folder,
         }
-    }
-
-    fn text(&self, pool: &str, more: &str) -> String {
-        format!(
-            "[publisher]\nstate = \"state\"\n[pool]\ntor = {:?}\ntorrc = {:?}\nmemory = \"256 MB\"\n{pool}\n\
-             [[service]]\nkey = \"private_key\"\nports = [\"80 {}\"]\n{more}\n",
-            self.tor,
-            self.lines,
-            self.backend.address(),
-        )
-    }
-
-    fn config(&self, pool: &str, more: &str) -> Config {
-        Config::parse(&self.text(pool, more), self.folder.path()).unwrap()
     }
 
     fn folder_of(&self, number: u16) -> PathBuf {
@@ -95,8 +137,8 @@ impl Site {
 }
 
 /// Starts a publisher whose reports nobody reads.
-fn start(config: &Config) -> Publisher {
-    let (publisher, mut reports) = config.builder().unwrap().start().unwrap();
+fn start(builder: Builder) -> Publisher {
+    let (publisher, mut reports) = builder.start().unwrap();
     tokio::spawn(async move { while reports.recv().await.is_some() {} });
     publisher
 }
@@ -130,7 +172,7 @@ fn signal(pid: u32, signal: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Whether it runs; one that ended and was not waited for does not.
+/// Returns whether a process runs. One that ended and was not waited for does not.
 fn runs(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
@@ -150,10 +192,10 @@ async fn wait_until(limit: Duration, what: &str, wanted: impl Fn() -> bool) -> D
 pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     let network = Lease::take().await;
     let site = Site::new(&network).await;
-    let pool = "size = 2\nspare = 1";
+    let hosting = site.hosting.clone();
     away_from_the_full_hour(200 * SECOND).await;
     let began = Instant::now();
-    let mut publisher = start(&site.config(pool, ""));
+    let mut publisher = start(hosting.publisher());
     members(&publisher, POOL_LIMIT, |members| ready(members) == 3).await;
     println!(
         "pool of 2 + 1: all ready {:.1} s after the start",
@@ -163,7 +205,8 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     reader
         .clean_after(Instant::now(), &site.points(1..=3).await, 20 * SECOND)
         .await;
-    let clients = clients(&network, 2, &[]).await;
+    // Tor waits two minutes for a text that it can read, if nobody says otherwise.
+    let clients = clients(&network, 2, &["SocksTimeout 20 seconds"]).await;
 
     // A serving instance is killed, again and again.
     let (mut clean, mut filled) = (Vec::new(), Vec::new());
@@ -192,16 +235,22 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
             holders.contains(&spare) && holders.len() == 2,
             "{holders:?} without the spare {spare}"
         );
-        renew(&clients).await;
-        for result in visit(&clients, &site.key.onion()).await {
-            result.unwrap();
-        }
-        members(&publisher, POOL_LIMIT, |members| {
+        let visits = async {
+            renew(&clients).await;
+            visit(&clients, &site.key.onion()).await
+        };
+        let is_filled = |members: &[PoolMember]| {
             let member = of(members);
             member.state == PlaceState::Ready && member.pid != before.pid
-        })
-        .await;
-        filled.push(at.elapsed());
+        };
+        let refill = async {
+            members(&publisher, POOL_LIMIT, is_filled).await;
+            filled.push(at.elapsed());
+        };
+        let (visited, ()) = tokio::join!(visits, refill);
+        for result in visited {
+            result.unwrap();
+        }
     }
     hold_times("pooled", clean);
     print_times("kill -9 of one of the pool, to a new spare that is ready", filled);
@@ -216,23 +265,14 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
 
     // Another configuration goes round: at any time all others are ready.
     let before = pids(&publisher.pool());
-    publisher
-        .reload(
-            site.config(&format!("{pool}\nstart_pause = \"500ms\""), "")
-                .builder()
-                .unwrap(),
-        )
-        .await
-        .unwrap();
+    let paused = hosting.pool(2).start_pause(SECOND / 2);
+    publisher.reload(hosting.publisher_of(paused)).await.unwrap();
     // A reload that concerned the instances would begin with one at once, the pause being over.
     sleep(SECOND).await;
     assert_eq!(pids(&publisher.pool()), before, "the pause concerns no instance");
-    let mut other = site.text(pool, "");
-    other = other.replace("torrc = [", "torrc = [\"ConnLimit 1001\", ");
-    publisher
-        .reload(Config::parse(&other, site.folder.path()).unwrap().builder().unwrap())
-        .await
-        .unwrap();
+    let mut other = hosting;
+    other.torrc.push("ConnLimit 1001".to_owned());
+    publisher.reload(other.publisher()).await.unwrap();
     members(&publisher, 2 * POOL_LIMIT, |members| {
         assert!(ready(members) >= 2, "{members:#?}");
         ready(members) == 3 && members.iter().all(|member| !before.contains(&member.pid.unwrap()))
@@ -244,20 +284,9 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     let second = calm_key();
     let alice = ClientKey::new("alice".parse().unwrap(), DescriptorCookie::from([7; 16]), None);
     let cookie = ClientCookie::new(AuthorizationKind::Basic, alice.cookie().clone()).to_text();
-    write_secret(&site.folder.path().join("second"), second.pem());
-    write_secret(
-        &site.folder.path().join("clients"),
-        &ClientKeys::new([alice]).unwrap().to_text(),
-    );
-    let more = format!(
-        "[[service]]\nkey = \"second\"\nauthorization = \"basic\"\nclient_keys = \"clients\"\nports = [\"80 {}\"]",
-        site.backend.address()
-    );
-    let both = format!("{other}{more}");
-    publisher
-        .reload(Config::parse(&both, site.folder.path()).unwrap().builder().unwrap())
-        .await
-        .unwrap();
+    let keys = ClientKeys::new([alice]).unwrap();
+    let service = hosted(&second, &other.port).clients(AuthorizationKind::Basic, keys);
+    publisher.reload(other.publisher().service(service)).await.unwrap();
     let key = format!("hs/service/desc/id/{}", second.service_id());
     for number in 1..=3 {
         let deadline = Instant::now() + POOL_LIMIT;
@@ -275,10 +304,7 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
         authorized.new_identity().await.unwrap();
     }
     clients[0].fetch(&second.onion(), 80).await.unwrap_err();
-    publisher
-        .reload(Config::parse(&other, site.folder.path()).unwrap().builder().unwrap())
-        .await
-        .unwrap();
+    publisher.reload(other.publisher()).await.unwrap();
     let deadline = Instant::now() + 10 * SECOND;
     while site.ask(1, "onions/detached").await.unwrap() != site.id.to_string() {
         assert!(Instant::now() < deadline, "the second service is still hosted");
@@ -287,19 +313,12 @@ pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     assert_eq!(pids(&publisher.pool()), before);
 
     // What Tor refuses, and what would break the pool, changes nothing.
-    let bogus = other.replace("ConnLimit 1001", "Bogus 1");
-    let error = publisher
-        .reload(Config::parse(&bogus, site.folder.path()).unwrap().builder().unwrap())
-        .await
-        .unwrap_err();
+    let bogus = other.pool(2).torrc(["Bogus 1"]);
+    let error = publisher.reload(other.publisher_of(bogus)).await.unwrap_err();
     assert!(error.to_string().contains("Unknown option 'Bogus'"), "{error}");
 
     // A smaller pool ends the last one; none ends them all.
-    let smaller = other.replace("size = 2", "size = 1");
-    publisher
-        .reload(Config::parse(&smaller, site.folder.path()).unwrap().builder().unwrap())
-        .await
-        .unwrap();
+    publisher.reload(other.publisher_of(other.pool(1))).await.unwrap();
     members(&publisher, 10 * SECOND, |members| members.len() == 2).await;
     assert_eq!(pids(&publisher.pool()), before[..2]);
     assert!(!runs(before[2]));
@@ -326,8 +345,8 @@ fn assert_no_key(folder: &Path) {
 
 /// Publishes until it is killed.
 async fn publish_until_killed(path: &Path) {
-    let config = Config::parse(&fs::read_to_string(path).unwrap(), path.parent().unwrap()).unwrap();
-    let (_publisher, mut reports) = config.builder().unwrap().start().unwrap();
+    let hosting: Hosting = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let (_publisher, mut reports) = hosting.publisher().start().unwrap();
     while reports.recv().await.is_some() {}
 }
 
@@ -335,12 +354,12 @@ async fn publish_until_killed(path: &Path) {
 struct Process(Child);
 
 impl Process {
-    fn start(site: &Site, text: &str) -> Self {
-        let path = site.folder.path().join("publisher.toml");
-        fs::write(&path, text).unwrap();
+    fn start(site: &Site, hosting: &Hosting) -> Self {
+        let path = site.folder.path().join("hosting.toml");
+        fs::write(&path, toml::to_string(hosting).unwrap()).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "pool::children_die_with_the_publisher_or_are_found_again"])
-            .env(CONFIG, &path)
+            .env(HOSTING, &path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -378,16 +397,18 @@ impl Drop for Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn children_die_with_the_publisher_or_are_found_again() {
-    if let Some(path) = std::env::var_os(CONFIG) {
+    if let Some(path) = std::env::var_os(HOSTING) {
         return publish_until_killed(Path::new(&path)).await;
     }
     let network = Lease::take().await;
     let site = Site::new(&network).await;
-    let pool = "size = 2\nspare = 1";
-    let kept = format!("{pool}\nkeep = true");
+    let kept = Hosting {
+        keep: true,
+        ..site.hosting.clone()
+    };
 
     // By default they end in the same moment, also those that are just being started.
-    let mut publisher = Process::start(&site, &site.text(pool, ""));
+    let mut publisher = Process::start(&site, &site.hosting);
     let children = publisher.ready(&site, 1..=3).await;
     let at = Instant::now();
     publisher.kill();
@@ -401,9 +422,9 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     );
 
     // A second publisher is kept from the same folder, and kept children stay.
-    let mut publisher = Process::start(&site, &site.text(&kept, ""));
+    let mut publisher = Process::start(&site, &kept);
     let children = publisher.ready(&site, 1..=3).await;
-    let error = site.config(&kept, "").builder().unwrap().start().unwrap_err();
+    let error = kept.publisher().start().unwrap_err();
     assert!(
         error
             .to_string()
@@ -417,7 +438,7 @@ async fn children_die_with_the_publisher_or_are_found_again() {
 
     // The next publisher finds them, and they are ready at once.
     let at = Instant::now();
-    let adopting = start(&site.config(&kept, ""));
+    let adopting = start(kept.publisher());
     let found = members(&adopting, 10 * SECOND, |members| ready(members) == 3).await;
     println!(
         "start of the publisher, to its kept pool ready: {} ms",
@@ -432,7 +453,7 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     let text = fs::read_to_string(&record).unwrap();
     fs::write(&record, text.replace("started = ", "started = 1")).unwrap();
     signal(children[1], "-STOP");
-    let adopting = start(&site.config(&kept, ""));
+    let adopting = start(kept.publisher());
     let found = members(&adopting, POOL_LIMIT, |members| ready(members) == 3).await;
     let now = pids(&found);
     assert!(
@@ -445,7 +466,7 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     // One that died meanwhile is started anew. Another configuration replaces the others, here one that lets them die.
     signal(now[2], "-9");
     wait_until(5 * SECOND, "it is gone", || !runs(now[2])).await;
-    let last = start(&site.config(pool, ""));
+    let last = start(site.hosting.publisher());
     let found = members(&last, 2 * POOL_LIMIT, |members| {
         ready(members) == 3 && members.iter().all(|member| !now.contains(&member.pid.unwrap()))
     })
@@ -472,10 +493,11 @@ async fn no_storm_of_starts() {
         .args([tor.as_os_str(), script.as_ref()])
         .status();
     assert!(written.unwrap().success());
-    write_secret(&folder.path().join("private_key"), calm_key().pem());
-    let text = "[publisher]\nstate = \"state\"\n[pool]\ntor = \"./tor\"\nsize = 8\nstart_pause = \"200ms\"\n\
-                [[service]]\nkey = \"private_key\"\nports = [\"80\"]\n";
-    let publisher = start(&Config::parse(text, folder.path()).unwrap());
+    let pool = Pool::new(PoolSize::Exactly(8.try_into().unwrap()))
+        .tor(&tor)
+        .start_pause(SECOND / 5);
+    let builder = Publisher::builder().state(folder.path().join("state")).pool(pool);
+    let publisher = start(builder.service(hosted(&calm_key(), "80")));
     let starts = || fs::read_to_string(folder.path().join("starts")).unwrap_or_default();
     wait_until(60 * SECOND, "a fourth start", || starts().lines().count() >= 4).await;
     publisher.stop().await;

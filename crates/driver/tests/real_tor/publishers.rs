@@ -1,13 +1,21 @@
 //! Publishers beside each other and one after the other, and what they are told of bad control ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use onionweave_control::Endpoint;
+use onionweave_driver::{Builder, Instance, Publisher, Service, Tor};
 use onionweave_publish::{Cause, Down, Report};
 use onionweave_testnet::Holding;
 
-use crate::harness::{self, Extra, Fleet, Lease, NAMES, Reader, Running, count, fresh};
-use crate::{SECOND, service};
+use crate::SECOND;
+use crate::harness::{self, Fleet, Lease, NAMES, Reader, Running, count, fresh};
+
+/// Publishes for two instances; the seed decides all that is drawn.
+fn seeded(fleet: &Fleet, seed: u64) -> Builder {
+    Publisher::builder().service(fleet.service(&NAMES[..2]).seed(seed))
+}
 
 /// Two publishers that don't know of each other: both go on, neither storms the directories.
 #[tokio::test(flavor = "multi_thread")]
@@ -15,9 +23,9 @@ async fn two_publishers_at_once_keep_the_service_up() {
     let network = Lease::take().await;
     let fleet = Fleet::start(&network, true, &[""; 2]).await;
     let mut reader = Reader::start(&network, &fleet).await;
-    let mut first = Running::start(&fleet, &NAMES[..2], service("seed = 1"));
+    let mut first = Running::start(seeded(&fleet, 1));
     first.round(10 * SECOND, |_| true).await;
-    let mut second = Running::start(&fleet, &NAMES[..2], service("seed = 2"));
+    let mut second = Running::start(seeded(&fleet, 2));
     second.round(10 * SECOND, |_| true).await;
     let points = fleet.points().await;
     let start = Instant::now();
@@ -154,8 +162,8 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
         assert_eq!(holding, Holding::Text(signed[&slot].clone().into_bytes()), "{slot}");
     }
 
-    for seed in ["seed = 1", "seed = 2"] {
-        let mut running = Running::start(&fleet, &NAMES[..2], service(seed));
+    for seed in [1, 2] {
+        let mut running = Running::start(seeded(&fleet, seed));
         let (_, round) = running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
         println!("{round}");
         let held = reader.read().await;
@@ -194,13 +202,12 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
     let fleet = Fleet::start(&network, true, &[""; 2]).await;
     let own = network.client(fresh("own")).start().await.unwrap();
     let mut reader = Reader::start(&network, &fleet).await;
-    let publisher = format!("control = \"{}\"", own.control());
-    let extra = Extra {
-        publisher: &publisher,
-        restart: true,
-        ..Extra::default()
-    };
-    let mut running = Running::start(&fleet, &NAMES[..2], extra);
+    let restarted = NAMES[..2].iter().map(|name| {
+        let command = fleet.instance(name).restart_command();
+        fleet.described(name).restart(command)
+    });
+    let service = restarted.fold(harness::service(&fleet.key), Service::instance);
+    let mut running = Running::start(Publisher::builder().tor(own.control()).service(service));
     running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
 
     let killed = Instant::now();
@@ -286,27 +293,17 @@ async fn instances_that_cannot_serve_are_named() {
         listener.local_addr().unwrap()
     };
 
-    let folder = harness::private_folder();
-    let password = folder.path().join("password");
-    harness::write_secret(&password, "wrong\n");
-    let mut tables = String::new();
-    for (name, control) in [
-        ("locked", locked.control().to_string()),
-        ("newer", newer.control()),
-        ("rubbish", rubbish_address.to_string()),
-        ("silent", silent.local_addr().unwrap().to_string()),
-        ("closed", closed.to_string()),
+    let mut service = fleet.service(&NAMES[..1]);
+    for (name, tor) in [
+        ("locked", Tor::new(locked.control()).password("wrong")),
+        ("newer", Tor::new(newer.control())),
+        ("rubbish", tcp(rubbish_address)),
+        ("silent", tcp(silent.local_addr().unwrap())),
+        ("closed", tcp(closed)),
     ] {
-        tables += &format!("[[service.instance]]\nname = \"{name}\"\ncontrol = \"{control}\"\n");
-        if name == "locked" {
-            tables += &format!("password_file = {password:?}\n");
-        }
+        service = service.instance(Instance::new(name.parse().unwrap(), tor));
     }
-    let extra = Extra {
-        tables: &tables,
-        ..Extra::default()
-    };
-    let mut running = Running::start(&fleet, &NAMES[..1], extra);
+    let mut running = Running::start(Publisher::builder().service(service));
     running.round(10 * SECOND, |round| round.proved.len() >= 6).await;
     let is_down = |(_, report): &(Instant, Report)| matches!(report, Report::Down(..));
     while running.seen.iter().filter(|report| is_down(report)).count() < 5 {
@@ -342,6 +339,10 @@ async fn instances_that_cannot_serve_are_named() {
     let holders = reader.holders(&points).await;
     assert_eq!(count(holders.values()), BTreeMap::from([("a".to_owned(), 6)]));
     running.publisher.stop().await;
+}
+
+fn tcp(address: SocketAddr) -> Tor {
+    Tor::new(address.to_string().parse().unwrap())
 }
 
 /// Debian's tor, which has no v2 onion services any more.
@@ -391,8 +392,8 @@ impl NewerTor {
         Self { process, folder }
     }
 
-    fn control(&self) -> String {
-        format!("unix:{}", self.folder.path().join("control").display())
+    fn control(&self) -> Endpoint {
+        Endpoint::Unix(self.folder.path().join("control"))
     }
 }
 
