@@ -26,7 +26,7 @@ use crate::stage::{self, Held, NAMES, Plan, Reader, Slot, difference, planned, s
 const VICTIM: usize = 1;
 /// Shortest time, in seconds, that the time period must go on: its last hour has directories of the
 /// next one too.
-const PERIOD_LEFT: u64 = 3600 + 900;
+const PERIOD_LEFT: Duration = Duration::from_secs(3600 + 900);
 /// Longest time until the ring is clean of a dead instance. It takes a second.
 const MENDED_WITHIN: Duration = Duration::from_secs(15);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
@@ -89,14 +89,13 @@ async fn story(args: &Args) -> anyhow::Result<()> {
         let clients = stage::start_clients(&network, many, None, started).await?;
         (service, clients, probe)
     };
-    let config = service.write_config(network.folder(), &key)?;
     screen.event(&format!(
         "{} instances {} run and publish nothing by themselves; {} clients and a reading Tor have circuits",
         good("✓"),
         names(&[0, 1, 2]),
         clients.len()
     ));
-    let publishing = Publishing::start(&config, &screen)?;
+    let publishing = Publishing::start(service.publisher()?, &screen)?;
     let mut reader = Reader::new(probe, id, stage::slots(&network, &id, period));
     let demo = Demo {
         screen: &screen,

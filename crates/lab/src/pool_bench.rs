@@ -3,6 +3,7 @@
 mod quota;
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +12,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use console::style;
 use futures_util::future::join_all;
-use onionweave_cli::config::Config;
-use onionweave_driver::{PoolMember, Publisher};
+use onionweave_assign::PolicyName;
+use onionweave_driver::{Builder, Pool, PoolMember, PoolSize, Publisher};
 use onionweave_publish::pool::PlaceState;
-use onionweave_testnet::{Client, Network, Role};
+use onionweave_testnet::{Client, Network, Role, ServiceKey};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::screen::{Screen, bad, good};
-use crate::stage::{self, draw_key, quoted, write_secret};
+use crate::stage;
 use quota::Quota;
 
 /// Number of clients that load at once. Each meets an instance by chance; with these few of four go
@@ -31,7 +32,7 @@ const CLIENTS: usize = 16;
 const THOUSANDTHS: u32 = 20;
 /// Amount that an instance may carry in a second in each direction where that is the limit.
 const RATE: &str = "400 KB";
-/// How long the streams may take to stand. A client that waits longer, behind what an instance
+/// Longest time until the streams stand. A client that waits longer, behind what an instance
 /// still has to deliver to others, is left out of the round, and so many must be left.
 const CONNECT: Duration = Duration::from_secs(30);
 const LEAST_CLIENTS: usize = 12;
@@ -42,8 +43,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(8);
 /// Longest time until all of a pool are ready.
 const READY: Duration = Duration::from_secs(120);
-/// Until the next full hour nothing shall happen to the slots.
-const PERIOD_LEFT: u64 = 2 * 3600;
+/// Least time that is left of the service's period, so that its slots stay the same.
+const PERIOD_LEFT: Duration = Duration::from_secs(2 * 3600);
+/// Memory that each instance may fill with queued data, in bytes.
+const MEMORY: u64 = 256_000_000;
 /// Two instances carry so many times as much as one, at least.
 const AIM: f64 = 1.7;
 
@@ -124,14 +127,13 @@ struct Bench<'a> {
     network: &'a Network,
     screen: &'a Screen,
     clients: Vec<Client>,
-    onion: String,
+    key: ServiceKey,
     source: std::net::SocketAddr,
 }
 
 impl<'a> Bench<'a> {
     async fn new(network: &'a Network, screen: &'a Screen) -> anyhow::Result<Self> {
-        let (key, _, _) = draw_key(network, PERIOD_LEFT)?;
-        write_secret(&network.folder().join("private_key"), key.pem())?;
+        let key = network.draw_key(PERIOD_LEFT)?;
         let wait = screen.wait("clients", "");
         let clients = stage::start_clients(network, CLIENTS, None, |ready| {
             wait.set("clients", &format!("{ready} of {CLIENTS}"));
@@ -141,36 +143,39 @@ impl<'a> Bench<'a> {
             network,
             screen,
             clients,
-            onion: key.onion(),
+            key,
             source: source().await?,
         })
     }
 
-    fn config(&self, limit: Limit, instances: u16) -> anyhow::Result<Config> {
+    /// Describes the publisher of a pool of so many instances.
+    fn publisher(&self, limit: Limit, instances: NonZeroU16) -> anyhow::Result<Builder> {
         let mut lines = self.network.torrc_lines(Role::Instance);
+        // The pool says how much memory each may use.
         lines.retain(|line| !line.starts_with("MaxMemInQueues"));
         if limit == Limit::Bandwidth {
             lines.extend([format!("BandwidthRate {RATE}"), format!("BandwidthBurst {RATE}")]);
         }
-        let lines: Vec<_> = lines.iter().map(|line| quoted(line)).collect();
-        let text = format!(
-            "[publisher]\nstate = \"state\"\n[pool]\nsize = {instances}\nspare = 0\nmemory = \"256 MB\"\ntor = {}\ntorrc = [{}]\n\
-             [[service]]\nkey = \"private_key\"\nports = [\"80 {}\"]\n",
-            quoted(&self.network.tor().path().to_string_lossy()),
-            lines.join(", "),
-            self.source
-        );
-        Ok(Config::parse(&text, self.network.folder())?)
+        let pool = Pool::new(PoolSize::Exactly(instances))
+            .tor(self.network.tor().path())
+            .torrc(lines)
+            .memory(MEMORY);
+        let service = stage::publishing(&self.key, PolicyName::default())?;
+        let publisher = Publisher::builder().state(self.network.folder().join("state"));
+        Ok(publisher
+            .pool(pool)
+            .service(service.port(format!("80 {}", self.source).parse()?)))
     }
 
     /// Measures pools of one and more instances, which grow in the running publisher.
     async fn measure(&self, limit: Limit, most: u16, rounds: u16) -> anyhow::Result<Vec<Measured>> {
-        let (mut publisher, mut reports) = self.config(limit, 1)?.builder()?.start()?;
+        let (mut publisher, mut reports) = self.publisher(limit, NonZeroU16::MIN)?.start()?;
         tokio::spawn(async move { while reports.recv().await.is_some() {} });
         let mut all = Vec::new();
         let mut quotas = Vec::new();
-        for instances in 1..=most {
-            publisher.reload(self.config(limit, instances)?.builder()?).await?;
+        for instances in (1..=most).filter_map(NonZeroU16::new) {
+            publisher.reload(self.publisher(limit, instances)?).await?;
+            let instances = instances.get();
             let wait = self.screen.wait(&format!("a pool of {instances}"), "");
             let members = ready(&publisher, instances).await?;
             // The plan is proved within a second; the directories then hand out all instances.
@@ -214,6 +219,7 @@ impl<'a> Bench<'a> {
     /// A stream for each client, at the same time. An instance that carries as much as it may lets
     /// nobody in before its buffers are empty.
     async fn streams(&self) -> anyhow::Result<Vec<impl AsyncRead + Unpin + Send + use<>>> {
+        let onion = self.key.onion();
         let mut standing = 0;
         for _ in 0..TRIES {
             join_all(self.clients.iter().map(Client::new_identity))
@@ -223,7 +229,7 @@ impl<'a> Bench<'a> {
             let opening = self
                 .clients
                 .iter()
-                .map(|client| timeout(CONNECT, client.open(&self.onion, 80)));
+                .map(|client| timeout(CONNECT, client.open(&onion, 80)));
             let opened = join_all(opening).await;
             let streams: Vec<_> = opened.into_iter().flatten().flatten().collect();
             standing = streams.len();

@@ -9,15 +9,17 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use onionweave_assign::PolicyName;
+use onionweave_driver::Service;
 use onionweave_publish::{InstanceName, SlotId};
 use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
 use onionweave_ring::{Fingerprint, HashRing, UnixTime};
-use onionweave_testnet::{Client, Network, NetworkBuilder, Progress, ServiceKey, packages, tor};
+use onionweave_testnet::{Client, Instance, Network, NetworkBuilder, Progress, ServiceKey, packages, tor};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use reading::{Held, Reader, difference, planned, shares, verified};
@@ -50,9 +52,6 @@ pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Number of clients that build circuits at once: each is a process, and a small machine has two
 /// cores.
 pub(crate) const AT_ONCE: usize = 3;
-/// Keys that are drawn at most. About every second fits.
-const DRAWS: usize = 100;
-
 /// One of the six places that hold a descriptor.
 pub(crate) struct Slot {
     pub(crate) id: SlotId,
@@ -65,27 +64,30 @@ pub(crate) struct Slot {
     pub(crate) place: usize,
 }
 
-/// Draws a key whose six directories are six relays, and whose time period goes on for more than so
-/// many seconds.
-///
-/// On the public network, with thousands of directories, that holds for nearly every key at nearly
-/// every time.
-pub(crate) fn draw_key(network: &Network, period_left: u64) -> anyhow::Result<(ServiceKey, ServiceId, TimePeriod)> {
-    for draw in 1.. {
-        let key = ServiceKey::generate()?;
-        let service: ServiceId = key.service_id().parse()?;
-        let now = UnixTime::from(SystemTime::now());
-        let period = TimePeriod::at(&service, now);
-        let slots = slots(network, &service, period);
-        let mut relays: Vec<_> = slots.iter().map(|slot| slot.relay).collect();
-        relays.sort_unstable();
-        relays.dedup();
-        let fits = relays.len() == slots.len() && period.seconds_left(&service, now) > period_left;
-        if fits || draw >= DRAWS {
-            return Ok((key, service, period));
-        }
-    }
-    unreachable!("the last draw is always taken")
+/// Draws a key whose six directories are six relays, and whose time period goes on for longer than
+/// `period_left`. Returns its service and the present period too.
+pub(crate) fn draw_key(
+    network: &Network,
+    period_left: Duration,
+) -> anyhow::Result<(ServiceKey, ServiceId, TimePeriod)> {
+    let key = network.draw_key(period_left)?;
+    let service = key.service_id().parse()?;
+    let period = TimePeriod::at(&service, UnixTime::from(SystemTime::now()));
+    Ok((key, service, period))
+}
+
+/// Returns a service without instances under a policy, as the publisher is told of it.
+pub(crate) fn publishing(key: &ServiceKey, policy: PolicyName) -> anyhow::Result<Service> {
+    let key = onionweave_desc::v2::ServiceKey::from_pem(key.pem())?;
+    Ok(Service::new(key, policy.policy()))
+}
+
+/// Returns an instance as the publisher is told of it: by its name and its control port.
+pub(crate) fn described(instance: &Instance) -> anyhow::Result<onionweave_driver::Instance> {
+    Ok(onionweave_driver::Instance::new(
+        instance.name().parse()?,
+        instance.control(),
+    ))
 }
 
 /// The places that hold the service's descriptors, in the order of replicas and of the ring.

@@ -1,58 +1,50 @@
 //! The service: its key, its instances, and the publisher that spreads it over them.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use futures_util::future::try_join_all;
-use onionweave_cli::config::Config;
-use onionweave_driver::{Publisher, Reports};
+use onionweave_assign::PolicyName;
+use onionweave_driver::{Builder, Publisher, Reports};
 use onionweave_publish::Report;
-use onionweave_testnet::{Backend, Instance, Network, ServiceKey};
+use onionweave_testnet::{Backend, Fleet, Instance, Network, ServiceKey};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::screen::Screen;
-use crate::stage::{NAMES, Plan, quoted, write_secret};
+use crate::stage::{self, NAMES, Plan};
 
 /// The instances, each with a web server of its own that answers with the instance's name.
 pub(crate) struct Service {
     pub(crate) instances: Vec<Instance>,
+    key: ServiceKey,
     _backends: Vec<Backend>,
 }
 
 impl Service {
     /// Starts the instances, which publish nothing by themselves.
     pub(crate) async fn start(network: &Network, key: &ServiceKey) -> anyhow::Result<Self> {
-        let backends = try_join_all(NAMES.map(Backend::start)).await?;
-        let instances = NAMES.iter().zip(&backends).map(|(&name, backend)| {
-            let instance = network.instance(name).service_key(key).quiet(true).backend(backend);
-            instance.start()
-        });
-        let instances = try_join_all(instances).await?;
+        let Fleet {
+            key,
+            instances,
+            backends,
+            ..
+        } = Fleet::start(network, key.clone(), &NAMES, |_, instance| instance.quiet(true)).await?;
         Ok(Self {
             instances,
+            key,
             _backends: backends,
         })
     }
 
-    /// Writes the publisher's configuration, and the key that it names.
-    pub(crate) fn write_config(&self, folder: &Path, key: &ServiceKey) -> anyhow::Result<PathBuf> {
-        write_secret(&folder.join("private_key"), key.pem())?;
-        let mut text = String::from("[publisher]\nheartbeat = \"2s\"\n\n[[service]]\nkey = \"private_key\"\n");
+    /// Describes the publisher, which may restart instances.
+    pub(crate) fn publisher(&self) -> anyhow::Result<Builder> {
+        let mut service = stage::publishing(&self.key, PolicyName::default())?;
         for instance in &self.instances {
-            let restart: Vec<_> = instance.restart_command().iter().map(|word| quoted(word)).collect();
-            writeln!(text, "\n[[service.instance]]")?;
-            writeln!(text, "name = {}", quoted(instance.name()))?;
-            writeln!(text, "control = {}", quoted(&instance.control().to_string()))?;
-            writeln!(text, "restart = [{}]", restart.join(", "))?;
+            let restarted = stage::described(instance)?.restart(instance.restart_command());
+            service = service.instance(restarted);
         }
-        let path = folder.join("publisher.toml");
-        fs::write(&path, text).with_context(|| path.display().to_string())?;
-        Ok(path)
+        Ok(Publisher::builder().service(service))
     }
 }
 
@@ -72,12 +64,10 @@ pub(crate) struct Publishing {
 }
 
 impl Publishing {
-    /// Starts the publisher on a configuration file, and shows what it says.
-    pub(crate) fn start(config: &Path, screen: &Screen) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(config)?;
-        let config = Config::parse(&text, config.parent().unwrap_or(Path::new("/")))?;
+    /// Starts the publisher, and shows what it says.
+    pub(crate) fn start(publisher: Builder, screen: &Screen) -> anyhow::Result<Self> {
         let started = Instant::now();
-        let (publisher, reports) = config.builder()?.start()?;
+        let (publisher, reports) = publisher.start()?;
         let (sender, said) = watch::channel(Vec::new());
         let listener = tokio::spawn(listen(reports, sender, screen.clone()));
         Ok(Self {

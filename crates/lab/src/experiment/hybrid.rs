@@ -132,7 +132,7 @@ fn transfers(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<
     Ok((throughput, [at(0.5), at(0.99)].map(Option::unwrap_or_default)))
 }
 
-/// Lets one instance in ten die at the same moment, while new clients come all the time.
+/// Makes one instance in ten die at the same moment, while new clients come all the time.
 fn deaths(run: &Run, instances: usize, policy: PolicyName) -> anyhow::Result<Record> {
     let visitors = Crowd::new(run.count(VISITORS as usize / 5, 3_000) as u32)
         .fresh()

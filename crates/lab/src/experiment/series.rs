@@ -71,7 +71,7 @@ impl Spread {
 /// From so many runs on, a range leaves out the outermost ones.
 pub(crate) const MANY: usize = 11;
 
-/// Of which runs the range of a [`Spread`] is.
+/// Runs that the range of a [`Spread`] covers.
 pub(crate) fn span(count: usize) -> String {
     match count {
         ..MANY => runs(count),

@@ -23,7 +23,7 @@ use crate::stage::{self, Held, NAMES, Reader, Slot, quoted, write_secret};
 
 /// Shortest time, in seconds, that the service's time period must go on: the command, the last
 /// hour, and the hour that a clock is set ahead.
-pub(crate) const PERIOD_LEFT: u64 = 3 * 3600;
+pub(crate) const PERIOD_LEFT: Duration = Duration::from_secs(3 * 3600);
 /// Relays besides the authorities. Six relays are directories of the service, and the others carry
 /// circuits.
 pub(crate) const RELAYS: usize = 12;

@@ -1,25 +1,18 @@
 //! Instances with one key, what stands behind them, and their publisher.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::fs::{self, DirBuilder};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onionweave_assign::PolicyName;
-use onionweave_cli::config::Config;
 use onionweave_control::{Connection, Credentials, Endpoint, Event, EventKind, HsDescAction, Options};
-use onionweave_driver::Publisher;
+use onionweave_driver::{Builder, Publisher};
 use onionweave_publish::{Report, Round};
-use onionweave_ring::v2::{DescriptorId, Replica, ServiceId, TimePeriod};
-use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use onionweave_testnet::{Instance, Network, ServiceKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,17 +21,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::experiment::thesis;
+use crate::stage;
 
 /// The port at which clients find what an instance has for them. (At the usual one, each testnet
 /// instance says its name.)
 pub(super) const PORT: u16 = 8080;
 /// The service's time period goes on for longer than an experiment with it.
-const PERIOD_LEFT: u64 = 2 * 3600;
-/// Keys that are drawn at most; about every second fits.
-const DRAWS: usize = 200;
+const PERIOD_LEFT: Duration = Duration::from_secs(2 * 3600);
 /// Delay of the late instance after the others.
 const LATER: Duration = Duration::from_secs(4);
-/// So many instances start at once. Each is a process that asks for a consensus and makes circuits,
+/// Number of instances that start at once. Each is a process that asks for a consensus and makes circuits,
 /// and a small machine has two cores: sixty at once would keep each other from being ready in time.
 const AT_ONCE: usize = 10;
 /// Time that directories need for uploads of loud instances.
@@ -114,7 +106,7 @@ impl Plan {
 
 impl Service {
     pub(super) async fn start(network: &Network, number: usize, plan: &Plan) -> anyhow::Result<Self> {
-        let key = draw_key(network)?;
+        let key = network.draw_key(PERIOD_LEFT)?;
         let mut tasks = Vec::new();
         let mut addresses = Vec::new();
         for instance in 0..plan.instances {
@@ -162,9 +154,8 @@ impl Service {
             sleep(UPLOADED_WITHIN).await;
             None
         } else {
-            let folder = network.folder().join(format!("publisher{number}"));
-            let config = config(&folder, &key, plan.policy, &instances)?;
-            let (publisher, rounds, listener) = publish(&config, Arc::clone(&reports))?;
+            let publisher = publisher(&key, plan.policy, &instances)?;
+            let (publisher, rounds, listener) = publish(publisher, Arc::clone(&reports))?;
             tasks.push(listener);
             wait_for_all(rounds, plan.instances).await?;
             Some(publisher)
@@ -224,34 +215,6 @@ impl Drop for Service {
     }
 }
 
-/// Draws a key whose six directories are six relays, as nearly every key's are on a network with
-/// thousands of them.
-fn draw_key(network: &Network) -> anyhow::Result<ServiceKey> {
-    let relays = network
-        .directories()
-        .iter()
-        .map(|relay| Fingerprint::from(relay.fingerprint()));
-    let ring = HashRing::new(relays);
-    for _ in 0..DRAWS {
-        let key = ServiceKey::generate()?;
-        let id: ServiceId = key.service_id().parse()?;
-        let now = UnixTime::from(SystemTime::now());
-        let period = TimePeriod::at(&id, now);
-        let directories: BTreeSet<_> = Replica::ALL
-            .into_iter()
-            .flat_map(|replica| {
-                DescriptorId::of(&id, period, replica)
-                    .responsible(&ring)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        if directories.len() == 6 && period.seconds_left(&id, now) > PERIOD_LEFT {
-            return Ok(key);
-        }
-    }
-    anyhow::bail!("of {DRAWS} keys none has six directories")
-}
-
 /// Serves so many bytes to whoever asks, the first of which say which instance it is.
 async fn serve(instance: usize, bytes: u64) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -303,28 +266,22 @@ async fn count_uploads(control: Endpoint, uploads: Arc<AtomicU64>) {
     }
 }
 
-/// Writes the publisher's configuration, and the key that it names, into a folder of its own.
-fn config(folder: &Path, key: &ServiceKey, policy: PolicyName, instances: &[Instance]) -> anyhow::Result<Config> {
-    DirBuilder::new().mode(0o700).create(folder)?;
-    let file = folder.join("private_key");
-    fs::write(&file, key.pem())?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-    let mut text =
-        format!("[publisher]\nheartbeat = \"2s\"\n\n[[service]]\nkey = \"private_key\"\npolicy = \"{policy}\"\n");
+/// Describes the publisher of these instances.
+fn publisher(key: &ServiceKey, policy: PolicyName, instances: &[Instance]) -> anyhow::Result<Builder> {
+    let mut service = stage::publishing(key, policy)?;
     for instance in instances {
-        let (name, control) = (instance.name(), instance.control().to_string());
-        write!(text, "\n[[service.instance]]\nname = {name:?}\ncontrol = {control:?}\n")?;
+        service = service.instance(stage::described(instance)?);
     }
-    Ok(Config::parse(&text, folder)?)
+    Ok(Publisher::builder().service(service))
 }
 
 /// Starts the publisher; the newest round that was proved is there to be looked at, and everything
 /// that it tells goes into `log`.
 fn publish(
-    config: &Config,
+    publisher: Builder,
     log: Reports,
 ) -> anyhow::Result<(Publisher, watch::Receiver<Option<Round>>, JoinHandle<()>)> {
-    let (publisher, mut reports) = config.builder()?.start()?;
+    let (publisher, mut reports) = publisher.start()?;
     let (sender, rounds) = watch::channel(None);
     let listener = tokio::spawn(async move {
         while let Some(report) = reports.recv().await {
