@@ -17,7 +17,7 @@ use onionweave_sim::{Crowd, Scenario};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The time that is simulated.
 const HOURS: u32 = 5;
-/// How long a million clients may take.
+/// Longest time for a million clients.
 const AIM: Duration = MINUTE;
 /// A client among a million may cost so many times what the cheapest costs.
 const FLAT: f64 = 2.0;
@@ -78,7 +78,7 @@ fn run(crowd: Crowd) -> Run {
     }
 }
 
-/// For how long this thread has run; other processes make it wait, but do not count.
+/// Returns the processor time of this thread, which other processes do not add to.
 fn thread_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     let nanos = text.split_whitespace().next().unwrap();

@@ -27,7 +27,7 @@ fn descriptor(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What needs RSA.
+/// Operations that need RSA.
 fn with(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, rsa: &'static dyn Backend) {
     let mut bench = |work: &str, operation: &dyn Fn()| {
         group.bench_function(BenchmarkId::new(work, name), |bencher| bencher.iter(operation));

@@ -1,8 +1,8 @@
-//! What is measured on, the same for us and for our peers.
+//! Inputs of the measurements, the same for us and for our peers.
 
 use std::fmt::Write as _;
 
-/// As many relays as the public network had in 2021, the last year of version 2.
+/// Number of relays of the public network in 2021, the last year of version 2.
 pub(crate) const RELAYS: u32 = 6400;
 
 /// The answer to `GETINFO ns/all` in a network of [`RELAYS`] relays, as long as the real one and with the same lines:

@@ -1,4 +1,4 @@
-//! How many instructions an operation takes under Valgrind: no more than a fifth above what was accepted.
+//! Number of instructions of an operation under Valgrind: at most a fifth above what was accepted.
 //!
 //! `instructions.toml` has the accepted counts; `cargo xtask bench --accept` writes them anew.
 #![allow(missing_docs, clippy::unwrap_used, reason = "Gungraun's macros; a bench may panic")]
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use work::descriptors::{self, Service};
 use work::ring::{self, Asker};
 
-/// What an operation may take, in hundredths of what was accepted.
+/// Most instructions of an operation, in hundredths of what was accepted.
 const LIMIT: u64 = 120;
 
 fn limit(operation: &str) -> LibraryBenchmarkConfig {

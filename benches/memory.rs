@@ -1,4 +1,4 @@
-//! What an operation allocates: how often, how many bytes, and how many of them at once. Printed as JSON.
+//! Allocations of an operation: their number, their bytes, and the most bytes at once. Printed as JSON.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

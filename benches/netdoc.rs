@@ -19,7 +19,7 @@ mod statuses;
 
 /// A descriptor with three introduction points.
 const DESCRIPTOR: &str = include_str!("../crates/desc/testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
-/// As many relays as the public network has.
+/// Number of relays of the public network.
 const RELAYS: u32 = 6400;
 
 fn descriptors(criterion: &mut Criterion) {

@@ -97,12 +97,12 @@ fn descriptor_ids(service: &ServiceId) -> [DescriptorId; 2] {
     Replica::ALL.map(|replica| DescriptorId::of(service, period, replica))
 }
 
-/// So that every directory is looked at.
+/// Returns the first three, so that each is looked at.
 fn take_three(mut directories: impl Iterator<Item = Fingerprint>) -> [Option<Fingerprint>; 3] {
     [(); 3].map(|()| directories.next())
 }
 
-/// In no order.
+/// Returns directories in no order.
 fn directories(size: u32) -> Vec<Fingerprint> {
     (0..size).map(|number| digest(number).into()).collect()
 }

@@ -16,9 +16,10 @@ use clap::Parser;
 use onionweave_assign::{Instance, Mix, Mixed, Plan, PolicyName, Relay, Round, Slot, Weight};
 use serde::{Serialize, Serializer};
 
-/// So many instances may be asked for by their number.
+/// Largest number of instances that may be asked for by their number.
 const MOST_INSTANCES: usize = 1000;
-/// How long a client takes to find that a point is dead, in seconds: seen on private networks of tor 0.4.5.9.
+/// Time, in seconds, in which a client finds that a point is dead: seen on private networks of
+/// tor 0.4.5.9.
 const DEAD_POINT: f64 = 0.45;
 
 /// Show which instances each directory of an onion service would hand out
@@ -32,11 +33,11 @@ struct Args {
     #[arg(long, value_name = "NAME[=N],...|COUNT")]
     instances: String,
 
-    /// How many directories are responsible, of both replicas together (v2: 6)
+    /// Number of responsible directories, of both replicas together (v2: 6)
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=64))]
     directories: u8,
 
-    /// How many introduction points each instance offers
+    /// Number of introduction points that each instance offers
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     points: u32,
 
@@ -51,7 +52,7 @@ struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     dead: Option<usize>,
 
-    /// How many rounds to show
+    /// Number of rounds to show
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rounds: u64,
 
@@ -193,17 +194,17 @@ struct RoundReport {
     round: u64,
     slots: Vec<SlotReport>,
     shares: BTreeMap<String, f64>,
-    /// How many slots hand out other points than in the round before.
+    /// Number of slots that hand out other points than in the round before.
     changed: usize,
-    /// How many introduction points carry the service.
+    /// Number of introduction points that carry the service.
     points: usize,
-    /// What part of the clients comes in at the busiest of them.
+    /// Part of the clients that comes in at the busiest of them.
     busiest_point: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     deaths: Option<DeathReport>,
 }
 
-/// What a new client meets on average when any `dead` of the instances in the plan are dead.
+/// Experience of a new client, on average, when any `dead` of the instances in the plan are dead.
 #[derive(Serialize)]
 struct DeathReport {
     dead: usize,
@@ -263,7 +264,7 @@ impl RoundReport {
     }
 }
 
-/// How many points of each instance there are.
+/// Number of points of each instance.
 fn counts(mix: &Mix<String>) -> BTreeMap<String, usize> {
     let counts = mix.instances().into_iter();
     counts.map(|(instance, count)| (instance.clone(), count)).collect()
@@ -360,7 +361,7 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What clap has to say before it explains the usage, on one line.
+/// Message of clap without the usage, on one line.
 fn first_paragraph(text: &str) -> String {
     let lines = text.lines().take_while(|line| !line.trim().is_empty());
     lines.map(str::trim).collect::<Vec<_>>().join(" ")

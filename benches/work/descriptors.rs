@@ -1,4 +1,4 @@
-//! What is done with descriptors.
+//! Operations on descriptors.
 
 use std::array;
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What is done with rings.
+//! Operations on rings.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use onionweave::ring::{HashRing, UnixTime};
 
 use crate::inputs;
 
-/// As many directories as the aims for the ring are set for.
+/// Number of directories that the aims for the ring are set for.
 const DIRECTORIES: u32 = 7000;
 
 pub(crate) fn ring_of(ns_all: &str) -> HashRing {

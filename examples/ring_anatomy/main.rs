@@ -25,8 +25,8 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 /// Measure a ring of v2 onion-service directories
 ///
-/// How far neighbours are from each other, for how much of the ring each directory is responsible, and how likely relays
-/// become responsible for a service. For a given service and time also: how near its directories are to its descriptor
+/// Shows the distances of neighbours, the part of the ring that each directory is responsible for, and how
+/// likely relays become responsible for a service. For a given service and time also: how near its directories are to its descriptor
 /// IDs, whether that is suspicious, and how many keys one must generate to get at its descriptors.
 #[derive(Parser)]
 #[command(name = "ring_anatomy", version)]
@@ -114,9 +114,9 @@ fn synthetic(directories: u32, seed: u32) -> HashRing {
         .collect()
 }
 
-/// What is shown.
+/// Figures that are shown.
 struct Report {
-    /// What the ring was made of.
+    /// Source of the ring.
     origin: String,
     /// In the order of the ring; gap and responsibility in fractions of it.
     directories: Vec<Directory>,
@@ -147,10 +147,10 @@ struct Service {
     target: Target,
 }
 
-/// For how long one may watch: a day, a week, a month, half a year.
+/// Lengths of time, in days, for which somebody watches.
 const DAYS: [u32; 4] = [1, 7, 30, 180];
 
-/// How many relays somebody may run.
+/// Numbers of relays that somebody runs.
 const RELAYS: [usize; 5] = [1, 5, 25, 100, 500];
 
 impl Report {

@@ -80,7 +80,7 @@ struct Histogram {
     values: Vec<f64>,
     /// Of a bar.
     width: f64,
-    /// Where the axis ends; what is beyond goes into the last bar.
+    /// End of the axis. Values beyond it go into the last bar.
     end: f64,
     /// The density of what random keys give.
     expected: fn(f64) -> f64,
@@ -140,8 +140,8 @@ impl Histogram {
     }
 }
 
-/// Where nine of ten directories of the first, second and third place are, in mean gaps from the descriptor ID: quantiles of
-/// the gamma distributions with the shapes 1, 2 and 3.
+/// Distances within which nine of ten directories of the first, second and third place lie, in mean
+/// gaps from the descriptor ID: quantiles of the gamma distributions with the shapes 1, 2 and 3.
 const NINE_OF_TEN: [(f64, f64); 3] = [(0.0513, 2.996), (0.355, 4.744), (0.818, 6.296)];
 
 fn draw_service(area: &Area<'_>, service: &Service, directories: usize) -> Result<()> {
