@@ -65,7 +65,8 @@ fn plan(criterion: &mut Criterion) {
                 bencher.iter(|| after_a_death(&policy, &instances, &first));
             });
             if count == 60 {
-                // The slowest of a hundred rounds, each time the better of two, so that an interrupted one does not count.
+                // The slowest of a hundred rounds, each time the better of two, so that an
+                // interrupted one does not count.
                 let slowest = (0..100)
                     .map(|number| took(|| anew(number)).min(took(|| anew(number))))
                     .max();

@@ -1,7 +1,9 @@
-//! Simulated clients: what each costs, from a thousand to a million of them. Prints a table beside the aims.
+//! Simulated clients: what each costs, from a thousand to a million of them. Prints a table beside
+//! the aims.
 //!
-//! Each visit of *kept* clients is one event: they come every three minutes and use the descriptor and the circuit that they have. *New* clients know
-//! nothing, so each visit asks a directory too. The time is that of the thread, so what else the machine does hardly matters.
+//! Each visit of *kept* clients is one event: they come every three minutes and use the descriptor
+//! and the circuit that they have. *New* clients know nothing, so each visit asks a directory too.
+//! The time is that of the thread, so what else the machine does hardly matters.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The control client: the list of all relays, asked for over a unix socket and made into a ring. The other side is a thread that
-//! answers at once, so that what is measured is ours.
+//! The control client: the list of all relays, asked for over a unix socket and made into a ring.
+//! The other side is a thread that answers at once, so that what is measured is ours.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -56,7 +56,8 @@ fn all_relays(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A control port that lets everybody in and answers every question with the same. Removed when dropped.
+/// A control port that lets everybody in and answers every question with the same. Removed when
+/// dropped.
 struct Socket(PathBuf);
 
 impl Socket {

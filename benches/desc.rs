@@ -1,5 +1,5 @@
-//! Descriptors: how long it takes to read, verify, and sign them, with each back end for RSA. Signing is what a round
-//! costs: once per slot.
+//! Descriptors: how long it takes to read, verify, and sign them, with each back end for RSA.
+//! Signing is what a round costs: once per slot.
 #![allow(missing_docs, clippy::unwrap_used, reason = "Criterion's macros; a bench may panic")]
 
 #[path = "work/descriptors.rs"]

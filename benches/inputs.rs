@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 /// Number of relays of the public network in 2021, the last year of version 2.
 pub(crate) const RELAYS: u32 = 6400;
 
-/// The answer to `GETINFO ns/all` in a network of [`RELAYS`] relays, as long as the real one and with the same lines:
-/// three in five relays are directories, every fifth has an IPv6 address, every eighth is an exit.
+/// The answer to `GETINFO ns/all` in a network of [`RELAYS`] relays, as long as the real one and
+/// with the same lines: three in five relays are directories, every fifth has an IPv6 address,
+/// every eighth is an exit.
 ///
-/// Fingerprints are spread evenly and sorted, as Tor sends them; nothing else about a relay matters to a ring.
+/// Fingerprints are spread evenly and sorted, as Tor sends them; nothing else about a relay matters
+/// to a ring.
 pub(crate) fn ns_all() -> String {
     ns_all_of(RELAYS)
 }

@@ -1,4 +1,5 @@
-//! Allocations of an operation: their number, their bytes, and the most bytes at once. Printed as JSON.
+//! Allocations of an operation: their number, their bytes, and the most bytes at once. Printed as
+//! JSON.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The ring: reading it from a list of relays, finding the directories that are responsible for a service, and what a new
-//! consensus changes.
+//! The ring: reading it from a list of relays, finding the directories that are responsible for a
+//! service, and what a new consensus changes.
 #![allow(missing_docs, clippy::unwrap_used, reason = "Criterion's macros; a bench may panic")]
 
 mod inputs;

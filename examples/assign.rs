@@ -1,5 +1,6 @@
-//! Shows what a policy does: which instances each directory hands out, round by round, what part of the clients each instance gets, how many
-//! introduction points carry them, and what clients meet when instances die.
+//! Shows what a policy does: which instances each directory hands out, round by round, what part of
+//! the clients each instance gets, how many introduction points carry them, and what clients meet
+//! when instances die.
 //!
 //! ```text
 //! cargo run --example assign -- --instances a,b=2,c --directories 6 --rounds 3
@@ -29,7 +30,8 @@ const DEAD_POINT: f64 = 0.45;
 #[derive(Parser)]
 #[command(name = "assign", version)]
 struct Args {
-    /// Names of the instances, separated by commas; `=N` behind a name is its weight, else 1. A number alone is how many there are
+    /// Names of the instances, separated by commas; `=N` behind a name is its weight, else 1. A
+    /// number alone is how many there are
     #[arg(long, value_name = "NAME[=N],...|COUNT")]
     instances: String,
 
@@ -43,12 +45,14 @@ struct Args {
 
     /// The policy
     ///
-    /// mixed: one instance per directory; race: the last one to publish has all of them; single: one text, the same everywhere; hybrid: points of
-    /// several instances in every text, and other ones in each; weighted: shares as near to the weights as they can be
+    /// mixed: one instance per directory; race: the last one to publish has all of them; single:
+    /// one text, the same everywhere; hybrid: points of several instances in every text, and other
+    /// ones in each; weighted: shares as near to the weights as they can be
     #[arg(long, value_name = "NAME", default_value_t)]
     policy: PolicyName,
 
-    /// Show what a new client meets when so many instances die before the next plan, whichever they are
+    /// Show what a new client meets when so many instances die before the next plan, whichever they
+    /// are
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     dead: Option<usize>,
 
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("error: {error:#}")),
     }

@@ -49,7 +49,8 @@ struct Cli {
 enum Command {
     /// Verify a descriptor and show what it says
     Inspect(Inspect),
-    /// Sign the introduction points of a descriptor anew and write the descriptor to standard output
+    /// Sign the introduction points of a descriptor anew and write the descriptor to standard
+    /// output
     ///
     /// The introduction points come from a descriptor that verifies, of this service or of another.
     Sign(Sign),
@@ -60,7 +61,8 @@ struct Inspect {
     /// The descriptor; `-` is standard input
     file: PathBuf,
 
-    /// Decrypt the introduction points with this cookie, which stands behind the address in the service's file `hostname`
+    /// Decrypt the introduction points with this cookie, which stands behind the address in the
+    /// service's file `hostname`
     ///
     /// Other users of the machine can see it among its running commands.
     #[arg(long, value_name = "TEXT")]
@@ -73,7 +75,8 @@ struct Inspect {
 
 #[derive(Args)]
 struct Sign {
-    /// The service's private key, in PEM, in a file that only its owner can read; `-` is standard input
+    /// The service's private key, in PEM, in a file that only its owner can read; `-` is standard
+    /// input
     #[arg(long, value_name = "FILE", required_unless_present = "stealth")]
     key: Option<PathBuf>,
 

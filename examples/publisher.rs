@@ -9,9 +9,9 @@ use onionweave_cli::{SAMPLE, log, program};
 /// Spreads Tor onion services over many Tor instances.
 ///
 /// Reads the descriptors of the instances, gives each responsible directory its own, and rewrites
-/// them within a second when an instance dies, comes back or publishes by itself. One line is logged
-/// for each round: why there was work, which slots (period/replica@directory) were written and
-/// proved, and how long that took.
+/// them within a second when an instance dies, comes back or publishes by itself. One line is
+/// logged for each round: why there was work, which slots (period/replica@directory) were written
+/// and proved, and how long that took.
 ///
 /// SIGINT and SIGTERM end it. SIGHUP reads the file again; a file with a mistake changes nothing.
 /// RUST_LOG sets what is logged.

@@ -1,5 +1,5 @@
-//! Shows where a v2 onion service's descriptors belong at a given time: its descriptor IDs, and the directories that are
-//! responsible for each.
+//! Shows where a v2 onion service's descriptors belong at a given time: its descriptor IDs, and the
+//! directories that are responsible for each.
 //!
 //! ```text
 //! cargo run --example ring -- --relays cached-consensus --service rf75jzdtba4wnd6v --at 2026-11-22T12:07:50Z
@@ -27,12 +27,14 @@ use serde::Serialize;
 
 /// Show which directories are responsible for a v2 onion service
 ///
-/// For each replica: the descriptor ID, and the fingerprints of the directories in the order of the ring. In the last hour
-/// of a time period also those of the next one, for which the service then has descriptors out as well.
+/// For each replica: the descriptor ID, and the fingerprints of the directories in the order of the
+/// ring. In the last hour of a time period also those of the next one, for which the service then
+/// has descriptors out as well.
 #[derive(Parser)]
 #[command(name = "ring", version)]
 struct Args {
-    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus; `-` is standard input
+    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus; `-`
+    /// is standard input
     #[arg(long, value_name = "FILE")]
     relays: PathBuf,
 
@@ -45,8 +47,9 @@ struct Args {
 
     /// A client's cookie, which stands behind the address in the service's file `hostname`
     ///
-    /// With stealth authorization only its holder can tell where the descriptors are. With basic authorization it changes
-    /// nothing. Other users of the machine can see it among its running commands.
+    /// With stealth authorization only its holder can tell where the descriptors are. With basic
+    /// authorization it changes nothing. Other users of the machine can see it among its running
+    /// commands.
     #[arg(long, value_name = "TEXT")]
     cookie: Option<String>,
 
@@ -66,7 +69,8 @@ struct Service {
     #[arg(long = "service", value_name = "ID")]
     id: Option<ServiceId>,
 
-    /// The service's private key, in PEM, in a file that only its owner can read; `-` is standard input
+    /// The service's private key, in PEM, in a file that only its owner can read; `-` is standard
+    /// input
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }

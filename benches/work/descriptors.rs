@@ -12,7 +12,8 @@ use onionweave::ring::v2::{Replica, TimePeriod};
 /// The most introduction points of one descriptor.
 const POINTS: usize = 10;
 
-/// A descriptor with three introduction points, as Tor wrote it, and the key that it is signed with.
+/// A descriptor with three introduction points, as Tor wrote it, and the key that it is signed
+/// with.
 const TEXT: &[u8] = include_bytes!("../../crates/desc/testdata/plain/descriptor-rf75jzdtba4wnd6v.txt");
 const KEY: &str = include_str!("../../crates/desc/testdata/plain/private_key");
 

@@ -25,7 +25,8 @@ pub(crate) fn ensure_one_stdin<'a>(files: impl IntoIterator<Item = Option<&'a Pa
     Ok(())
 }
 
-/// Reads a private key, and the passphrase of one that is encrypted. The key may be `-`, standard input.
+/// Reads a private key, and the passphrase of one that is encrypted. The key may be `-`, standard
+/// input.
 pub(crate) fn read(key: &Path, passphrase: Option<&Path>) -> anyhow::Result<ServiceKey> {
     match passphrase {
         // The messages name their causes already.

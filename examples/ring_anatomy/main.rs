@@ -1,5 +1,5 @@
-//! Measures a ring of directories: how evenly they are spread, for how much each is responsible, and what it takes to become
-//! responsible for a service.
+//! Measures a ring of directories: how evenly they are spread, for how much each is responsible,
+//! and what it takes to become responsible for a service.
 //!
 //! ```text
 //! cargo run --example ring_anatomy -- --relays cached-consensus --svg ring.svg --csv ring.csv
@@ -25,9 +25,10 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 
 /// Measure a ring of v2 onion-service directories
 ///
-/// Shows the distances of neighbours, the part of the ring that each directory is responsible for, and how
-/// likely relays become responsible for a service. For a given service and time also: how near its directories are to its descriptor
-/// IDs, whether that is suspicious, and how many keys one must generate to get at its descriptors.
+/// Shows the distances of neighbours, the part of the ring that each directory is responsible for,
+/// and how likely relays become responsible for a service. For a given service and time also: how
+/// near its directories are to its descriptor IDs, whether that is suspicious, and how many keys
+/// one must generate to get at its descriptors.
 #[derive(Parser)]
 #[command(name = "ring_anatomy", version)]
 struct Args {
@@ -46,7 +47,8 @@ struct Args {
     #[arg(long, value_name = "RFC3339", value_parser = program::parse_time, requires = "service")]
     at: Option<UnixTime>,
 
-    /// A relay by its fingerprint, which may be given several times: how likely one of them becomes responsible for a service
+    /// A relay by its fingerprint, which may be given several times: how likely one of them becomes
+    /// responsible for a service
     #[arg(long = "relay", value_name = "FINGERPRINT")]
     known: Vec<Fingerprint>,
 
@@ -54,7 +56,8 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// Write each directory with its gap and its responsibility, in fractions of the ring, into this file
+    /// Write each directory with its gap and its responsibility, in fractions of the ring, into
+    /// this file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
@@ -62,7 +65,8 @@ struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Source {
-    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus; `-` is standard input
+    /// The network's relays: the answer to `GETINFO ns/all`, or a plain or microdesc consensus; `-`
+    /// is standard input
     #[arg(long, value_name = "FILE")]
     relays: Option<PathBuf>,
 
@@ -104,7 +108,8 @@ impl Source {
     }
 }
 
-/// Descriptor IDs are digests, like fingerprints; so those of a service that does not exist will do.
+/// Descriptor IDs are digests, like fingerprints; so those of a service that does not exist will
+/// do.
 fn synthetic(directories: u32, seed: u32) -> HashRing {
     let mut service = [0; 10];
     service[..4].copy_from_slice(&seed.to_be_bytes());

@@ -1,4 +1,5 @@
-//! The picture: how gaps and responsibilities are distributed, and how near the directories of a service are.
+//! The picture: how gaps and responsibilities are distributed, and how near the directories of a
+//! service are.
 
 use anyhow::anyhow;
 use plotters::coord::Shift;

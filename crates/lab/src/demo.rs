@@ -28,7 +28,7 @@ const VICTIM: usize = 1;
 /// next one too.
 const PERIOD_LEFT: Duration = Duration::from_secs(3600 + 900);
 /// Longest time until the ring is clean of a dead instance. It takes a second.
-const MENDED_WITHIN: Duration = Duration::from_secs(15);
+const REPAIRED_WITHIN: Duration = Duration::from_secs(15);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// A split that chance brings more rarely than this is called uneven.
 const UNEVEN: f64 = 0.001;
@@ -287,10 +287,10 @@ impl Demo<'_> {
             .event(&format!("{} (instance {name})", bad(&format!("kill -9{process}"))));
         let at = Instant::now();
         instance.kill()?;
-        let mended = |report: &Report| matches!(report, Report::Proved(round) if !serves(&round.plan, name) && round.missing.is_empty());
+        let repaired = |report: &Report| matches!(report, Report::Proved(round) if !serves(&round.plan, name) && round.missing.is_empty());
         let (said, clean) = tokio::join!(
-            self.publishing.said(at, MENDED_WITHIN, mended),
-            reader.read_clean_of(VICTIM, MENDED_WITHIN)
+            self.publishing.said(at, REPAIRED_WITHIN, repaired),
+            reader.read_clean_of(VICTIM, REPAIRED_WITHIN)
         );
         let clean = clean?;
         let mut killed = Killed {
@@ -325,7 +325,7 @@ impl Demo<'_> {
         if killed.found.held == before.held {
             figures.broken("the instance that was killed had no directory");
         }
-        (figures.mended, figures.clean) = (killed.proved, killed.clean);
+        (figures.repaired, figures.clean) = (killed.proved, killed.clean);
         Ok(killed)
     }
 
@@ -505,7 +505,7 @@ struct Figures {
     directories: usize,
     proved: usize,
     split: Option<(Tally, Option<(f64, f64)>)>,
-    mended: Option<Duration>,
+    repaired: Option<Duration>,
     clean: Option<Duration>,
     /// Visits after the kill, and how many there were.
     after: Option<(Tally, usize)>,
@@ -536,10 +536,10 @@ impl Figures {
             };
             rows.push(("visits", format!("{}{failed}{p}", counts(tally))));
         }
-        if let (Some(mended), Some(clean)) = (self.mended, self.clean) {
+        if let (Some(repaired), Some(clean)) = (self.repaired, self.clean) {
             let text = format!(
                 "every directory proved again after {}; an independent Tor saw no trace of it after {}",
-                millis(mended),
+                millis(repaired),
                 millis(clean)
             );
             rows.push(("kill", text));

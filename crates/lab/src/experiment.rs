@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | `race`, `downloads`, `failover`, `mixed`, `hybrid`, `policies` | one experiment each: the set-up, how it is simulated, how it is run on real Tor, its picture and its verdict |
 //! | `thesis` | the thesis's set-up and numbers, with their pages |
-//! | `trace` | what instances sent along time, whoever measured it |
+//! | `trace` | what instances sent along time, simulated or real |
 //! | `series` | many simulations on all cores |
 //! | `plot`, `output`, `progress` | pictures, files, bars |
 //! | `real` | private networks of real Tor: instances, publisher, clients |

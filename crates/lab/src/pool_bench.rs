@@ -113,7 +113,7 @@ async fn story(rounds: u16, most: u16) -> anyhow::Result<()> {
         screen.heading(&limit.name());
         match bench.measure(limit, most, rounds).await {
             Ok(measured) => all.extend(measured),
-            // Whoever may make no control groups learns it and gets the rest.
+            // A user who may make no control groups is told so, and gets the rest.
             Err(error) if limit == Limit::Processor && error.is::<std::io::Error>() => {
                 screen.event(&format!("{} left out: {error:#}", bad("✗")));
             }

@@ -2,8 +2,8 @@
 
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
-/// Returns the statistic of counts against the shares that they are expected to have, and the chance
-/// of one at least as large.
+/// Returns the statistic of counts against the shares that they are expected to have, and the
+/// chance of one at least as large.
 ///
 /// Counts whose share is 0 do not take part. `None` without counts, or with fewer than two shares.
 pub(crate) fn chi_square(counts: &[u64], shares: &[f64]) -> Option<(f64, f64)> {

@@ -84,8 +84,8 @@ impl Fleet {
 impl ServiceKey {
     /// Draws a key whose time period goes on for longer than `left`.
     ///
-    /// In the last hour of a period a service has twice as many directories, which a test that counts
-    /// them does not expect.
+    /// In the last hour of a period a service has twice as many directories, which a test that
+    /// counts them does not expect.
     ///
     /// # Errors
     ///

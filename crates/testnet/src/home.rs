@@ -154,7 +154,8 @@ pub(crate) fn socket_path(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// The processes that run this tor with a configuration below `folder`, whoever started them.
+/// Returns the processes that run this tor with a configuration below `folder`, started here or
+/// elsewhere.
 pub(crate) fn tors_below(tor: &TorBinary, folder: &Path) -> Vec<Pid> {
     let mut start = Vec::new();
     for argument in [tor.path().as_os_str(), OsStr::new("-f"), folder.as_os_str()] {

@@ -3,7 +3,7 @@
 //! Tor must be told its ports before it starts, and finds them again after a restart, so free ports
 //! cannot just be left to the kernel. They are taken in blocks below the range from which the
 //! kernel numbers outgoing connections (`ip_local_port_range` begins at 32768), so that no
-//! connection borrows one in between. A block belongs to whoever holds the lock on its file.
+//! connection borrows one in between. A block belongs to the holder of the lock on its file.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};

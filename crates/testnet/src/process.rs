@@ -224,7 +224,7 @@ impl Tor {
         }
     }
 
-    /// The process that runs now, whoever started it.
+    /// Process that runs now, started here or elsewhere.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running()
             .first()

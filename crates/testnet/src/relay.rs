@@ -76,7 +76,7 @@ macro_rules! process_methods {
                 self.tor.folder()
             }
 
-            /// Its process, if one runs, whoever started it.
+            /// Process, if one runs, started here or elsewhere.
             pub fn pid(&self) -> Option<u32> {
                 self.tor.pid()
             }

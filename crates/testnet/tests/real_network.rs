@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use onionweave_testnet::{Backend, Client, Error, Network, ServiceKey};
 
-/// Returns whether a process runs. One that has ended and was not waited for has an empty command line.
+/// Returns whether a process runs. One that has ended and was not waited for has an empty command
+/// line.
 fn runs(pid: u32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| !arguments.is_empty())
 }

@@ -1,4 +1,5 @@
-//! Services for authorized clients on a real network, with clients that hold a cookie and one that does not.
+//! Services for authorized clients on a real network, with clients that hold a cookie and one that
+//! does not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -138,8 +139,9 @@ async fn proved(reports: &mut Reports, services: usize) {
     }
 }
 
-/// Basic authorization with quiet instances and stealth authorization with loud ones: clients that hold a cookie are spread over the
-/// instances and outlive the death of one of them; who holds none gets nothing.
+/// Basic authorization with quiet instances and stealth authorization with loud ones: clients that
+/// hold a cookie are spread over the instances and outlive the death of one of them; who holds none
+/// gets nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn authorized_clients_are_spread_over_the_instances() {
     let network = Lease::take().await;
@@ -149,7 +151,8 @@ async fn authorized_clients_are_spread_over_the_instances() {
     )
     .await;
 
-    // Tor reads the files that we write as we mean them: it writes the same cookies for its clients.
+    // Tor reads the files that we write as we mean them: it writes the same cookies for its
+    // clients.
     for fleet in [&basic, &stealth] {
         for instance in &fleet.instances {
             let hostname = HostnameFile::parse(instance.hostname().unwrap().as_bytes()).unwrap();
@@ -165,7 +168,8 @@ async fn authorized_clients_are_spread_over_the_instances() {
 
     let cookies = [basic.hid_serv_auth("alice"), stealth.hid_serv_auth("alice")];
     let friends = clients(&network, 4, &cookies.each_ref().map(String::as_str)).await;
-    // Tor goes on looking for a text that it can read for as long as the stream may wait, two minutes if nobody says otherwise.
+    // Tor goes on looking for a text that it can read for as long as the stream may wait, two
+    // minutes if nobody says otherwise.
     let stranger = network.client(fresh("stranger")).torrc("SocksTimeout 20");
     let stranger = stranger.start().await.unwrap();
     let onions = [basic.onion("alice"), stealth.onion("alice")];
@@ -233,7 +237,8 @@ async fn told(reports: &mut Reports, machines: usize, wanted: impl Fn(&Report) -
     }
 }
 
-/// Instances drop whoever shows no cookie, so the checks through Tor show one; the prober's own cookies stay where they are.
+/// Instances drop clients that show no cookie, so the checks through Tor show one; the prober's own
+/// cookies stay where they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn request_through_tor_shows_a_cookie_where_one_is_wanted() {
     let network = Lease::take().await;

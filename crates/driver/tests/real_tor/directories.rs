@@ -1,4 +1,5 @@
-//! Instances whose control ports are out of reach, each with a key of its own: what they offer is read from the directories.
+//! Instances whose control ports are out of reach, each with a key of its own: what they offer is
+//! read from the directories.
 
 use std::time::Duration;
 
@@ -72,7 +73,8 @@ async fn instances_that_only_the_directories_know_are_published() {
     // By chance all twelve meet one instance once in two thousand runs.
     assert!(requests.iter().all(|requests| *requests > 0));
 
-    // It comes back with other points: directories learn them when it publishes, and here when they are read.
+    // It comes back with other points: directories learn them when it publishes, and here when they
+    // are read.
     instances[0].kill().unwrap();
     instances[0].restart().await.unwrap();
     let changed = |round: &Round| round.causes.contains(&Cause::PointsChanged("a".parse().unwrap()));

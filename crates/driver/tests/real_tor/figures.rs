@@ -1,5 +1,5 @@
-//! The figures that README publishes: measured here, held to those of `docs/figures.toml`, and written for
-//! `cargo xtask figures`.
+//! The figures that README publishes: measured here, held to those of `docs/figures.toml`, and
+//! written for `cargo xtask figures`.
 
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,8 @@ pub(crate) fn hold_times(name: &str, times: Vec<Duration>) {
     );
 }
 
-/// Holds answered requests to what is published: as many were made, and at most the share `most_missed` was not answered.
+/// Holds answered requests to what is published: as many were made, and at most the share
+/// `most_missed` was not answered.
 pub(crate) fn hold_requests(name: &str, answered: usize, of: usize, most_missed: f64) {
     let published = published("requests", name);
     println!("{}: {answered} of {of}", published["what"].as_str().unwrap());

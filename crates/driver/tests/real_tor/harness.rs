@@ -20,10 +20,11 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub(crate) const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// The network of all tests of this process. A boot takes ten seconds and more, and no test changes the relays.
+/// The network of all tests of this process. A boot takes ten seconds and more, and no test changes
+/// the relays.
 ///
-/// It belongs to a thread that waits for ever, since the runtime of a test ends with the test. The processes end with
-/// this one, for which the network's guard waits.
+/// It belongs to a thread that waits for ever, since the runtime of a test ends with the test. The
+/// processes end with this one, for which the network's guard waits.
 static NETWORK: OnceCell<Network> = OnceCell::const_new();
 
 /// A test's share in the network of this process. The network's folder is kept if the test fails.
@@ -78,7 +79,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts as many instances as there are lines; each line is added to one instance's configuration.
+    /// Starts as many instances as there are lines; each line is added to one instance's
+    /// configuration.
     pub(crate) async fn start(network: &Network, quiet: bool, lines: &[&str]) -> Self {
         let names: Vec<_> = NAMES.into_iter().take(lines.len()).map(fresh).collect();
         let fleet = testnet::Fleet::start(network, calm_key(), &names, |place, instance| {
@@ -91,7 +93,8 @@ impl Fleet {
         Self { fleet, id }
     }
 
-    /// Returns the publisher that the tests begin with: the instances with these names, and nothing else.
+    /// Returns the publisher that the tests begin with: the instances with these names, and nothing
+    /// else.
     pub(crate) fn publisher(&self, names: &[&str]) -> Builder {
         Publisher::builder().service(self.service(names))
     }
@@ -171,7 +174,8 @@ pub(crate) fn publishing(key: &ServiceKey) -> onionweave_desc::v2::ServiceKey {
     onionweave_desc::v2::ServiceKey::from_pem(key.pem()).unwrap()
 }
 
-/// Waits until the full hour is over if it comes within `test`: then all slots take the new hour as their publication time.
+/// Waits until the full hour is over if it comes within `test`: then all slots take the new hour as
+/// their publication time.
 pub(crate) async fn away_from_the_full_hour(test: Duration) {
     let left = 3600 - UnixTime::from(SystemTime::now()).as_secs() % 3600;
     if Duration::from_secs(left) < test {
@@ -292,8 +296,8 @@ impl Reader {
             .collect()
     }
 
-    /// Returns the instance whose points each slot's directory hands out; `None` for no text, or for one
-    /// of nobody's or of several instances' points.
+    /// Returns the instance whose points each slot's directory hands out; `None` for no text, or
+    /// for one of nobody's or of several instances' points.
     pub(crate) async fn holders(
         &mut self,
         points: &BTreeMap<String, BTreeSet<IntroductionPoint>>,
@@ -305,8 +309,8 @@ impl Reader {
             .collect()
     }
 
-    /// Reads again and again until every slot is held by one of `points`; returns how long after `since` the first such reading
-    /// was complete.
+    /// Reads again and again until every slot is held by one of `points`; returns how long after
+    /// `since` the first such reading was complete.
     pub(crate) async fn clean_after(
         &mut self,
         since: Instant,
@@ -401,7 +405,8 @@ impl Crews {
     }
 }
 
-/// Makes one request with every client, all at the same time. Returns the time of each, or its error.
+/// Makes one request with every client, all at the same time. Returns the time of each, or its
+/// error.
 pub(crate) async fn visit(clients: &[Client], onion: &str) -> Vec<Result<Duration, String>> {
     let visits = clients.iter().map(|client| async move {
         let start = Instant::now();
@@ -414,7 +419,8 @@ pub(crate) async fn visit(clients: &[Client], onion: &str) -> Vec<Result<Duratio
     join_all(visits).await
 }
 
-/// The chance that counts at least as far from `expected` are drawn from it (Pearson's chi-square test).
+/// The chance that counts at least as far from `expected` are drawn from it (Pearson's chi-square
+/// test).
 pub(crate) fn chi_square_p(counts: &[u64], expected: &[f64]) -> f64 {
     use statrs::distribution::{ChiSquared, ContinuousCDF as _};
     let total: u64 = counts.iter().sum();

@@ -35,7 +35,7 @@ impl Failing {
         crate::NAMES[self.index]
     }
 
-    /// The backend goes away: whoever connects is refused.
+    /// Takes the backend away: connections are refused.
     async fn fail(&mut self) {
         // One elsewhere in its place, which nobody knows of.
         let idle = Backend::start("nobody").await.unwrap();
@@ -104,7 +104,7 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
         left.push(at - failed);
         let holders = reader.holders(&others).await;
         assert!(holders.values().all(Option::is_some), "{holders:?}");
-        // Whoever comes now meets one that serves.
+        // A client that comes now meets one that serves.
         renew(&clients).await;
         served.extend(visit(&clients, &onion).await);
 
@@ -124,8 +124,8 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     let missed: Vec<_> = served.iter().filter_map(|visit| visit.as_ref().err()).collect();
     assert!(missed.is_empty(), "{missed:?}");
 
-    // It leaves and then flaps, up and down for half a second each. Two returns are behind it, so the next takes eight
-    // successes in a row, which is more than half a second has.
+    // It leaves and then flaps, up and down for half a second each. Two returns are behind it, so
+    // the next takes eight successes in a row, which is more than half a second has.
     running.drain();
     failing.fail().await;
     running
@@ -203,8 +203,8 @@ async fn instance_without_its_backend_leaves_every_directory_and_returns() {
     running.publisher.stop().await;
 }
 
-/// Two instances with one key: a request through Tor tells which of them has no backend. The Tor that makes the requests also carries the
-/// uploads and audits, and is not spoilt for them.
+/// Two instances with one key: a request through Tor tells which of them has no backend. The Tor
+/// that makes the requests also carries the uploads and audits, and is not spoilt for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn request_through_tor_tells_which_of_two_instances_fails() {
     let network = Lease::take().await;
@@ -291,8 +291,8 @@ async fn request_through_tor_tells_which_of_two_instances_fails() {
     running.publisher.stop().await;
 }
 
-/// Writes an instance's descriptor into a file whenever it changes, as a patched Tor does or a script of
-/// the operator.
+/// Writes an instance's descriptor into a file whenever it changes, as a patched Tor does or a
+/// script of the operator.
 fn write_descriptors(fleet: &Fleet, name: &str, file: &Path) -> JoinHandle<()> {
     let (endpoint, key) = (
         fleet.instance(name).control(),

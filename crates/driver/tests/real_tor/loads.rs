@@ -52,8 +52,9 @@ fn weighted(fleet: &Fleet, instances: [Instance; 2], time: Duration) -> Builder 
     Publisher::builder().service(instances.into_iter().fold(service, Service::instance))
 }
 
-/// A command tells the loads of two instances: the one with nine times the load gets less in every directory, and its part again when loads
-/// are alike. Then Tor itself tells them: the one that most clients visit has more to do, and gets less.
+/// A command tells the loads of two instances: the one with nine times the load gets less in every
+/// directory, and its part again when loads are alike. Then Tor itself tells them: the one that
+/// most clients visit has more to do, and gets less.
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_in_the_directories_follow_loads() {
     let network = Lease::take().await;
@@ -90,7 +91,8 @@ async fn shares_in_the_directories_follow_loads() {
     let weighed = |report: &Report| matches!(report, Report::Proved(round) if round.causes.contains(&Cause::Weighed));
     assert!(running.seen.iter().any(|(_, report)| weighed(report)));
 
-    // Nine clients of ten are a's by right. What a has to do is compared as it is, not by the weight.
+    // Nine clients of ten are a's by right. What a has to do is compared as it is, not by the
+    // weight.
     let bandwidth = LoadGauge::bandwidth().per_weight(false).every(SECOND);
     let unequal = [("a", 9), ("b", 1)].map(|(name, weight)| {
         let weight = Weight::try_from(weight).unwrap();

@@ -1,7 +1,8 @@
 //! The publisher against real Tor on a private network, which all tests of one run share.
 //!
-//! The tests at the top measure the figures that README publishes (`docs/figures.toml`), so they run one after the
-//! other: `--test-threads=1 --skip=::`. Those in modules (`--test-threads=2 ::`) stand being disturbed.
+//! The tests at the top measure the figures that README publishes (`docs/figures.toml`), so they
+//! run one after the other: `--test-threads=1 --skip=::`. Those in modules (`--test-threads=2 ::`)
+//! stand being disturbed.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
 
@@ -25,7 +26,8 @@ use harness::{Crews, Fleet, Lease, NAMES, Reader, Running, chi_square_p, count, 
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The thesis's chapter 5, from two to six instances: what each directory hands out is what the plan says, and clients follow it.
+/// The thesis's chapter 5, from two to six instances: what each directory hands out is what the
+/// plan says, and clients follow it.
 #[tokio::test(flavor = "multi_thread")]
 async fn quiet_instances_share_the_directories_and_the_clients() {
     let network = Lease::take().await;
@@ -78,7 +80,8 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
         }
         println!("{instances} instances: {:?}", count(holders.values()));
 
-        // Each directory has bytes of its own, and all carry one publication time, which is the hour.
+        // Each directory has bytes of its own, and all carry one publication time, which is the
+        // hour.
         let held: Vec<_> = reader
             .read()
             .await
@@ -110,7 +113,8 @@ async fn quiet_instances_share_the_directories_and_the_clients() {
     running.publisher.reload(fleet.publisher(&NAMES[..3])).await.unwrap();
     running.round(10 * SECOND, |round| round.missing.is_empty()).await;
     let mut clients = Crews::start(&network, 10, &[]).await;
-    // An even split fails a test at 1 % once in a hundred times by chance; twice in a row it does not.
+    // An even split fails a test at 1 % once in a hundred times by chance; twice in a row it does
+    // not.
     let mut unlucky = Vec::new();
     while unlucky.len() < 2 {
         let before = fleet.requests();
@@ -182,7 +186,8 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
         read.push(clean);
         meanwhile.extend(visited);
 
-        // Nobody meets the dead one any more; it comes back, and regains its slots as soon as it offers points.
+        // Nobody meets the dead one any more; it comes back, and regains its slots as soon as it
+        // offers points.
         let (visited, (offered, settled)) = tokio::join!(async { visit(clients.fresh().await, &onion).await }, async {
             fleet.instance(name).restart().await.unwrap();
             let (offered, _) = running
@@ -257,11 +262,12 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
     println!("{failed:?}");
     hold_requests("afterwards", afterwards.len() - failed.len(), afterwards.len(), 0.0);
     print_times("  a request took", afterwards.into_iter().flatten().collect());
-    // Whoever drew a dead instance in the moment of its death is told so by the introduction relay, and draws again. Now and then,
-    // though, a relay goes on acknowledging introductions for the dead, for more than a minute, and its client waits in vain. That is
-    // between Tor and Tor: a DESTROY cell that finds others before it in the outbuf is left in its queue until something else is
-    // sent on that channel (`core/or/circuitmux.c:1197-1205`), which in an idle network may take long. It ends for new clients as
-    // soon as no directory names the dead.
+    // A client that drew a dead instance in the moment of its death is told so by the introduction
+    // relay, and draws again. Now and then, though, a relay goes on acknowledging introductions for
+    // the dead, for more than a minute, and its client waits in vain. That is between Tor and Tor:
+    // a DESTROY cell that finds others before it in the outbuf is left in its queue until something
+    // else is sent on that channel (`core/or/circuitmux.c:1197-1205`), which in an idle network may
+    // take long. It ends for new clients as soon as no directory names the dead.
     let served = meanwhile.iter().filter(|visit| visit.is_ok()).count();
     hold_requests("meanwhile", served, meanwhile.len(), 0.25);
     print_times("  a request took", meanwhile.into_iter().flatten().collect());
@@ -272,7 +278,8 @@ async fn dead_and_hung_instances_leave_every_directory_and_return() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mix_stands_again_after_loud_instances_publish() {
     let network = Lease::take().await;
-    // Several times a minute, where the public network's default is once in an hour, and not all at the same time.
+    // Several times a minute, where the public network's default is once in an hour, and not all at
+    // the same time.
     let periods = [
         "RendPostPeriod 9 seconds",
         "RendPostPeriod 10 seconds",
@@ -283,17 +290,18 @@ async fn mix_stands_again_after_loud_instances_publish() {
     let mut running = Running::start(Publisher::builder().service(fleet.service(&NAMES[..3]).quiet(false)));
     running.round(20 * SECOND, |round| round.missing.is_empty()).await;
 
-    // Three instances publish every nine to eleven seconds, so ten publications take about half a minute.
-    let mut mended = Vec::new();
-    while mended.len() < 10 {
+    // Three instances publish every nine to eleven seconds, so ten publications take about half a
+    // minute.
+    let mut repaired = Vec::new();
+    while repaired.len() < 10 {
         let published = |cause: &Cause| matches!(cause, Cause::Published(_));
         let (_, round) = running
             .round(60 * SECOND, |round| round.causes.iter().any(published))
             .await;
         assert!(round.missing.is_empty(), "{round}");
-        mended.push(round.took);
+        repaired.push(round.took);
     }
-    hold_times("overwritten", mended);
+    hold_times("overwritten", repaired);
     // Between two of their uploads, the mix stands.
     let deadline = Instant::now() + 60 * SECOND;
     loop {

@@ -23,7 +23,8 @@ use crate::harness::{
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest time until all of a pool of three are ready, on a busy machine.
 const POOL_LIMIT: Duration = Duration::from_secs(90);
-/// Environment variable that names the file with the [`Hosting`] of a publisher that is to be killed; see [`Process`].
+/// Environment variable that names the file with the [`Hosting`] of a publisher that is to be
+/// killed; see [`Process`].
 const HOSTING: &str = "ONIONWEAVE_TEST_HOSTING";
 /// Memory that each instance may fill, in bytes.
 const MEMORY: u64 = 256_000_000;
@@ -188,7 +189,8 @@ async fn wait_until(limit: Duration, what: &str, wanted: impl Fn() -> bool) -> D
     start.elapsed()
 }
 
-/// A serving instance is killed, again and again; a hung one is replaced; configurations and services come and go.
+/// A serving instance is killed, again and again; a hung one is replaced; configurations and
+/// services come and go.
 pub(crate) async fn spare_takes_over_and_the_pool_is_filled_again() {
     let network = Lease::take().await;
     let site = Site::new(&network).await;
@@ -350,7 +352,8 @@ async fn publish_until_killed(path: &Path) {
     while reports.recv().await.is_some() {}
 }
 
-/// A publisher that can be killed: this program once more, for the one test that becomes one. Dropping it kills it.
+/// A publisher that can be killed: this program once more, for the one test that becomes one.
+/// Dropping it kills it.
 struct Process(Child);
 
 impl Process {
@@ -432,7 +435,8 @@ async fn children_die_with_the_publisher_or_are_found_again() {
         "{error}"
     );
     publisher.kill();
-    // Those that are not kept were gone within five seconds above, and commonly within a tenth of one.
+    // Those that are not kept were gone within five seconds above, and commonly within a tenth of
+    // one.
     sleep(SECOND).await;
     assert!(children.iter().all(|pid| runs(*pid)));
 
@@ -463,7 +467,8 @@ async fn children_die_with_the_publisher_or_are_found_again() {
     assert!(!runs(children[0]) && !runs(children[1]));
     drop(adopting);
 
-    // One that died meanwhile is started anew. Another configuration replaces the others, here one that lets them die.
+    // One that died meanwhile is started anew. Another configuration replaces the others, here one
+    // that lets them die.
     signal(now[2], "-9");
     wait_until(5 * SECOND, "it is gone", || !runs(now[2])).await;
     let last = start(site.hosting.publisher());
@@ -486,8 +491,8 @@ async fn no_storm_of_starts() {
     let tor = folder.path().join("tor");
     let script = "#!/bin/sh\ncase $1 in\n--version) echo 'Tor version 0.4.5.9.' ;;\n--verify-config) ;;\n\
                   *) echo 'no luck today'; date +%s.%N >>\"${0%/*}/starts\"; exit 1 ;;\nesac\n";
-    // Written by another process: a file that a fork of this one still holds open for writing cannot be
-    // executed.
+    // Written by another process: a file that a fork of this one still holds open for writing
+    // cannot be executed.
     let written = Command::new("/bin/sh")
         .args(["-c", r#"printf %s "$2" >"$1" && chmod 700 "$1""#, "sh"])
         .args([tor.as_os_str(), script.as_ref()])
@@ -504,7 +509,8 @@ async fn no_storm_of_starts() {
     let starts: Vec<f64> = starts().lines().map(|line| line.parse().unwrap()).collect();
     let pauses: Vec<f64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     println!("pauses between starts of a tor that exits at once: {pauses:.2?} s");
-    // Each failure doubles the pause. A process may be late to note its start, and the next one not.
+    // Each failure doubles the pause. A process may be late to note its start, and the next one
+    // not.
     for (pause, least) in pauses.iter().zip([0.2, 0.4, 0.8]) {
         assert!(*pause > 0.5 * least, "{pauses:?}");
     }

@@ -1,4 +1,5 @@
-//! Publishers beside each other and one after the other, and what they are told of bad control ports.
+//! Publishers beside each other and one after the other, and what they are told of bad control
+//! ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -116,8 +117,9 @@ async fn ring_is_the_one_that_tor_uploads_to() {
     assert!(checked >= 4 * 2 * 3);
 }
 
-/// A directory hands out byte for byte what was uploaded, and drops what is older. A publisher that finds a ring of the
-/// present second takes it over; so does the next one, after the first was dropped.
+/// A directory hands out byte for byte what was uploaded, and drops what is older. A publisher that
+/// finds a ring of the present second takes it over; so does the next one, after the first was
+/// dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     use onionweave_control::{HsPost, PostOutcome};
@@ -132,8 +134,8 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     let mut signed = BTreeMap::new();
 
     harness::away_from_the_full_hour(40 * SECOND).await;
-    // Somebody has signed all slots with the present second, naming a point of the first instance only, and then once
-    // more with the hour, as if it were older.
+    // Somebody has signed all slots with the present second, naming a point of the first instance
+    // only, and then once more with the hour, as if it were older.
     let now = UnixTime::from(std::time::SystemTime::now());
     let (control, _events) = fleet.instances[0].connect().await.unwrap();
     let point = points["a"].iter().next().unwrap().clone();
@@ -194,8 +196,8 @@ async fn publisher_takes_over_a_newer_ring_and_survives_its_own_restart() {
     }
 }
 
-/// A Tor of the publisher's own carries everything; a dead instance is restarted by its command; and when the publisher's own Tor
-/// dies, an instance carries on.
+/// A Tor of the publisher's own carries everything; a dead instance is restarted by its command;
+/// and when the publisher's own Tor dies, an instance carries on.
 #[tokio::test(flavor = "multi_thread")]
 async fn own_tor_carries_and_dead_instances_are_restarted() {
     let network = Lease::take().await;
@@ -240,7 +242,7 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
         .await;
     assert!(round.missing.is_empty(), "{round}");
     println!(
-        "own Tor and an instance killed at once: mended after {:.0?}",
+        "own Tor and an instance killed at once: repaired after {:.0?}",
         clean - killed
     );
     running
@@ -255,7 +257,8 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
     running.publisher.stop().await;
 }
 
-/// Whatever is wrong with an instance's control port, it is named, and the other instances' service goes on.
+/// Whatever is wrong with an instance's control port, it is named, and the other instances' service
+/// goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_cannot_serve_are_named() {
     use tokio::io::AsyncWriteExt as _;
@@ -312,7 +315,8 @@ async fn instances_that_cannot_serve_are_named() {
             .await;
         assert!(down.is_some(), "{:#?}", running.shown());
     }
-    // The pause between two attempts begins at a tenth of a second, so this is time for another of each.
+    // The pause between two attempts begins at a tenth of a second, so this is time for another of
+    // each.
     tokio::time::sleep(2 * SECOND).await;
     running.drain();
     let down: BTreeMap<_, _> = running

@@ -74,8 +74,8 @@ pub(crate) const SIX_WITH_TRAFFIC: usize = 4;
 pub(crate) const OUTAGE: Duration = Duration::from_secs(2_000);
 pub(crate) const OUTAGE_PAGE: u32 = 27;
 
-/// Shares that the thesis's plan gives so many instances on six directories, in percent, the largest
-/// first: whole directories, and the remainder drawn once (5.1.3, pages 32 and 33).
+/// Shares that the thesis's plan gives so many instances on six directories, in percent, the
+/// largest first: whole directories, and the remainder drawn once (5.1.3, pages 32 and 33).
 pub(crate) fn planned(instances: usize) -> Vec<f64> {
     const SLOTS: usize = 6;
     (0..instances)

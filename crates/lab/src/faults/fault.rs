@@ -1,5 +1,5 @@
 //! The faults: what is done, how it is undone, and which words of the publisher tell that it has
-//! mended the ring.
+//! repaired the ring.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The publisher as an operator runs it: the example as a process, and what it logs.
 //!
 //! Faults befall the program: it is killed and started again, its state folder is full, its clock
-//! is set. So here, and nowhere else in the laboratory, a publisher is a process, and its configuration
-//! a file as operators write it.
+//! is set. So here, and nowhere else in the laboratory, a publisher is a process, and its
+//! configuration a file as operators write it.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,5 @@
-//! The report: to the terminal while faults happen, and as a file that is written from the findings.
+//! The report: to the terminal while faults happen, and as a file that is written from the
+//! findings.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -187,7 +187,7 @@ pub(crate) fn planned(plan: &Plan, slot: &Slot) -> BTreeMap<usize, u32> {
         .collect()
 }
 
-/// The part of all clients that each instance shall get: every slot is read equally often, every
+/// Part of all clients that each instance is to get: every slot is read equally often, every
 /// point in it as well.
 pub(crate) fn shares(plan: &Plan, slots: &[Slot]) -> [f64; NAMES.len()] {
     let mut shares = [0.0; NAMES.len()];

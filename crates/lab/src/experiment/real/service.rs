@@ -30,8 +30,9 @@ pub(super) const PORT: u16 = 8080;
 const PERIOD_LEFT: Duration = Duration::from_secs(2 * 3600);
 /// Delay of the late instance after the others.
 const LATER: Duration = Duration::from_secs(4);
-/// Number of instances that start at once. Each is a process that asks for a consensus and makes circuits,
-/// and a small machine has two cores: sixty at once would keep each other from being ready in time.
+/// Number of instances that start at once. Each is a process that asks for a consensus and makes
+/// circuits, and a small machine has two cores: sixty at once would keep each other from being
+/// ready in time.
 const AT_ONCE: usize = 10;
 /// Time that directories need for uploads of loud instances.
 const UPLOADED_WITHIN: Duration = Duration::from_secs(5);
@@ -215,7 +216,7 @@ impl Drop for Service {
     }
 }
 
-/// Serves so many bytes to whoever asks, the first of which say which instance it is.
+/// Serves so many bytes to each that asks. The first bytes name the instance.
 async fn serve(instance: usize, bytes: u64) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
