@@ -102,7 +102,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] with Tor's reply when it gives up, after at most two minutes; [`Error::Answer`].
+    /// [`Error::Connect`] with Tor's reply when it gives up, after at most two minutes;
+    /// [`Error::Answer`].
     pub async fn fetch(&self, onion: &str, port: u16) -> Result<String, Error> {
         let start = Instant::now();
         let answer_error = |reason: String| Error::Answer {

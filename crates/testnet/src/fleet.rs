@@ -103,8 +103,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] when the system has no randomness, or no key fits: with fewer than six relays,
-    /// or a period that lasts less than `left`.
+    /// [`Error::Key`] when the system has no randomness, or no key fits: with fewer than six
+    /// relays, or a period that lasts less than `left`.
     pub fn draw_key(&self, left: Duration) -> Result<ServiceKey, Error> {
         let relays = self.directories().iter();
         let ring = HashRing::new(relays.map(|relay| Fingerprint::from(relay.fingerprint())));

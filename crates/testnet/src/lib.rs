@@ -4,9 +4,10 @@
 //!
 //! - [`tor`](mod@tor): finding, checking and building the tor binary.
 //! - [`packages`]: installing Debian packages.
-//! - [`Network`]: authorities and relays; [`Instance`]: onion services; [`Fleet`]: instances of one
-//!   service; [`Client`]: their visitors; [`Probe`]: a reader of what directories hold; [`Backend`]:
-//!   the web server behind an instance.
+//! - [`Network`]: authorities and relays.
+//! - [`Instance`]: onion services; [`Fleet`]: instances of one service.
+//! - [`Backend`]: the web server behind an instance.
+//! - [`Client`]: a visitor; [`Probe`]: a reader of what directories hold.
 //!
 //! File names with a line, such as `feature/dirauth/dirvote.h:46`, are below `src/` of tor 0.4.5.9.
 
