@@ -28,7 +28,7 @@ pub(crate) const V2_POINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
 pub trait Policy<I, S>: fmt::Debug + Send + Sync {
     /// Fills every slot.
     ///
-    /// `slots` are those that are read together, so the slots of one time period: their read shares
+    /// `slots` are those that are read together, so the slots of one time period. Their read shares
     /// sum to 1, or to 0 as long as no client reads the period. `previous` is what the same slots
     /// hold now. It may name instances and slots that are gone, and may lack some that are new.
     ///

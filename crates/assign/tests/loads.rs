@@ -163,9 +163,10 @@ fn small_swings_change_nothing() {
     }
 }
 
-/// Loads that jump between extremes, at every measurement or every few: weights are given no more
-/// often than once in the time in which they follow, and the shorter the swing is, the closer to
-/// even they stay.
+/// Loads that jump between extremes, at every measurement or every few.
+///
+/// Weights are given no more often than once in the time in which they follow. They stay the closer
+/// to even, the shorter the swing is.
 #[test]
 fn large_swings_are_bounded() {
     let time = Damping::default().time();

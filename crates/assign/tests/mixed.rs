@@ -342,8 +342,8 @@ fn all_previous(sides: [u8; 2], ids: &[u8], round: Round) -> Vec<TestPlan> {
     all.into_iter().filter_map(|held| Plan::new(round, held).ok()).collect()
 }
 
-/// Up to three instances with weights up to three on up to four slots: after every previous plan
-/// that is possible, no plan that is as even and as balanced changes fewer slots.
+/// Up to three instances with weights up to three on up to four slots, after every possible plan:
+/// no plan that is as even and as balanced changes fewer slots.
 #[test]
 fn no_small_case_changes_a_slot_too_many() {
     let all_weights: Vec<Vec<u32>> = (1..=3)
@@ -390,8 +390,9 @@ fn no_small_case_changes_a_slot_too_many() {
     assert!(cases > 20_000, "{cases}");
 }
 
-/// Six directories and one to eight equal instances: whoever comes or goes, one or two at once, no
-/// plan changes fewer slots, and if one goes, only the slots that it had.
+/// Six directories and one to eight equal instances, of which one or two come or go at once.
+///
+/// No plan changes fewer slots. If one goes, only the slots that it had change.
 #[test]
 fn six_directories_change_no_slot_too_many() {
     const NEW: u8 = 77;
@@ -441,7 +442,7 @@ fn six_directories_change_no_slot_too_many() {
     }
 }
 
-/// A directory is replaced: its slot goes to whoever had it, and no other slot changes.
+/// A directory is replaced: its slot goes to the instance that had it, and no other slot changes.
 #[test]
 fn a_moved_directory_changes_its_slot_alone() {
     for instances in 1..=7 {

@@ -197,7 +197,7 @@ fn no_plan_at_all_is_much_better() {
 }
 
 /// Up to sixty instances: plans are drawn, and targets that are as far from their shares as the aim
-/// allows. Whoever asks for these targets gets a plan within 1/120 of them.
+/// allows. A question with these targets gets a plan within 1/120 of them.
 #[test]
 fn plans_that_are_there_are_found() {
     let mut rng = ChaCha8Rng::seed_from_u64(2015);
@@ -261,7 +261,7 @@ fn draw_shares(count: usize, points: usize, least: usize, rng: &mut ChaCha8Rng) 
     let mut places: Vec<_> = (0..count).collect();
     for slot in 0..6 {
         let mut mix: BTreeMap<usize, usize> = BTreeMap::new();
-        // Whoever stands nowhere else: where there are many, all slots are needed for them.
+        // Instances that stand nowhere else: where there are many, all slots are needed for them.
         let due: Vec<_> = places.split_off(places.len() - places.len().div_ceil(6 - slot));
         mix.extend(due.into_iter().map(|instance| (instance, 1)));
         let size = rng.random_range(mix.values().sum::<usize>().max(1)..=TEN);
@@ -300,9 +300,11 @@ fn bound(targets: &[f64], low: f64, high: f64) -> f64 {
     yes
 }
 
-/// Any weights of up to sixty instances with ten points: nearer than 1/60 to the bound, which no
-/// plan can beat: a point is worth at least 1/60, and an instance that is alone nowhere has at most
-/// nine of ten.
+/// Plans for any weights of up to sixty instances with ten points are nearer than 1/60 to the
+/// bound.
+///
+/// No plan can beat the bound. A point is worth at least 1/60, and an instance that is alone
+/// nowhere has at most nine of ten.
 #[test]
 fn the_bound_is_near() {
     let mut rng = ChaCha8Rng::seed_from_u64(61);

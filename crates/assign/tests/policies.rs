@@ -314,10 +314,11 @@ fn turns_are_by_weight() {
     }
 }
 
-/// Up to thirty instances of unequal weights: whoever has two slots or more is on both replicas, in
-/// the hybrid policy but for three plans in a thousand; and when somebody dies, it changes one slot
-/// more than that one stood in, if any. The weighted policy comes nearer to the targets, and pays
-/// with slots.
+/// Up to thirty instances of unequal weights: those in two slots or more are on both replicas.
+///
+/// The hybrid policy has three exceptions in a thousand plans. When an instance dies, it changes at
+/// most one slot more than those in which the instance stood. The weighted policy comes nearer to
+/// the targets, and pays with slots.
 #[test]
 fn unequal_instances_are_spread_and_die_quietly() {
     let six = slots([3, 3]);
@@ -473,8 +474,8 @@ fn weighted_is_as_exact_as_points_allow() {
     assert!(error(&weighted, &instances, &six) < 1e-9, "{weighted:?}");
 }
 
-/// While somebody dies in the middle of a round, the slots in which they stood are written, and no
-/// others, as long as all shares stay within 1/120 of the new targets.
+/// After a death in the middle of a round, only the slots of the dead instance are written, as long
+/// as all shares stay within 1/120 of the new targets.
 #[test]
 fn a_departure_changes_the_slots_it_must() {
     let six = slots([3, 3]);

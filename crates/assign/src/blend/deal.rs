@@ -157,9 +157,9 @@ fn deal<'a>(task: &'a Task, hand: &Hand, order: &[usize]) -> Board<'a> {
 
 /// Returns the best of the `open` slots for one more cell of an instance.
 ///
-/// That is one in which it has the fewest; of these, one in a replica where it has none; then the
-/// emptiest; then one in which it meets those that it met least. If always the same instances met,
-/// one death would hit them all.
+/// That is one in which it has the fewest cells. Of these, it is one in a replica where it has
+/// none; then the emptiest; then one in which it meets those that it met least. If always the same
+/// instances met, one death would hit them all.
 fn seat_of(board: &Board<'_>, open: &[usize], instance: usize, met: &[u32]) -> Option<usize> {
     let task = board.task();
     let in_replica = |replica: u8| {

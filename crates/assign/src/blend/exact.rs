@@ -390,9 +390,10 @@ impl<'b, 'a> Table<'b, 'a> {
     /// Returns the slot for one more point of an instance.
     ///
     /// It is always one of the emptiest, so that no instance comes round twice before the others
-    /// did. Of these, it is one in which the instance has the fewest points; then one in the
-    /// replica in which it has the fewest; then in the emptier replica; then one in which it meets
-    /// those that it met least. If always the same instances met, one death would hit them all.
+    /// did. Of these, it is one in which the instance has the fewest points, and then one in the
+    /// replica in which it has the fewest. What is still open goes to the emptier replica, and then
+    /// to a slot in which the instance meets those that it met least. If always the same instances
+    /// met, one death would hit them all.
     fn seat(&self, board: &Board<'_>, slots: &[usize], size: usize, instance: usize, met: &[u32]) -> Option<usize> {
         let emptiest = slots.iter().map(|&slot| board.size(slot)).min()?;
         let in_replica = |replica: u8, points: &dyn Fn(usize) -> usize| -> usize {

@@ -20,9 +20,9 @@ const SELECTED: usize = 8;
 
 /// Contents of the slots, as far as their points are still there.
 pub(super) struct Held {
-    /// For each slot who stands in it at which relay.
+    /// For each slot the instance that stands in it at each relay.
     pub(super) seats: Vec<BTreeMap<Relay, usize>>,
-    /// For each slot how many points of whom there shall be if nothing else changes.
+    /// For each slot the points of each instance that stay if nothing else changes.
     stands: Vec<Vec<Stand>>,
     /// The slots that must be written: points are gone, or it is new.
     broken: Vec<bool>,
@@ -99,8 +99,8 @@ impl Held {
             return (held, self.broken.clone());
         }
         let fresh = fresh(rules, task, order);
-        // Whoever comes takes nothing away from anyone, so the slots may be written for what is
-        // nearest.
+        // An instance that comes takes nothing away from the others, so the slots may be written
+        // for the nearest plan.
         let comes = held.cost().absent > fresh.cost().absent;
         let tolerance = if comes { EXACT } else { rules.tolerance() };
         let goal = Goal {
