@@ -3,6 +3,7 @@
 //! The tree has offences of old, and their number may only fall: `xtask/prose.toml` keeps the
 //! accepted counts of each crate. The rules themselves are those of [`Rule`].
 
+mod names;
 mod ratchet;
 mod rules;
 mod source;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
-    let survey = Survey::of(&workspace)?;
+    let survey = Survey::of(&Source::all(&workspace.root)?)?;
     if let Some(room) = &args.list {
         return survey.list(room);
     }
@@ -44,9 +45,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Holds the tree against the accepted counts; returns a remark for the summary.
+/// Holds the tree against the accepted counts, and the names in pages against files and functions.
+///
+/// Returns a remark for the summary.
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<String> {
-    Survey::of(workspace)?.judge(&Ratchet::read(workspace)?)
+    let sources = Source::all(&workspace.root)?;
+    let missing = names::missing(&workspace.root, &sources);
+    ensure!(missing.is_empty(), "{}", missing.join("\n"));
+    Survey::of(&sources)?.judge(&Ratchet::read(workspace)?)
 }
 
 /// Place that breaks a rule.
@@ -81,9 +87,9 @@ struct Room {
 }
 
 impl Survey {
-    fn of(workspace: &Workspace) -> anyhow::Result<Self> {
+    fn of(sources: &[Source]) -> anyhow::Result<Self> {
         let mut survey = Self::default();
-        for source in Source::all(&workspace.root)? {
+        for source in sources {
             let room = survey.rooms.entry(source.room.clone()).or_default();
             let (summaries, places) = source.examine();
             room.summaries += summaries;

@@ -33,11 +33,11 @@ impl fmt::Display for Kind {
 /// File that holds prose.
 pub(super) struct Source {
     /// Path below the root of the workspace.
-    file: String,
+    pub(super) file: String,
     /// The crate's folder below `crates`, or the top folder, or `.` for files at the root.
     pub(super) room: String,
     pub(super) kind: Kind,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Source {

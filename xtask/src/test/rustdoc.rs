@@ -49,9 +49,11 @@ pub(super) struct ExternalCrate {
 }
 
 impl Documentation {
-    /// Documents all libraries of the workspace with all their features, and reads those of `packages`.
+    /// Documents all libraries of the workspace with all their features, and reads those of
+    /// `packages`.
     ///
-    /// The features are those with which the tests are built, so that no dependency is compiled anew.
+    /// The features are those with which the tests are built, so that no dependency is compiled
+    /// anew.
     pub(super) fn of<'a>(
         workspace: &Workspace,
         packages: impl IntoIterator<Item = &'a str>,
