@@ -602,3 +602,6 @@ async fn fetch(connection: &Connection, directory: Fingerprint, id: DescriptorId
 fn is_link_failure(error: &ControlError) -> bool {
     !matches!(error, ControlError::Rejected { .. } | ControlError::Argument { .. })
 }
+
+#[cfg(test)]
+mod tests;
