@@ -22,6 +22,8 @@ mod blueprint;
 mod child;
 mod hosted;
 mod record;
+#[cfg(test)]
+mod scripted;
 
 use blueprint::Blueprint;
 use child::{Child, End, News};

@@ -17,46 +17,49 @@ use tokio::time::{Instant, sleep};
 use super::blueprint::Blueprint;
 use super::hosted::{HostedServices, host, offers_all};
 use super::record::{Process, Record};
+use crate::told::Told;
 
-/// A Tor that leaves a question without an answer for so long is not coming back. The services' own heartbeats notice it far earlier, and
-/// give its slots to others; this is only about its process.
-const HUNG_AFTER: Duration = Duration::from_secs(30);
-/// How often it is asked.
+mod patience;
+
+use patience::{HUNG_AFTER, Patience, Verdict};
+
+/// Pause, in seconds, between two questions to a child that is ready.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a Tor that an earlier publisher left may take to answer.
+/// Longest time, in seconds, that a Tor which an earlier publisher left may take to answer.
 const FOUND_WITHIN: Duration = Duration::from_secs(3);
-/// How often something is looked at again that is waited for.
+/// Pause, in milliseconds, before something that is waited for is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How often a child is asked whether its introduction points stand.
+/// Pause, in milliseconds, between two questions whether a child's introduction points stand.
 const READY_CHECK: Duration = Duration::from_millis(500);
-/// A child that has no introduction points by then is reported. It goes on trying: without a network no other would do better.
+/// Time, in seconds, after which a child without introduction points is reported. It goes on
+/// trying: without a network no other would do better.
 const SLOW_AFTER: Duration = Duration::from_secs(120);
 
-/// What a child has to tell.
+/// News of a child.
 #[derive(Debug)]
 pub(super) enum News {
-    /// A process runs.
+    /// A process of this number runs.
     Runs(u32),
-    /// One that an earlier publisher left was taken over.
+    /// A process that an earlier publisher left was taken over.
     Adopted { current: bool },
-    /// None was left.
+    /// No process was left.
     Vacant,
-    /// It answers and hosts what it shall.
+    /// The child answers and hosts the services.
     Up,
-    /// It offers introduction points for all of that.
+    /// The child offers introduction points for all services.
     Ready,
-    /// It does not answer.
+    /// The child does not answer.
     Hung,
-    /// It ended or could not be started, with the reason and the last lines of its log.
+    /// The process ended or could not be started, with the reason and the last lines of its log.
     Gone(String),
 }
 
-/// How a child is made to end.
+/// Way to end a child.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
-    /// It is told to.
+    /// The process is told to end.
     Stop,
-    /// It is not asked.
+    /// The process is not asked.
     Kill,
 }
 
@@ -70,9 +73,9 @@ pub(super) struct Child {
 
 /// The process of a child.
 enum Running {
-    /// One that this publisher started. It has no number if it ended at once.
+    /// A process that this publisher started. It has no number if it ended at once.
     Started(Box<TorProcess>, Option<Process>),
-    /// One that an earlier publisher left.
+    /// A process that an earlier publisher left.
     Adopted(Process),
 }
 
@@ -121,7 +124,7 @@ impl Child {
         self.blueprint.launch(self.place.number())
     }
 
-    /// Looks whether an earlier publisher left a process here, and if so looks after it until it ends.
+    /// Looks for a process that an earlier publisher left here, and looks after it until it ends.
     pub(super) async fn adopt(self, ends: mpsc::Receiver<End>) {
         match self.find().await {
             Some((process, current)) => {
@@ -157,10 +160,12 @@ impl Child {
         Ok(Running::Started(Box::new(tor), process))
     }
 
-    /// A process that an earlier publisher left here, and whether it was started with what is configured now.
+    /// Finds a process that an earlier publisher left here. Returns it, and whether it was started
+    /// with what is configured now.
     ///
-    /// It is one of ours if it answers on the socket in our folder, runs our configuration and is the process that was written down. One that
-    /// is ours and cannot be used is ended: it would keep the folder from the next.
+    /// It is one of ours if it answers on the socket in our folder, runs our configuration and is
+    /// the process that was written down. One that is ours and cannot be used is ended: it would
+    /// keep the folder from the next.
     async fn find(&self) -> Option<(Process, bool)> {
         let launch = self.launch();
         let folder = launch.folder();
@@ -177,7 +182,7 @@ impl Child {
                 let _ = process.signal(Signal::KILL);
             }
         };
-        let (connection, _events) = match self.connect(FOUND_WITHIN).await {
+        let (connection, _events) = match self.connect(FOUND_WITHIN, FOUND_WITHIN).await {
             Ok(connected) => connected,
             Err(_) => {
                 process.into_iter().for_each(end);
@@ -216,6 +221,7 @@ impl Child {
 
     async fn look_after(&self, mut running: Running, mut ends: mpsc::Receiver<End>) {
         let process = running.process();
+        let adopted = matches!(running, Running::Adopted(_));
         let why = loop {
             tokio::select! {
                 biased;
@@ -227,7 +233,7 @@ impl Child {
                         tracing::warn!("{}: cannot be ended: {error}", self.place);
                     }
                 }
-                () = self.converse(process) => {}
+                () = self.converse(process, adopted) => {}
             }
         };
         let log = LogExcerpt::read(self.launch().folder());
@@ -241,26 +247,30 @@ impl Child {
 
     // The conversation.
 
-    /// Lets the child host what it shall and asks it how it is, again and again. Begins anew whenever it is called, and never returns.
-    async fn converse(&self, process: Option<Process>) {
+    /// Has the child host the services, and asks it again and again how it is. Begins anew
+    /// whenever it is called, and never returns.
+    async fn converse(&self, process: Option<Process>, adopted: bool) {
         let mut services = self.services.clone();
+        let mut told = Told::default();
+        let mut patience = Patience::new(adopted);
         loop {
-            match self.connect(HUNG_AFTER).await {
-                Ok((connection, _events)) => {
-                    if let Err(error) = self.talk(&connection, &mut services, process).await {
-                        tracing::debug!("{}: {error}", self.place);
-                        if matches!(error, ControlError::Deadline { .. }) {
-                            self.tell(News::Hung).await;
-                        } else if matches!(error, ControlError::Rejected { .. } | ControlError::Argument { .. }) {
-                            tracing::error!("{}: cannot host the services: {error}", self.place);
-                            sleep(SLOW_AFTER).await;
+            let talked = async {
+                let (connection, _events) = self.connect(patience.connect_within(), HUNG_AFTER).await?;
+                self.talk(&connection, &mut services, process, &mut patience, &mut told)
+                    .await
+            };
+            if let Err(error) = talked.await {
+                match patience.judge(&error) {
+                    Verdict::Hung => self.tell(News::Hung).await,
+                    Verdict::Refused => {
+                        let why = error.to_string();
+                        if told.is_news(&why) {
+                            tracing::error!("{}: does not do what the pool needs: {why}", self.place);
                         }
+                        sleep(SLOW_AFTER).await;
                     }
+                    Verdict::Anew => tracing::debug!("{}: {error}", self.place),
                 }
-                // It listens, or did when it was stopped.
-                Err(ControlError::ConnectDeadline { .. }) => self.tell(News::Hung).await,
-                // It does not listen yet. How long that may take is for the machine to say.
-                Err(error) => tracing::trace!("{}: {error}", self.place),
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -271,16 +281,19 @@ impl Child {
         connection: &Connection,
         services: &mut watch::Receiver<Arc<HostedServices>>,
         process: Option<Process>,
+        patience: &mut Patience,
+        told: &mut Told,
     ) -> Result<(), ControlError> {
         loop {
             let wanted = services.borrow_and_update().clone();
             host(connection, &wanted).await?;
+            patience.answered();
             if let Some(process) = process {
                 self.write_record(process, &wanted);
             }
             self.tell(News::Up).await;
             tokio::select! {
-                result = self.watch(connection, &wanted) => return result,
+                result = self.watch(connection, &wanted, told) => return result,
                 changed = services.changed() => if changed.is_err() {
                     return Ok(());
                 },
@@ -288,8 +301,13 @@ impl Child {
         }
     }
 
-    /// Waits for its introduction points, and then asks it a question now and then.
-    async fn watch(&self, connection: &Connection, services: &HostedServices) -> Result<(), ControlError> {
+    /// Waits for the child's introduction points, and then asks it a question now and then.
+    async fn watch(
+        &self,
+        connection: &Connection,
+        services: &HostedServices,
+        told: &mut Told,
+    ) -> Result<(), ControlError> {
         let mut slow_at = Some(Instant::now() + SLOW_AFTER);
         while !offers_all(connection, services).await? {
             if slow_at.is_some_and(|at| at <= Instant::now()) {
@@ -303,6 +321,7 @@ impl Child {
             }
             sleep(READY_CHECK).await;
         }
+        told.forget();
         self.tell(News::Ready).await;
         loop {
             sleep(HEARTBEAT).await;
@@ -310,12 +329,14 @@ impl Child {
         }
     }
 
-    async fn connect(&self, within: Duration) -> Result<(Connection, Events), ControlError> {
+    async fn connect(&self, within: Duration, answers_within: Duration) -> Result<(Connection, Events), ControlError> {
         let launch = self.launch();
         let folder = launch.folder();
         let endpoint = Endpoint::Unix(folder.join("control"));
         let credentials = Credentials::cookie_file(folder.join("cookie"));
-        let options = Options::default().connect_deadline(within).command_deadline(within);
+        let options = Options::default()
+            .connect_deadline(within)
+            .command_deadline(answers_within);
         Connection::connect(&endpoint, &credentials, &options).await
     }
 

@@ -16,10 +16,13 @@ pub(crate) type HostedServices = BTreeMap<ServiceId, Hosted>;
 
 /// A service that every child hosts.
 ///
-/// It is given to Tor over the control port (`ADD_ONION`), so that its key never touches the disk. Such a service is like one with a
-/// folder in all that matters here (`rend_service_add_ephemeral`, `feature/rend/rendservice.c:906`): it keeps its descriptors to itself with
-/// `PublishHidServDescriptors 0` (`:3834`), tells them (`feature/control/control_getinfo.c:583`), and lets only authorized clients in, if their
-/// authorization is basic; there is no flag for stealth (`feature/control/control_cmd.c:1771`).
+/// It is given to Tor over the control port (`ADD_ONION`), so that its key never touches the disk.
+/// Such a service is like one with a folder in all that matters here
+/// (`rend_service_add_ephemeral`, `feature/rend/rendservice.c:906`). It keeps its descriptors to
+/// itself with `PublishHidServDescriptors 0` (`:3834`), and tells them
+/// (`feature/control/control_getinfo.c:583`). It lets only authorized clients in, if their
+/// authorization is basic; there is no flag for stealth
+/// (`feature/control/control_cmd.c:1771`).
 #[derive(Clone, Debug)]
 pub(crate) struct Hosted {
     key: ServiceKey,
@@ -41,13 +44,14 @@ impl Hosted {
         }
     }
 
-    /// Whether Tor must make it anew to have it like that. The key is the same for the same service.
+    /// Whether Tor hosts it like the other one, and need not make it anew. The key is the same for
+    /// the same service.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.ports == other.ports && self.clients == other.clients
     }
 
-    /// Tells whether ports or clients are others than they were. It may be another in another version of this program; then children
-    /// are replaced without need.
+    /// Returns a text that differs when ports or clients do. It may be another in another version
+    /// of this program; then children are replaced without need.
     pub(super) fn fingerprint(&self) -> String {
         let mut hasher = DefaultHasher::new();
         for port in &self.ports {
@@ -60,7 +64,8 @@ impl Hosted {
         format!("{:016x}", hasher.finish())
     }
 
-    /// The service as Tor is told of it. It outlives the connection, which may break without anybody's fault.
+    /// The command that has Tor host the service. The service outlives the connection, which may
+    /// break without anybody's fault.
     fn to_onion(&self) -> Result<AddOnion, ControlError> {
         let mut onion = AddOnion::with_key(onion_key(&self.key)?).detach().discard_key();
         for port in &self.ports {
@@ -73,7 +78,8 @@ impl Hosted {
     }
 }
 
-/// The key as `ADD_ONION` takes it: the base64 of PKCS#1, which is what stands between the lines of Tor's own file.
+/// The key as `ADD_ONION` takes it: the base64 of PKCS#1, which stands between the lines of Tor's
+/// own file.
 fn onion_key(key: &ServiceKey) -> Result<OnionKey, ControlError> {
     let pem = key.to_pem();
     let prefix = "RSA1024:";
@@ -101,23 +107,40 @@ pub(super) async fn host(tor: &Connection, services: &HostedServices) -> Result<
     Ok(())
 }
 
-/// Whether a Tor offers introduction points for all of these services.
+/// Asks whether a Tor offers introduction points for all of these services.
+///
+/// # Errors
+///
+/// Any refusal but "not yet": a Tor that does not know the question (552) or lets nobody ask it
+/// (510, from a filter) never offers anything that this publisher could read.
 pub(super) async fn offers_all(tor: &Connection, services: &HostedServices) -> Result<bool, ControlError> {
     for id in services.keys() {
-        match tor.get_info(&format!("hs/service/desc/id/{id}")).await {
-            Ok(text) if text.is_empty() => return Ok(false),
-            Ok(_) => {}
-            // `551 Not found in cache`: no descriptor was built yet, which takes introduction points.
-            Err(ControlError::Rejected { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+        let answer = tor.get_info(&format!("hs/service/desc/id/{id}")).await;
+        if !is_offer(answer)? {
+            return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// Whether an answer holds a descriptor.
+fn is_offer(answer: Result<String, ControlError>) -> Result<bool, ControlError> {
+    match answer {
+        Ok(text) => Ok(!text.is_empty()),
+        // `551 Not found in cache` (`feature/control/control_getinfo.c:602,1790`): no descriptor was
+        // built yet, which takes introduction points. A key that Tor does not know is answered with
+        // 552 (`:1796`).
+        Err(ControlError::Rejected { code: 551, .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use onionweave_control::Options;
+
     use super::*;
+    use crate::pool::scripted::{Answer, answering};
 
     const KEY: &str = include_str!("../../testdata/private_key");
 
@@ -134,6 +157,29 @@ mod tests {
         assert!(text.starts_with("ADD_ONION RSA1024:MII"), "{text}");
         let end = " Flags=Detach,DiscardPK Port=80,127.0.0.1:80 Port=81,unix:/run/web\r\n";
         assert!(text.ends_with(end), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_not_yet_is_no_refusal_of_a_descriptor() {
+        let services: HostedServices = [("rf75jzdtba4wnd6v".parse().unwrap(), hosted(&["80"]))].into();
+        let key = "hs/service/desc/id/rf75jzdtba4wnd6v";
+        let text = format!("250+{key}=\r\nrendezvous-service-descriptor\r\n.\r\n250 OK\r\n");
+        let empty = format!("250-{key}=\r\n250 OK\r\n");
+        for (answer, expected) in [
+            (&*text, Ok(true)),
+            (&*empty, Ok(false)),
+            ("551 Not found in cache\r\n", Ok(false)),
+            ("552 Unrecognized key \"hs\"\r\n", Err(552)),
+            ("510 Command filtered\r\n", Err(510)),
+        ] {
+            let answer = Answer::Text(answer.to_owned().leak());
+            let tor = answering(answer, &Options::default()).await.unwrap();
+            let offers = offers_all(&tor, &services).await.map_err(|error| match error {
+                ControlError::Rejected { code, .. } => code,
+                error => panic!("{error}"),
+            });
+            assert_eq!(offers, expected);
+        }
     }
 
     #[test]
