@@ -1,7 +1,7 @@
 //! The publisher's configuration file.
 //!
-//! Reading it is pure: text in, [`Config`] or an [`Error`] that names the place out. Relative paths are taken from the folder
-//! that the file is in.
+//! Reading it is pure: text in, [`Config`] or an [`Error`] that names the place out. Relative paths
+//! are taken from the folder that the file is in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -71,7 +71,7 @@ const LONGEST: u64 = 4 << 20;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// What holds for all services.
+    /// Settings of all services.
     #[serde(default)]
     pub publisher: Publisher,
     /// Instances that the publisher runs itself. Default: none.
@@ -84,20 +84,23 @@ pub struct Config {
     text: String,
 }
 
-/// What holds for all services.
+/// Settings of all services.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Publisher {
-    /// A Tor of the publisher's own, which then carries all uploads and audits. Without it, instances do.
+    /// A Tor of the publisher's own, which then carries all uploads and audits. Without it,
+    /// instances do.
     ///
-    /// It must never be used as a client of the services: what it fails to reach it would then call unusable.
+    /// It must never be used as a client of the services: what it fails to reach it would then call
+    /// unusable.
     #[serde(deserialize_with = "some_endpoint")]
     pub control: Option<Endpoint>,
     /// The password file of that Tor.
     #[serde(deserialize_with = "some_path")]
     pub password_file: Option<PathBuf>,
-    /// The cookie file of that Tor, if Tor's own word on it does not hold here (another host, a container).
+    /// The cookie file of that Tor, if Tor's own word on it does not hold here (another host, a
+    /// container).
     #[serde(deserialize_with = "some_path")]
     pub cookie_file: Option<PathBuf>,
     /// The Tor that makes the requests of checks through Tor.
@@ -105,14 +108,15 @@ pub struct Publisher {
     /// An instance that does not answer for so long is down. Default: two seconds.
     #[serde(deserialize_with = "duration")]
     pub heartbeat: Duration,
-    /// How often each directory is read back when nothing happens. Default: a minute.
+    /// Time between two readings of each directory when nothing happens. Default: a minute.
     #[serde(deserialize_with = "duration")]
     pub audit: Duration,
-    /// How long an upload or a reading may take. Default: twenty seconds.
+    /// Longest time for an upload or a reading. Default: twenty seconds.
     #[serde(deserialize_with = "duration")]
     pub answer: Duration,
-    /// A folder of the publisher's own, which nobody else may read. It is created if there is none, and holds what a restarted publisher
-    /// goes on with: each service's seed, and the pool. Without it a restart draws seeds anew, and there can be no pool.
+    /// A folder of the publisher's own, which nobody else may read. It is created if there is none,
+    /// and holds what a restarted publisher goes on with: each service's seed, and the pool.
+    /// Without it a restart draws seeds anew, and there can be no pool.
     #[serde(deserialize_with = "some_path")]
     pub state: Option<PathBuf>,
 }
@@ -137,8 +141,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] if it cannot be read, [`Error::NoText`] if it is no regular file, longer than
-    /// 4 MiB or not UTF-8, and [`Error::In`] with a mistake as [`parse`](Self::parse) tells it.
+    /// [`Error::File`] if it cannot be read, [`Error::NoText`] if it is no regular file, longer
+    /// than 4 MiB or not UTF-8, and [`Error::In`] with a mistake as [`parse`](Self::parse) tells
+    /// it.
     pub fn read(file: &Path) -> Result<Self, Error> {
         let text = read_text(file)?;
         // Relative paths start where the file is, wherever the program was started.
@@ -154,8 +159,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] with line and column where the text is not TOML, has an unknown key or a value of the wrong form;
-    /// with the name of the service or instance where values don't fit together.
+    /// [`Error::Config`] with line and column where the text is not TOML, has an unknown key or a
+    /// value of the wrong form. With the name of the service or instance where values don't fit
+    /// together.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
         let mut config: Self = toml::from_str(text).map_err(|error| config_error(text, &error))?;
         config.text = text.to_owned();
@@ -164,12 +170,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The publisher that the configuration describes: reads the keys, and looks whether all values fit together.
+    /// The publisher that the configuration describes: reads the keys, and looks whether all values
+    /// fit together.
     ///
     /// # Errors
     ///
-    /// [`Error::Publisher`] for a key file that cannot be used, [`Error::Config`] with the name of the service or instance
-    /// where values don't fit together.
+    /// [`Error::Publisher`] for a key file that cannot be used, [`Error::Config`] with the name of
+    /// the service or instance where values don't fit together.
     pub fn builder(&self) -> Result<Builder, Error> {
         self.assemble(Service::load).map(|(builder, _)| builder)
     }
@@ -194,7 +201,7 @@ impl Config {
         builder.start().map_err(|error| self.told(error, &indices))
     }
 
-    /// Lets a running publisher take on this configuration.
+    /// Hands this configuration to a running publisher.
     ///
     /// # Errors
     ///
@@ -243,8 +250,9 @@ impl Config {
         Ok((builder, keys))
     }
 
-    /// A mistake that the builder found, in the words and at the place of the configuration: it names a
-    /// service by the file of its key, the builder by its address.
+    /// A mistake that the builder found, in the words and at the place of the configuration. The
+    /// configuration names a service by the file of its key, and the builder names it by its
+    /// address.
     fn told(&self, error: driver::Error, indices: &BTreeMap<ServiceId, usize>) -> Error {
         match error {
             driver::Error::NoServices => self.wrong_at(&[], "there is no [[service]]".into()),

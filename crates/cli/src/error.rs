@@ -14,7 +14,8 @@ pub enum Error {
     #[error("{}{what}", place(*.at))]
     #[non_exhaustive]
     Config {
-        /// Line and column, counted from one, of what is wrong; `None` for what is missing altogether.
+        /// Line and column, counted from one, of what is wrong; `None` for what is missing
+        /// altogether.
         at: Option<(usize, usize)>,
         /// The mistake, and what to write instead.
         what: String,
@@ -34,7 +35,7 @@ pub enum Error {
     NoText {
         /// Path of the file.
         path: PathBuf,
-        /// What it is instead.
+        /// Kind of thing that it is instead.
         what: String,
     },
     /// The configuration in this file cannot be used.
@@ -58,8 +59,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The program's exit code, as `sysexits.h` has them: 78 for configurations, 75 for a folder that is
-    /// in use, 1 for the rest.
+    /// The program's exit code, as `sysexits.h` has them: 78 for configurations, 75 for a folder
+    /// that is in use, 1 for the rest.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Config { .. } | Self::File { .. } | Self::NoText { .. } | Self::In { .. } => EX_CONFIG,

@@ -7,7 +7,8 @@ use onionweave_desc::v2::ServiceKey;
 use crate::Error;
 use crate::config::Config;
 
-/// Reading a configuration fails with one line that names a place within the text, or gives services with instances of different names.
+/// Reading a configuration fails with one line that names a place within the text, or gives
+/// services with instances of different names.
 pub fn config(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     match Config::parse(text, "/folder".as_ref()) {

@@ -26,10 +26,10 @@ RUST_LOG sets what is logged, for example RUST_LOG=debug. NO_COLOR turns colours
 enum Command {
     /// Publish until SIGINT or SIGTERM
     ///
-    /// One line is logged for each round: why there was work, which slots (period/replica@directory)
-    /// were written and proved, and how long that took. SIGHUP reads the configuration again; a
-    /// configuration with a mistake changes nothing. The directories keep what they have when the
-    /// program ends.
+    /// One line is logged for each round: why there was work, which slots
+    /// (period/replica@directory) were written and proved, and how long that took. SIGHUP reads the
+    /// configuration again; a configuration with a mistake changes nothing. The directories keep
+    /// what they have when the program ends.
     #[command(after_long_help = SAMPLE)]
     Run(Configuration),
     /// Check the configuration and the files that it names

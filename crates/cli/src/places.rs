@@ -30,8 +30,8 @@ impl<'t> Places<'t> {
         }
     }
 
-    /// Line and column, from 1, of the value at the end of the steps. Where there is none, those of the
-    /// innermost value that is there: a key that is missing is missing in its table.
+    /// Line and column, from 1, of the value at the end of the steps. Where there is none, those of
+    /// the innermost value that is there: a key that is missing is missing in its table.
     pub(crate) fn find(&self, steps: &[Step<'_>]) -> Option<(usize, usize)> {
         let table = self.table.as_ref()?;
         let mut span = None;

@@ -7,7 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Config, Error};
 
-/// Publishes until SIGINT or SIGTERM. SIGHUP reads the file again; a file with a mistake changes nothing.
+/// Publishes until SIGINT or SIGTERM. SIGHUP reads the file again; a file with a mistake changes
+/// nothing.
 ///
 /// Must be called within a tokio runtime with time, IO and signals.
 ///

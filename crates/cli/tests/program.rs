@@ -1,4 +1,5 @@
-//! The program as an operator meets it: arguments, files, exit codes, and one line for each mistake.
+//! The program as an operator meets it: arguments, files, exit codes, and one line for each
+//! mistake.
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::ffi::OsStr;
@@ -277,7 +278,8 @@ fn publisher_goes_on_when_nobody_can_read_its_log() {
             .stderr(stderr)
             .spawn()
             .unwrap();
-        // It logs from its first moment on; an end would come within that time. More time makes the test no less sure.
+        // It logs from its first moment on; an end would come within that time. More time makes the
+        // test no less sure.
         std::thread::sleep(std::time::Duration::from_secs(2));
         assert_eq!(child.try_wait().unwrap(), None, "it ended");
         let pid = child.id().to_string();

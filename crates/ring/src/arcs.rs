@@ -20,8 +20,8 @@ struct Piece {
 const END: [u8; 20] = [0xff; 20];
 
 impl Arcs {
-    /// Every point that lies behind the first of any of the pairs, up to and including the second; the whole ring if the
-    /// two are equal.
+    /// Every point that lies behind the first of any of the pairs, up to and including the second;
+    /// the whole ring if the two are equal.
     pub(crate) fn new(arcs: impl IntoIterator<Item = ([u8; 20], [u8; 20])>) -> Self {
         let mut pieces = Vec::new();
         for (behind, last) in arcs {
@@ -53,7 +53,7 @@ impl Arcs {
         piece.is_some_and(|piece| piece.behind < Some(*point))
     }
 
-    /// How many points there are.
+    /// Number of points.
     pub(crate) fn len(&self) -> Distance {
         let lengths = self.pieces.iter().map(|piece| match piece.behind {
             Some(behind) => Distance::between(&behind, &piece.last),

@@ -5,12 +5,14 @@ use core::str::FromStr;
 
 use crate::{Error, text, v2};
 
-/// Number of characters of a blinded key in base64 without padding, under which directories keep descriptors of version 3.
+/// Number of characters of a blinded key in base64 without padding, under which directories keep
+/// descriptors of version 3.
 const V3_LEN: usize = 43;
 
 /// The name under which directories keep a descriptor, whatever its version.
 ///
-/// The text is that of Tor's `HS_DESC` events: for version 2 it is 32 characters of lower-case base32.
+/// The text is that of Tor's `HS_DESC` events: for version 2 it is 32 characters of lower-case
+/// base32.
 ///
 /// ```
 /// use onionweave_ring::DescriptorId;

@@ -3,7 +3,8 @@
 use crate::relays::{Lifetime, RelayList};
 use crate::{Fingerprint, HashRing};
 
-/// The onion-service directories of one consensus: everything that placing descriptors needs to know of it.
+/// The onion-service directories of one consensus: everything that placing descriptors needs to
+/// know of it.
 ///
 /// One value serves all services, so it is built once for each consensus and shared in an `Arc`.
 ///
@@ -24,7 +25,8 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// The directories on this ring of version 2, from a consensus with this lifetime, where the source states one.
+    /// The directories on this ring of version 2, from a consensus with this lifetime, where the
+    /// source states one.
     ///
     /// ```
     /// use onionweave_ring::{Directories, HashRing};

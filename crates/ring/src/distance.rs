@@ -1,13 +1,13 @@
-//! How far it is along the ring.
+//! Distances along the ring.
 
 use core::fmt;
 use core::iter::Sum;
 use core::ops::Add;
 
-/// How far it is along the ring, exactly: a number of points, of which the whole ring has 2^160.
+/// Distance along the ring, exactly: a number of points, of which the whole ring has 2^160.
 ///
-/// Descriptor IDs are digests, so the [fraction](Self::fraction) of the ring that a stretch covers is the chance that a
-/// descriptor ID falls into it.
+/// Descriptor IDs are digests, so the [fraction](Self::fraction) of the ring that a stretch covers
+/// is the chance that a descriptor ID falls into it.
 ///
 /// ```
 /// use onionweave_ring::Distance;
@@ -49,7 +49,8 @@ impl Distance {
         low: 0,
     };
 
-    /// From one point forwards to another, past the end of the ring to its beginning if need be; zero if they are equal.
+    /// From one point forwards to another, past the end of the ring to its beginning if need be;
+    /// zero if they are equal.
     ///
     /// ```
     /// use onionweave_ring::Distance;
@@ -75,7 +76,7 @@ impl Distance {
         }
     }
 
-    /// As a fraction of the ring, to the precision of the type: 1.0 is once around.
+    /// Fraction of the ring, to the precision of the type: 1.0 is once around.
     ///
     /// ```
     /// use onionweave_ring::Distance;

@@ -8,8 +8,8 @@ use crate::{Error, text};
 /// The Ed25519 identity of a relay: a public key, as long-lived as the RSA key behind its
 /// [`Fingerprint`](crate::Fingerprint).
 ///
-/// Microdescriptors carry it in their line `id ed25519` (dir-spec, section 3.3). It is not looked into: whether it is a
-/// point on the curve is for those to ask who verify with it.
+/// Microdescriptors carry it in their line `id ed25519` (dir-spec, section 3.3). It is not looked
+/// into: whether it is a point on the curve is for those to ask who verify with it.
 ///
 /// ```
 /// use onionweave_ring::Ed25519Identity;

@@ -1,10 +1,11 @@
-//! What can be wrong with the text this crate reads.
+//! Mistakes in the text that this crate reads.
 
 use crate::relays::{Form, LineProblem};
 
-/// Why a name, a time or a directory document was refused.
+/// Reason why a name, a time or a directory document was refused.
 ///
-/// Every message is one line and says what was read, where it went wrong, and what was expected there.
+/// Every message is one line and says what was read, where it went wrong, and what was expected
+/// there.
 ///
 /// ```
 /// use onionweave_ring::Error;
@@ -20,7 +21,7 @@ pub enum Error {
     /// A name has the wrong number of bytes.
     #[error("{what} takes {expected} characters, found {found}")]
     Length {
-        /// What was being read.
+        /// Kind of text that was read.
         what: &'static str,
         /// Bytes it must have.
         expected: usize,
@@ -31,11 +32,11 @@ pub enum Error {
     /// A name holds a byte that is not of its alphabet.
     #[error("{what}: byte {position} is not {alphabet}")]
     Character {
-        /// What was being read.
+        /// Kind of text that was read.
         what: &'static str,
         /// Index of the byte in the text, counted from 0.
         position: usize,
-        /// What is allowed there.
+        /// Characters that are allowed there.
         alphabet: &'static str,
     },
 
@@ -70,7 +71,8 @@ pub enum Error {
         found: usize,
     },
 
-    /// An authorization cookie is not base64, or is padded so early that it has fewer than 16 bytes.
+    /// An authorization cookie is not base64, or is padded so early that it has fewer than 16
+    /// bytes.
     ///
     /// The text is a secret, so nothing of it is shown.
     #[error("authorization cookie is not 16 or 17 bytes in base64")]
@@ -121,22 +123,22 @@ pub enum Error {
 
     /// A document lists no relay.
     ///
-    /// `GETINFO ns/all` is answered with empty text while Tor has no consensus. Taking that for a network without
-    /// directories would be a mistake, hence an error of its own.
+    /// `GETINFO ns/all` is answered with empty text while Tor has no consensus. Taking that for a
+    /// network without directories would be a mistake, hence an error of its own.
     #[error("{form}: no relay is listed")]
     Empty {
         /// The form of the document.
         form: Form,
     },
 
-    /// One line of a list of relays is wrong.
+    /// A line of a list of relays is wrong.
     #[error("{form}, line {line}: {problem}")]
     Line {
         /// The form of the document.
         form: Form,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Mistake in the line.
         problem: LineProblem,
     },
 

@@ -10,8 +10,9 @@ use crate::{Error, text};
 /// Fingerprints order as bytes, which is the order of the hash ring.
 ///
 /// Read from what Tor's control port calls a *HexName* (`hex_digest_nickname_decode`,
-/// feature/nodelist/routerlist.c:684): 40 hexadecimal digits of either case, with an optional `$` before and an
-/// optional `~nickname` or `=nickname` behind. The nickname is checked for its form and dropped.
+/// feature/nodelist/routerlist.c:684): 40 hexadecimal digits of either case, with an optional `$`
+/// before and an optional `~nickname` or `=nickname` behind. The nickname is checked for its form
+/// and dropped.
 ///
 /// ```
 /// use onionweave_ring::Fingerprint;
@@ -86,7 +87,8 @@ impl fmt::Debug for Fingerprint {
 
 text::serde_as_text!(Fingerprint, "a relay fingerprint: 40 hexadecimal digits");
 
-/// A nickname is 1 to 19 ASCII letters and digits (feature/nodelist/nickname.c:19, core/or/or.h:112,553).
+/// A nickname is 1 to 19 ASCII letters and digits (feature/nodelist/nickname.c:19,
+/// core/or/or.h:112,553).
 pub(crate) fn is_legal_nickname(text: &str) -> bool {
     (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

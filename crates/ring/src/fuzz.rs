@@ -12,7 +12,8 @@ use crate::{Error, Fingerprint, UnixTime};
 /// Reads `data` as router statuses.
 ///
 /// # Panics
-/// If a plain reader finds other relays or none; if the relays, written as router statuses, read as others.
+/// If a plain reader finds other relays or none; if the relays, written as router statuses, read as
+/// others.
 pub fn ns_all(data: &[u8]) {
     let Ok(document) = core::str::from_utf8(data) else {
         return;
@@ -41,8 +42,8 @@ pub fn consensus(data: &[u8]) {
 /// Reads `data` as microdescriptors.
 ///
 /// # Panics
-/// If other line ends, or the same microdescriptors once more, make a difference; if there are more than the text has
-/// lines for.
+/// If other line ends, or the same microdescriptors once more, make a difference; if there are more
+/// than the text has lines for.
 pub fn microdescriptors(data: &[u8]) {
     let Ok(document) = core::str::from_utf8(data) else {
         return;
@@ -59,7 +60,8 @@ pub fn microdescriptors(data: &[u8]) {
         );
     }
     let line_end = if document.ends_with('\n') { "" } else { "\n" };
-    // Without the lines ahead of the first one: an annotation behind blanks would belong to the one before it.
+    // Without the lines ahead of the first one: an annotation behind blanks would belong to the one
+    // before it.
     let twice = format!("{document}{line_end}{}", from_first_microdescriptor(document));
     if !read.is_empty() {
         assert_eq!(Microdescriptors::parse(&twice), Ok(read));
@@ -78,7 +80,7 @@ fn from_first_microdescriptor(document: &str) -> &str {
     document.get(start..).unwrap_or_default()
 }
 
-/// What must hold for whatever was made of a document in the one form.
+/// Checks a list that was read from a document in this form.
 fn check_list(form: Form, document: &str, list: Result<RelayList, Error>) {
     let list = match list {
         Ok(list) => list,
@@ -104,7 +106,7 @@ fn facts(relay: &Relay) -> Facts {
     (relay.nickname().to_owned(), identity, relay.is_hsdir())
 }
 
-/// What [`RelayList::from_ns_all`] reads, read without regard to speed or to what is wrong.
+/// Reads the same as [`RelayList::from_ns_all`], without regard to speed or to mistakes.
 fn read_plainly(document: &str) -> Option<Vec<Facts>> {
     let mut relays = Vec::new();
     let mut open: Option<(String, Vec<u8>)> = None;
@@ -157,8 +159,8 @@ pub fn names(data: &[u8]) {
     round_trip::<SecretIdPart>(text);
     round_trip::<Fingerprint>(text);
     match UnixTime::from_iso(text) {
-        // The second after a leap second may be one that C Tor does not read: of a year that is too late for it, or of
-        // 29 February 2000.
+        // The second after a leap second may be one that C Tor does not read: of a year that is too
+        // late for it, or of 29 February 2000.
         Ok(time) if text.ends_with(":60") => assert!(time.as_secs().is_multiple_of(60)),
         Ok(time) => assert_eq!(UnixTime::from_iso(&time.to_string()), Ok(time)),
         Err(error) => assert_one_line(&error),
@@ -168,7 +170,8 @@ pub fn names(data: &[u8]) {
 /// Reads `data` as an authorization cookie.
 ///
 /// # Panics
-/// If what is accepted, written again, is not accepted or is another, or if one that says its kind is none without it.
+/// If what is accepted, written again, is not accepted or is another, or if one that says its kind
+/// is none without it.
 pub fn cookies(data: &[u8]) {
     let bare = DescriptorCookie::from_base64(data);
     match &bare {

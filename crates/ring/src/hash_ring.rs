@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::Fingerprint;
 
-/// The relays with the HSDir flag, in the order of their fingerprints, the last followed by the first.
+/// The relays with the HSDir flag, in the order of their fingerprints, the last followed by the
+/// first.
 ///
-/// Built once per consensus, from a handful of relays or from millions. A lookup takes a few steps, however many relays
-/// there are, as long as their fingerprints are the digests that they claim to be; in the worst case it is a binary search.
-/// It allocates nothing. Clones share their memory.
+/// Built once per consensus, from a handful of relays or from millions. A lookup takes a few steps,
+/// however many relays there are, as long as their fingerprints are digests. In the worst case it
+/// is a binary search. It allocates nothing. Clones share their memory.
 ///
 /// ```
 /// use onionweave_ring::{Fingerprint, HashRing};
@@ -95,11 +96,12 @@ impl HashRing {
         self.position(fingerprint).is_some()
     }
 
-    /// Every directory once, from the first one at or after `point` onwards, past the end of the ring to its beginning.
+    /// Every directory once, from the first one at or after `point` onwards, past the end of the
+    /// ring to its beginning.
     ///
-    /// A relay whose fingerprint equals `point` comes first, as in C Tor: the search finds an equal entry before a
-    /// greater one (`smartlist_bsearch_idx` in feature/rend/rendcommon.c:859), and an index past the end becomes 0
-    /// (:860).
+    /// A relay whose fingerprint equals `point` comes first, as in C Tor. There the search finds an
+    /// equal entry before a greater one (`smartlist_bsearch_idx` in feature/rend/rendcommon.c:859).
+    /// An index past the end becomes 0 (:860).
     ///
     /// ```
     /// use onionweave_ring::{Fingerprint, HashRing};
@@ -114,16 +116,18 @@ impl HashRing {
         from.iter().chain(before).copied()
     }
 
-    /// How many directories are before this one in ascending order, if it is on the ring.
+    /// Number of directories before this one in ascending order, if it is on the ring.
     pub(crate) fn position(&self, fingerprint: &Fingerprint) -> Option<usize> {
         let position = self.first_from(fingerprint.as_bytes());
         (self.fingerprints.get(position) == Some(fingerprint)).then_some(position)
     }
 
-    /// The points for which the directory at this position is among the first `in_a_row`: those behind the first of the
-    /// two, up to and including the second, which is the directory itself. `None` if there is no such directory.
+    /// The points for which the directory at this position is among the first `in_a_row`. They lie
+    /// behind the first of the two, up to and including the second, which is the directory itself.
+    /// `None` if there is no such directory.
     ///
-    /// If the ring has no more than `in_a_row` directories, both are the directory: the stretch is the whole ring.
+    /// If the ring has no more than `in_a_row` directories, both are the directory: the stretch is
+    /// the whole ring.
     pub(crate) fn duty(&self, position: usize, in_a_row: usize) -> Option<([u8; 20], [u8; 20])> {
         let len = self.len();
         let directory = self.fingerprints.get(position)?;
@@ -150,7 +154,7 @@ impl serde::Serialize for HashRing {
     }
 }
 
-/// As [`HashRing::new`]: in any order.
+/// Takes directories in any order, like [`HashRing::new`].
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for HashRing {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -177,14 +181,14 @@ impl FromIterator<Fingerprint> for HashRing {
     }
 }
 
-/// Where on the ring to look for a point: the ring cut into as many equal parts as fit its size.
+/// Index of the ring: the ring cut into as many equal parts as fit its size.
 ///
-/// Fingerprints are digests, so a part holds one or two of them, and one step replaces all but the last of a binary
-/// search. `benches/ring.rs` has both side by side.
+/// Fingerprints are digests, so a part holds one or two of them, and one step replaces all but the
+/// last of a binary search. `benches/ring.rs` has both side by side.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Index {
-    /// How many fingerprints lie before each part, and at last how many there are: 2^n + 1 numbers for some n, or none
-    /// at all for a ring of none.
+    /// Number of fingerprints before each part, and at last the number of all: 2^n + 1 numbers for
+    /// some n, or none at all for a ring of none.
     starts: Arc<[usize]>,
     /// 64 - n
     shift: u32,
@@ -210,7 +214,8 @@ impl Index {
         }
     }
 
-    /// The positions between which the first fingerprint at or after `point` lies, the last one included.
+    /// The positions between which the first fingerprint at or after `point` lies, the last one
+    /// included.
     fn range(&self, point: &[u8; 20]) -> (usize, usize) {
         let part = part(point, self.shift);
         match self.starts.get(part..).unwrap_or_default() {
@@ -281,7 +286,8 @@ mod tests {
     }
 
     proptest! {
-        /// C Tor's walk (feature/rend/rendcommon.c:859-871), over all relays and without a binary search.
+        /// C Tor's walk (feature/rend/rendcommon.c:859-871), over all relays and without a binary
+        /// search.
         #[test]
         fn agrees_with_a_walk_over_all_relays(
             // Few distinct values, so that points and fingerprints meet.

@@ -8,23 +8,27 @@
 //! | plain consensus | `GETINFO dir/status-vote/current/consensus`, `cached-consensus`, archives since 2007 |
 //! | microdesc consensus | `GETINFO dir/status-vote/current/consensus-microdesc`, `cached-microdesc-consensus` |
 //!
-//! [`Microdescriptors`] (`GETINFO md/all`, `cached-microdescs`) add the relays' Ed25519 identities to a microdesc
-//! consensus, or to the router statuses of a Tor that uses them.
+//! [`Microdescriptors`] (`GETINFO md/all`, `cached-microdescs`) add the relays' Ed25519 identities
+//! to a microdesc consensus, or to the router statuses of a Tor that uses them.
 //!
-//! Specification: dir-spec, sections 3.4.1 and 3.9.2 ("Router status section"); control-spec, section 3.9 (`ns/all`).
+//! Specification: dir-spec, sections 3.4.1 and 3.9.2 ("Router status section"); control-spec,
+//! section 3.9 (`ns/all`).
 //!
 //! # Why a scanner of our own
 //!
-//! A ring takes three facts of each relay: name, identity and one flag. The parser of `tor-netdoc` reads, and checks, all
-//! others as well, so one entry of which it makes nothing condemns the whole document. Real documents hold such entries.
-//! Tor writes no `pr` line on the control port (feature/nodelist/fmt_routerstatus.c:110), and no authority wrote one before
-//! 2016; microdescriptors of 2017 lack an Ed25519 identity. The lines that matter here are scanned instead. That also
-//! takes less work: see `benches/netdoc.rs`. The tests hold both readers against each other (`tests/netdoc`).
+//! A ring takes three facts of each relay: name, identity and one flag. The parser of `tor-netdoc`
+//! reads, and checks, all others as well, so one entry of which it makes nothing condemns the whole
+//! document. Real documents hold such entries. Tor writes no `pr` line on the control port
+//! (feature/nodelist/fmt_routerstatus.c:110), and no authority wrote one before 2016;
+//! microdescriptors of 2017 lack an Ed25519 identity. The lines that matter here are scanned
+//! instead. That also takes less work: see `benches/netdoc.rs`. The tests hold both readers against
+//! each other (`tests/netdoc`).
 //!
 //! # What is not checked
 //!
-//! The signatures of a consensus. The Tor that hands it over has checked them, and a document from anywhere else
-//! deserves no more trust than its source. [`Lifetime`] is returned for the caller, who has a clock, to judge.
+//! The signatures of a consensus. The Tor that hands it over has checked them, and a document from
+//! anywhere else deserves no more trust than its source. [`Lifetime`] is returned for the caller,
+//! who has a clock, to judge.
 
 mod consensus;
 mod lifetime;
@@ -77,7 +81,7 @@ impl fmt::Display for Form {
     }
 }
 
-/// What can be wrong with one line of a list of router statuses.
+/// Mistake in one line of a list of router statuses.
 ///
 /// ```
 /// use onionweave_ring::Error;
@@ -136,7 +140,7 @@ pub enum LineProblem {
     Time {
         /// First item of the line.
         keyword: &'static str,
-        /// What is wrong with the time.
+        /// Mistake in the time.
         error: Box<Error>,
     },
     /// The three times of the header are not in their order.
@@ -178,7 +182,8 @@ pub struct RelayList {
 
 impl RelayList {
     /// The largest document that is read, in bytes: what Tor itself accepts from a directory server
-    /// (`MAX_DIR_DL_SIZE`, feature/dirclient/dirclient.c:73), six times what the public network needs.
+    /// (`MAX_DIR_DL_SIZE`, feature/dirclient/dirclient.c:73), six times what the public network
+    /// needs.
     ///
     /// ```
     /// use onionweave_ring::relays::RelayList;
@@ -190,8 +195,8 @@ impl RelayList {
 
     /// Reads a document of any of the three forms.
     ///
-    /// The first line tells which one it is, apart from blank lines and annotations (`@type ...`, as archives have
-    /// them). Lines may end in LF or CRLF.
+    /// The first line tells which one it is, apart from blank lines and annotations (`@type ...`,
+    /// as archives have them). Lines may end in LF or CRLF.
     ///
     /// ```
     /// use onionweave_ring::relays::{Form, RelayList};
@@ -205,18 +210,20 @@ impl RelayList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no such line; else as
-    /// the function for the form.
+    /// [`Error::UnknownForm`] if that line belongs to none of them, [`Error::Empty`] if there is no
+    /// such line; else as the function for the form.
     pub fn parse(document: &str) -> Result<Self, Error> {
         Self::parse_with(document, &Microdescriptors::default())
     }
 
-    /// As [`parse`](Self::parse), and looks up each relay's Ed25519 identity in its microdescriptor.
+    /// Reads like [`parse`](Self::parse), and looks up each relay's Ed25519 identity in its
+    /// microdescriptor.
     ///
-    /// A microdesc consensus names the microdescriptors, and so do the router statuses of a Tor that uses them, as
-    /// clients do: where others give the digest of a server descriptor, they give the first 20 bytes of the
-    /// microdescriptor's digest. A relay whose microdescriptor is not there, or is not named, has no known Ed25519 identity;
-    /// in a plain consensus that is every relay.
+    /// A microdesc consensus names the microdescriptors, and so do the router statuses of a Tor
+    /// that uses them, as clients do. Where others give the digest of a server descriptor, these
+    /// give the first 20 bytes of the microdescriptor's digest. A relay whose microdescriptor is
+    /// not there, or is not named, has no known Ed25519 identity; in a plain consensus that is
+    /// every relay.
     ///
     /// ```
     /// use onionweave_ring::relays::{Microdescriptors, RelayList};
@@ -252,10 +259,11 @@ impl RelayList {
         }
     }
 
-    /// Reads router statuses: the answer to `GETINFO ns/all`, or the body of a `NEWCONSENSUS` event.
+    /// Reads router statuses: the answer to `GETINFO ns/all`, or the body of a `NEWCONSENSUS`
+    /// event.
     ///
-    /// Relays may stand in any order; one that is listed twice counts once on the ring. Lines other than `r` and `s` are
-    /// passed over.
+    /// Relays may stand in any order; one that is listed twice counts once on the ring. Lines other
+    /// than `r` and `s` are passed over.
     ///
     /// ```
     /// use onionweave_ring::relays::RelayList;
@@ -269,9 +277,9 @@ impl RelayList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Line`] with the line and what is wrong with it; a list of which one line cannot be read is refused as a
-    /// whole, since a directory that is overlooked moves its neighbours' duties. [`Error::Empty`] without relays,
-    /// [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
+    /// [`Error::Line`] with the line and its mistake. A list of which one line cannot be read is
+    /// refused as a whole, since a directory that is overlooked moves its neighbours' duties.
+    /// [`Error::Empty`] without relays, [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
     pub fn from_ns_all(document: &str) -> Result<Self, Error> {
         Self::read(Form::RouterStatuses, document, &Microdescriptors::default())
     }
@@ -287,8 +295,8 @@ impl RelayList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Line`] if it cannot be read or is cut off, [`Error::Empty`] without relays, [`Error::TooLarge`] beyond
-    /// [`MAX_LEN`](Self::MAX_LEN).
+    /// [`Error::Line`] if it cannot be read or is cut off, [`Error::Empty`] without relays,
+    /// [`Error::TooLarge`] beyond [`MAX_LEN`](Self::MAX_LEN).
     pub fn from_consensus(document: &str) -> Result<Self, Error> {
         Self::read(Form::PlainConsensus, document, &Microdescriptors::default())
     }
@@ -327,7 +335,7 @@ impl RelayList {
         Ok(Self { form, relays, lifetime })
     }
 
-    /// What the list was read from.
+    /// Form of the document that the list was read from.
     ///
     /// ```
     /// # use onionweave_ring::relays::{Form, RelayList};
@@ -386,7 +394,7 @@ impl RelayList {
 mod unchecked {
     use super::{Form, Lifetime, Relay};
 
-    /// What a serialised list says.
+    /// Fields of a serialised list.
     #[derive(serde::Deserialize)]
     pub(super) struct RelayList {
         form: Form,

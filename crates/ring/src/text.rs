@@ -12,7 +12,7 @@ pub(crate) struct Alphabet {
     allows: fn(u8) -> bool,
     /// Whether the encoding allows more than that.
     is_narrower: bool,
-    /// What an error message calls the allowed characters.
+    /// Name of the allowed characters in error messages.
     description: &'static str,
 }
 
@@ -101,7 +101,8 @@ pub(crate) fn fmt_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.pad(&HEXUPPER_PERMISSIVE.encode(bytes))
 }
 
-/// Implements serde's traits: as the text that `Display` writes and `FromStr` reads, in every format.
+/// Implements serde's traits: as the text that `Display` writes and `FromStr` reads, in every
+/// format.
 macro_rules! serde_as_text {
     ($name:ty, $expected:literal) => {
         #[cfg(feature = "serde")]

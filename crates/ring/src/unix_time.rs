@@ -53,12 +53,13 @@ impl UnixTime {
         Self(secs)
     }
 
-    /// Reads `YYYY-MM-DD HH:MM:SS` by the rules of C Tor's `parse_iso_time` (lib/encoding/time_fmt.c:336-394 and
-    /// `tor_timegm`, :96), which are those of descriptors and network statuses.
+    /// Reads `YYYY-MM-DD HH:MM:SS` by the rules of C Tor's `parse_iso_time`
+    /// (lib/encoding/time_fmt.c:336-394 and `tor_timegm`, :96), which are those of descriptors and
+    /// network statuses.
     ///
-    /// As there, each number but the year may have one digit instead of two, a second 60 counts as the first of the
-    /// next minute, and the year 2000 has no 29 February while 2300 has one (:124 asks whether `year - 1900` is a leap
-    /// year).
+    /// Each number but the year may have one digit instead of two. A second 60 counts as the first
+    /// of the next minute. The year 2000 has no 29 February while 2300 has one (:124 asks whether
+    /// `year - 1900` is a leap year).
     ///
     /// ```
     /// use onionweave_ring::UnixTime;
@@ -69,8 +70,8 @@ impl UnixTime {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Time`] for any other form, for a year before 1970 or from 2147483647 on, and for a day or hour that the
-    /// calendar does not have.
+    /// [`Error::Time`] for any other form, for a year before 1970 or from 2147483647 on, and for a
+    /// day or hour that the calendar does not have.
     pub fn from_iso(text: &str) -> Result<Self, Error> {
         match Self::from_iso_prefix(text)? {
             (time, b"") => Ok(time),
@@ -78,8 +79,9 @@ impl UnixTime {
         }
     }
 
-    /// Reads a time as [`from_iso`](Self::from_iso) does, whatever follows its seconds, as everybody but a directory reads the
-    /// publication time of a descriptor (`strict` of `parse_iso_time_`, lib/encoding/time_fmt.c:346).
+    /// Reads a time as [`from_iso`](Self::from_iso) does, whatever follows its seconds, as
+    /// everybody but a directory reads the publication time of a descriptor (`strict` of
+    /// `parse_iso_time_`, lib/encoding/time_fmt.c:346).
     ///
     /// ```
     /// use onionweave_ring::UnixTime;
@@ -211,7 +213,8 @@ impl From<UnixTime> for SystemTime {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS` in UTC (`format_iso_time`, lib/encoding/time_fmt.c:294); the year has more digits from 10000 on.
+/// `YYYY-MM-DD HH:MM:SS` in UTC (`format_iso_time`, lib/encoding/time_fmt.c:294); the year has more
+/// digits from 10000 on.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.0 / DAY);
@@ -246,7 +249,8 @@ fn take_number(rest: &mut &[u8], width: usize) -> Option<u64> {
     number
 }
 
-/// Days of a month by C Tor's calendar (lib/encoding/time_fmt.c:120-128); 0 if there is no such month.
+/// Days of a month by C Tor's calendar (lib/encoding/time_fmt.c:120-128); 0 if there is no such
+/// month.
 fn days_in_month(year: u64, month: u64) -> u64 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -262,8 +266,8 @@ const fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
-/// Days from 1970-01-01 to a date with a month of 1 to 12, in the calendar whose year begins in March, so that the leap
-/// day is the last of its year.
+/// Number of days from 1970-01-01 to a date with a month of 1 to 12. Its calendar begins the year
+/// in March, so that the leap day is the last of its year.
 const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 {
         (year, month - 3)

@@ -1,7 +1,8 @@
 //! Onion services of version 2: where their descriptors belong.
 //!
-//! Specification: rend-spec-v2, sections 1.3 and 1.6. The numbers and the arithmetic are those of C Tor 0.4.5.9
-//! (core/or/or.h:341-352, feature/rend/rendcommon.c), the last series that has version 2.
+//! Specification: rend-spec-v2, sections 1.3 and 1.6. The numbers and the arithmetic are those of C
+//! Tor 0.4.5.9 (core/or/or.h:341-352, feature/rend/rendcommon.c), the last series that has version
+//! 2.
 //!
 //! A day in the life of a descriptor:
 //!
@@ -37,7 +38,8 @@ pub use ring_change::RingChange;
 pub use service_id::ServiceId;
 pub use time_period::TimePeriod;
 
-/// How long a time period lasts: one day (`REND_TIME_PERIOD_V2_DESC_VALIDITY`, core/or/or.h:341).
+/// Length of a time period, in seconds: one day (`REND_TIME_PERIOD_V2_DESC_VALIDITY`,
+/// core/or/or.h:341).
 ///
 /// ```
 /// use onionweave_ring::v2::{PERIOD, ServiceId, TimePeriod};
@@ -47,8 +49,8 @@ pub use time_period::TimePeriod;
 /// ```
 pub const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The end of a time period during which the next period's descriptors are published as well: one hour
-/// (`REND_TIME_PERIOD_OVERLAPPING_V2_DESCS`, core/or/or.h:345).
+/// The end of a time period during which the next period's descriptors are published as well: one
+/// hour (`REND_TIME_PERIOD_OVERLAPPING_V2_DESCS`, core/or/or.h:345).
 ///
 /// ```
 /// use onionweave_ring::v2::{self, OVERLAP, ServiceId, TimePeriod};
@@ -59,7 +61,8 @@ pub const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// ```
 pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
 
-/// How many descriptors a service has in one time period (`REND_NUMBER_OF_NON_CONSECUTIVE_REPLICAS`, core/or/or.h:349).
+/// Number of descriptors that a service has in one time period
+/// (`REND_NUMBER_OF_NON_CONSECUTIVE_REPLICAS`, core/or/or.h:349).
 ///
 /// ```
 /// use onionweave_ring::v2::{REPLICAS, Replica};
@@ -68,7 +71,8 @@ pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
 /// ```
 pub const REPLICAS: usize = Replica::ALL.len();
 
-/// How many directories in a row hold one descriptor (`REND_NUMBER_OF_CONSECUTIVE_REPLICAS`, core/or/or.h:352).
+/// Number of directories in a row that hold one descriptor (`REND_NUMBER_OF_CONSECUTIVE_REPLICAS`,
+/// core/or/or.h:352).
 ///
 /// ```
 /// use onionweave_ring::v2::{DIRECTORIES_PER_REPLICA, DescriptorId};

@@ -69,7 +69,8 @@ fn a_million_directories_and_thousands_of_services() {
     let change = RingChange::between(&ring, &next);
     assert_eq!((change.joined().len(), change.left().len()), (1_000, 1_000));
     let touched = (0..5_000).filter(|number| change.touches_service(&service(*number), NOW));
-    // Two descriptors of each service, at 3/1000 for each way of changing: 12/1000 of 5000, more or less.
+    // Two descriptors of each service, at 3/1000 for each way of changing: 12/1000 of 5000, more or
+    // less.
     let touched = touched.count();
     assert!((30..90).contains(&touched), "{touched}");
 }

@@ -1,4 +1,5 @@
-//! The features `serde` and `arbitrary`: what is written is read again, and what breaks a rule is refused or not made.
+//! The features `serde` and `arbitrary`: what is written is read again, and what breaks a rule is
+//! refused or not made.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
@@ -115,7 +116,8 @@ where
     Ok(())
 }
 
-/// Makes a value of a type from any bytes, if they suffice, and checks that it is read again as it was written.
+/// Makes a value of a type from any bytes, if they suffice, and checks that it is read again as it
+/// was written.
 fn made_and_read<'a, T>(input: &mut Unstructured<'a>) -> Result<Option<T>, TestCaseError>
 where
     T: Arbitrary<'a> + Serialize + DeserializeOwned + Debug + PartialEq,

@@ -104,7 +104,8 @@ fn descriptor_ids_are_those_that_tor_computed() {
     }
 }
 
-/// The documents are one consensus younger than the uploads, and list one relay more: see `testdata/README.md`.
+/// The documents are one consensus younger than the uploads, and list one relay more: see
+/// `testdata/README.md`.
 fn ring_at_upload(document: &str) -> HashRing {
     let relays = RelayList::parse(document).unwrap();
     without(&relays.hash_ring(), latecomer(&relays))
@@ -137,7 +138,7 @@ fn responsible_directories_are_those_to_which_tor_uploaded() {
     }
 }
 
-/// That Tor did not know the latecomer yet is a conclusion; this is what it rests on.
+/// Tor did not know the latecomer yet: this test holds what that conclusion rests on.
 #[test]
 fn only_the_latecomer_separates_the_documents_from_the_uploads() {
     let relays = RelayList::parse(CONSENSUS).unwrap();

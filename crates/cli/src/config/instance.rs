@@ -14,7 +14,7 @@ use super::check::some_check;
 use super::load::some_load;
 use super::values::{command, name, some_address, some_duration, some_endpoint, some_path, tor, weight};
 
-/// One instance of a service.
+/// Instance of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -22,21 +22,23 @@ pub struct Instance {
     /// Its name, unique within the service.
     #[serde(deserialize_with = "name")]
     pub name: InstanceName,
-    /// Where its control port is.
+    /// Address of its control port.
     #[serde(default, deserialize_with = "some_endpoint")]
     pub control: Option<Endpoint>,
     /// The file into which its descriptor is written, where its control port is out of reach.
     #[serde(default, deserialize_with = "some_path")]
     pub file: Option<PathBuf>,
-    /// The address of its own key, if that is not the service's. With neither `control` nor `file`, its descriptor is read from the
-    /// directories.
+    /// The address of its own key, if that is not the service's. With neither `control` nor `file`,
+    /// its descriptor is read from the directories.
     #[serde(default, deserialize_with = "some_address")]
     pub address: Option<ServiceId>,
-    /// How often the directories are read, or that file is looked at even if nothing says that it changed. Default: thirty seconds.
+    /// Time between two readings of the directories, or of that file if nothing says that it
+    /// changed. Default: thirty seconds.
     #[serde(default, deserialize_with = "some_duration")]
     pub poll: Option<Duration>,
-    /// How long after its date a descriptor from a file or from directories is believed, if no newer one comes. Default: two hours and a
-    /// quarter, since Tor dates descriptors with the full hour, and makes a new one each hour.
+    /// Time after its date for which a descriptor from a file or from directories is believed, if
+    /// no newer one comes. Default: two hours and a quarter, since Tor dates descriptors with the
+    /// full hour, and makes a new one each hour.
     #[serde(default, deserialize_with = "some_duration")]
     pub stale: Option<Duration>,
     /// The file that holds the control port's password, on one line.
@@ -51,10 +53,10 @@ pub struct Instance {
     /// The command that restarts it: program and arguments.
     #[serde(default, deserialize_with = "command")]
     pub restart: Vec<String>,
-    /// What is checked of it, besides that its Tor answers. Default: what the service says.
+    /// Health check of the instance, besides that its Tor answers. Default: that of the service.
     #[serde(default, deserialize_with = "some_check")]
     pub check: Option<Check>,
-    /// Where its load is read, which its share of the traffic follows. Default: what the service says.
+    /// Source of its load, which its share of the traffic follows. Default: that of the service.
     #[serde(default, deserialize_with = "some_load")]
     pub load: Option<LoadGauge>,
 }

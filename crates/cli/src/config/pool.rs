@@ -12,41 +12,49 @@ use super::values::{duration, path};
 
 const FEWEST_FILES: u64 = driver::Pool::FEWEST_FILES;
 
-/// The instances that the publisher runs itself, each of which hosts every service that has [`ports`](super::Service::ports).
+/// The instances that the publisher runs itself, each of which hosts every service that has
+/// [`ports`](super::Service::ports).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Pool {
-    /// How many serve at once: a number, or `"cores"`, since one Tor uses one core. Default: `"cores"`.
+    /// Number of instances that serve at once: a number, or `"cores"`, since one Tor uses one core.
+    /// Default: `"cores"`.
     #[serde(deserialize_with = "size")]
     pub size: PoolSize,
-    /// So many more are started ahead of need and wait with their introduction points ready. Default: one.
+    /// Number of spares, which are started ahead of need and wait with their introduction points
+    /// ready. Default: one.
     #[serde(deserialize_with = "spare")]
     pub spare: u16,
-    /// The binary: a path, or a name to be looked for in `PATH`. It must have v2 onion services. Default: `tor`.
+    /// The binary: a path, or a name to be looked for in `PATH`. It must have v2 onion services.
+    /// Default: `tor`.
     #[serde(deserialize_with = "path")]
     pub tor: PathBuf,
     /// Lines for the end of each instance's configuration.
     #[serde(deserialize_with = "torrc")]
     pub torrc: Vec<String>,
-    /// Whether they outlive the publisher, whose next start then finds them. By default they end with it, in the same moment,
-    /// however it ends.
+    /// Whether they outlive the publisher, whose next start then finds them. By default they end
+    /// with it, in the same moment, however it ends.
     pub keep: bool,
-    /// How much memory each may fill with queued data before it closes the circuits that hold most (`MaxMemInQueues`), in bytes. Default: half of
-    /// the machine's memory, in equal parts. Tor's own default is up to two fifths of the machine for each process
+    /// Memory, in bytes, that each may fill with queued data before it closes the circuits that
+    /// hold most (`MaxMemInQueues`). Default: half of the machine's memory, in equal parts. Tor's
+    /// own default is up to two fifths of the machine for each process
     /// (`app/config/config.c:4092`), which all together don't have.
     #[serde(deserialize_with = "memory")]
     pub memory: Option<u64>,
-    /// How many files and connections each may have open; a stream to a backend is one. Default: 16384, or what the publisher itself may have if
-    /// that is less. Tor takes all that it may (`lib/process/restrict.c:239`), and an instance under attack shall leave some to the others.
+    /// Number of files and connections that each may have open; a stream to a backend is one.
+    /// Default: 16384, or what the publisher itself may have if that is less. Tor takes all that it
+    /// may (`lib/process/restrict.c:239`), and an instance under attack must leave some to the
+    /// others.
     #[serde(deserialize_with = "open_files")]
     pub open_files: Option<u64>,
-    /// The least time from one start to the next. Starts that fail double it, up to a minute. Default: one second, so that a pool of eight
-    /// stands within ten and a Tor that exits at once costs next to nothing.
+    /// The least time from one start to the next. Starts that fail double it, up to a minute.
+    /// Default: one second, so that a pool of eight stands within ten and a Tor that exits at once
+    /// costs next to nothing.
     #[serde(deserialize_with = "duration")]
     pub start_pause: Duration,
-    /// How long one may take until it answers on its control socket; then it is ended, and the start has failed. Default: thirty seconds;
-    /// it takes a quarter of a second.
+    /// Longest time until one answers on its control socket. A slower one is ended, and its start
+    /// has failed. Default: thirty seconds; it takes a quarter of a second.
     #[serde(deserialize_with = "duration")]
     pub start_within: Duration,
 }

@@ -11,13 +11,13 @@ use super::values::{socks_endpoint, some_endpoint, some_path, tor};
 
 /// The Tor that makes the requests of checks through Tor: `[publisher.prober]`.
 ///
-/// It may be the one that carries uploads and audits: it never connects to the services' own addresses, and so never calls one of their
-/// descriptors unusable.
+/// It may be the one that carries uploads and audits: it never connects to the services' own
+/// addresses, and so never calls one of their descriptors unusable.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Prober {
-    /// Where it speaks SOCKS.
+    /// Address of its SOCKS port.
     #[serde(deserialize_with = "socks_endpoint")]
     pub socks: Endpoint,
     /// Its control port. Default: the publisher's own Tor, [`Publisher::control`].

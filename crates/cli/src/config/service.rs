@@ -17,7 +17,7 @@ use super::load::{damping, some_load};
 use super::values::{authorization, path, policy, ports, some_path, stamp, yes};
 use crate::Error;
 
-/// One onion service.
+/// Onion service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -25,40 +25,47 @@ pub struct Service {
     /// The file with the service's private key, as Tor writes it (`private_key`).
     #[serde(deserialize_with = "path")]
     pub key: PathBuf,
-    /// The file whose first line is the passphrase of the key, if it is encrypted: PKCS#8, or PKCS#1 as OpenSSL wrote it formerly.
+    /// The file whose first line is the passphrase of the key, if it is encrypted: PKCS#8, or
+    /// PKCS#1 as OpenSSL wrote it formerly.
     #[serde(default, deserialize_with = "some_path")]
     pub passphrase_file: Option<PathBuf>,
-    /// Which kind of client authorization the instances are configured for (`HiddenServiceAuthorizeClient`): `"basic"` or
-    /// `"stealth"`. Default: none.
+    /// Kind of client authorization that the instances are configured for
+    /// (`HiddenServiceAuthorizeClient`): `"basic"` or `"stealth"`. Default: none.
     #[serde(default, deserialize_with = "authorization")]
     pub authorization: Option<AuthorizationKind>,
-    /// The file with the cookies of authorized clients, as Tor writes it (`client_keys`). All instances need the same.
+    /// The file with the cookies of authorized clients, as Tor writes it (`client_keys`). All
+    /// instances need the same.
     #[serde(default, deserialize_with = "some_path")]
     pub client_keys: Option<PathBuf>,
-    /// How slots are given to instances.
+    /// Policy that gives slots to instances.
     #[serde(default, deserialize_with = "policy")]
     pub policy: PolicyName,
-    /// How many instances serve at once; the others are spares. Default: all.
+    /// Number of instances that serve at once; the others are spares. Default: all.
     pub serving: Option<NonZeroUsize>,
     /// Whether its instances are expected not to publish by themselves. Default: yes.
     #[serde(default = "yes")]
     pub quiet: bool,
-    /// Which publication time to write: `"hour"`, as Tor does, or `"second"`, which outranks loud instances.
+    /// Publication time to write: `"hour"`, as Tor does, or `"second"`, which outranks loud
+    /// instances.
     #[serde(default, deserialize_with = "stamp")]
     pub stamp: Stamp,
-    /// Decides all that is drawn. Default: drawn at the first start, and kept in [`Publisher::state`](super::Publisher::state) if there is one.
+    /// Decides all that is drawn. Default: drawn at the first start, and kept in
+    /// [`Publisher::state`](super::Publisher::state) if there is one.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// The service's ports, where the instances of the [`Pool`](super::Pool) lead them. A service without any is not hosted there.
+    /// The service's ports, where the instances of the [`Pool`](super::Pool) lead them. A service
+    /// without any is not hosted there.
     #[serde(default, deserialize_with = "ports")]
     pub ports: Vec<ServicePort>,
-    /// What is checked of instances that don't say it themselves. Default: nothing.
+    /// Health check of the instances that have none of their own. Default: nothing.
     #[serde(default, deserialize_with = "some_check")]
     pub check: Option<Check>,
-    /// Where the loads of instances are read that don't say it themselves. Default: nowhere; weights stay as they are configured.
+    /// Source of the loads of instances that have none of their own. Default: none; weights stay as
+    /// they are configured.
     #[serde(default, deserialize_with = "some_load")]
     pub load: Option<LoadGauge>,
-    /// How weights follow loads: `{ strength = 0.75, time = "5m" }` by default, see [`Damping`].
+    /// Manner in which weights follow loads: `{ strength = 0.75, time = "5m" }` by default, see
+    /// [`Damping`].
     #[serde(default, deserialize_with = "damping")]
     pub balance: Damping,
     /// The instances.

@@ -453,7 +453,8 @@ fn every_key_that_the_sample_shows_exists() {
                 lines.join("\n")
             }
         };
-        // A key alone may want another beside it, or stand twice; it may not be unknown or of another form.
+        // A key alone may want another beside it, or stand twice; it may not be unknown or of
+        // another form.
         if let Err(error) = toml::from_str::<Config>(&text) {
             let message = error.message();
             assert!(

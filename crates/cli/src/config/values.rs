@@ -1,4 +1,4 @@
-//! How single values are written.
+//! The forms of single values.
 
 use std::fmt;
 use std::num::NonZeroU32;

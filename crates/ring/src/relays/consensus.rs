@@ -1,4 +1,5 @@
-//! A scanner of consensuses: the lines of the header that say when it holds, and the router statuses.
+//! A scanner of consensuses: the lines of the header that say when it holds, and the router
+//! statuses.
 
 use super::router_status::Scanner;
 use super::{Form, Lifetime, LineProblem, Microdescriptors, Relay};
@@ -12,7 +13,8 @@ const TIMES: [&str; 3] = ["valid-after", "fresh-until", "valid-until"];
 
 /// Reads a consensus of the flavour that `form` names.
 ///
-/// What else it says is passed over: its parameters, authorities, bandwidths and signatures, whatever they look like.
+/// What else it says is passed over: its parameters, authorities, bandwidths and signatures,
+/// whatever they look like.
 pub(super) fn parse(
     form: Form,
     document: &str,
@@ -83,7 +85,8 @@ enum Part {
 }
 
 impl Form {
-    /// Returns the flavour of a consensus, given the items behind `network-status-version` (dir-spec, section 3.4.1).
+    /// Returns the flavour of a consensus, given the items behind `network-status-version`
+    /// (dir-spec, section 3.4.1).
     pub(super) fn of_consensus<'a>(mut items: impl Iterator<Item = &'a str>) -> Option<Self> {
         match (items.next(), items.next()) {
             (Some("3"), None | Some("ns")) => Some(Self::PlainConsensus),

@@ -1,8 +1,9 @@
-//! How long a consensus is good for.
+//! The times between which a consensus is good.
 
 use crate::UnixTime;
 
-/// When a consensus holds (dir-spec, section 3.4.1: `valid-after`, `fresh-until`, `valid-until`).
+/// Times between which a consensus holds (dir-spec, section 3.4.1: `valid-after`, `fresh-until`,
+/// `valid-until`).
 ///
 /// ```
 /// use onionweave_ring::relays::RelayList;

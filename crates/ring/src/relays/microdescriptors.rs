@@ -7,10 +7,12 @@ use sha2::{Digest as _, Sha256};
 use super::{check_len, is_preface};
 use crate::{Ed25519Identity, Error};
 
-/// The microdescriptors of a network's relays, as far as rings are concerned: who has which Ed25519 identity.
+/// The microdescriptors of a network's relays, as far as rings are concerned: who has which Ed25519
+/// identity.
 ///
-/// A microdescriptor does not name its relay; a consensus does, by the microdescriptor's digest. So they are joined when a
-/// list of relays is read, with [`RelayList::parse_with`](super::RelayList::parse_with).
+/// A microdescriptor does not name its relay; a consensus does, by the microdescriptor's digest. So
+/// they are joined when a list of relays is read, with
+/// [`RelayList::parse_with`](super::RelayList::parse_with).
 ///
 /// Specification: dir-spec, section 3.3.
 ///
@@ -32,15 +34,16 @@ pub struct Microdescriptors {
 }
 
 impl Microdescriptors {
-    /// Reads microdescriptors one behind the other: the answer to `GETINFO md/all`, or Tor's files `cached-microdescs` and
-    /// `cached-microdescs.new`. There may be none.
+    /// Reads microdescriptors one behind the other: the answer to `GETINFO md/all`, or Tor's files
+    /// `cached-microdescs` and `cached-microdescs.new`. There may be none.
     ///
-    /// One that tells no Ed25519 identity, one that tells two, and one that cannot be read are passed over: only the
-    /// relays to which they belong have no known identity. Tor's own files of 2017 and 2019 hold such entries, and a
-    /// file that Tor was writing when it died ends in the middle of one.
+    /// One that tells no Ed25519 identity, one that tells two, and one that cannot be read are
+    /// passed over: only the relays to which they belong have no known identity. Tor's own files of
+    /// 2017 and 2019 hold such entries, and a file that Tor was writing when it died ends in the
+    /// middle of one.
     ///
-    /// Lines may end in LF or CRLF, and the end of the last one may be missing, as the control port's multi-line values end;
-    /// neither changes a digest.
+    /// Lines may end in LF or CRLF, and the end of the last one may be missing, as the control
+    /// port's multi-line values end; neither changes a digest.
     ///
     /// # Errors
     /// [`Error::NotMicrodescriptors`] if the document begins with something else;
@@ -74,7 +77,8 @@ impl Microdescriptors {
                 identities.extend(open.take().and_then(Entry::finish));
                 open = Some(Entry::default());
             } else if line.starts_with('@') {
-                // An annotation, which belongs to the next one (`find_start_of_next_microdesc`, microdesc_parse.c:51).
+                // An annotation, which belongs to the next one (`find_start_of_next_microdesc`,
+                // microdesc_parse.c:51).
                 identities.extend(open.take().and_then(Entry::finish));
             }
             match &mut open {
@@ -112,8 +116,8 @@ impl Microdescriptors {
         self.identities.is_empty()
     }
 
-    /// Returns the identity in the microdescriptor whose SHA-256 digest begins with these bytes: all 32 of it in a
-    /// consensus, 20 in a router status.
+    /// Returns the identity in the microdescriptor whose SHA-256 digest begins with these bytes:
+    /// all 32 of it in a consensus, 20 in a router status.
     pub(super) fn identity_by_digest(&self, start: &[u8]) -> Option<Ed25519Identity> {
         let first = self.identities.partition_point(|(digest, _)| digest.as_slice() < start);
         let (digest, identity) = self.identities.get(first)?;
@@ -126,7 +130,8 @@ impl Microdescriptors {
 struct Entry {
     digest: Sha256,
     identity: Option<Ed25519Identity>,
-    /// Whether an identity is wrong, or there are two. C Tor drops such an entry (microdesc_parse.c:219).
+    /// Whether an identity is wrong, or there are two. C Tor drops such an entry
+    /// (microdesc_parse.c:219).
     is_wrong: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One relay of a list.
+//! A relay of a list.
 
 use crate::{Ed25519Identity, Fingerprint};
 
@@ -18,7 +18,7 @@ use crate::{Ed25519Identity, Fingerprint};
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Relay {
     pub(super) fingerprint: Fingerprint,
-    /// As [`is_legal_nickname`](crate::fingerprint::is_legal_nickname) wants it.
+    /// Nickname that [`is_legal_nickname`](crate::fingerprint::is_legal_nickname) takes.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "deserialize_nickname"))]
     #[cfg_attr(feature = "arbitrary", arbitrary(with = arbitrary_nickname))]
     pub(super) nickname: Box<str>,
@@ -40,7 +40,7 @@ impl Relay {
         self.fingerprint
     }
 
-    /// What the relay calls itself: 1 to 19 letters and digits, neither unique nor proven.
+    /// Name that the relay gives itself: 1 to 19 letters and digits, neither unique nor proven.
     ///
     /// ```
     /// # use onionweave_ring::relays::RelayList;

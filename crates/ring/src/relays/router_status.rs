@@ -20,7 +20,8 @@ pub(super) struct Scanner<'a> {
     form: Form,
     microdescriptors: &'a Microdescriptors,
     relays: Vec<Relay>,
-    /// The relay whose `r` line was read last, with the number of that line, until its `s` line comes.
+    /// The relay whose `r` line was read last, with the number of that line, until its `s` line
+    /// comes.
     pending: Option<(usize, Relay)>,
     /// The number of the last `r` line.
     router_line: usize,
@@ -51,7 +52,8 @@ impl<'a> Scanner<'a> {
                 let relay = self.router(items).map_err(|problem| self.at_line(number, problem))?;
                 self.pending = Some((number, relay));
             }
-            // In front of the `s` line, as dir-spec has it and as `routerstatus_format_entry` writes it.
+            // In front of the `s` line, as dir-spec has it and as `routerstatus_format_entry`
+            // writes it.
             "m" if self.form == Form::MicrodescConsensus => {
                 if let Some((_, relay)) = &mut self.pending {
                     relay.ed25519_identity = self.microdescriptors.identity_of::<32>(items.next());
@@ -99,8 +101,8 @@ impl<'a> Scanner<'a> {
             return Err(LineProblem::Nickname);
         }
         let fingerprint = Fingerprint::from_base64(identity).map_err(|error| LineProblem::Identity(Box::new(error)))?;
-        // A Tor that uses microdescriptors writes the start of their digest here. Another writes that of a server
-        // descriptor, which no microdescriptor has.
+        // A Tor that uses microdescriptors writes the start of their digest here. Another writes
+        // that of a server descriptor, which no microdescriptor has.
         let ed25519_identity = match self.form {
             Form::RouterStatuses => self.microdescriptors.identity_of::<20>(Some(digest)),
             Form::PlainConsensus | Form::MicrodescConsensus => None,
@@ -123,9 +125,10 @@ impl<'a> Scanner<'a> {
 }
 
 impl Form {
-    /// Number of items behind the `r`: nickname, identity, digest, day, time, address, OR port, directory port
-    /// (feature/nodelist/fmt_routerstatus.c:65-75). Fewer are refused (feature/dirparse/ns_parse.c:338), more are not.
-    /// A microdesc consensus has no digest there (`offset`, ns_parse.c:316).
+    /// Number of items behind the `r`: nickname, identity, digest, day, time, address, OR port,
+    /// directory port (feature/nodelist/fmt_routerstatus.c:65-75). Fewer are refused
+    /// (feature/dirparse/ns_parse.c:338), more are not. A microdesc consensus has no digest there
+    /// (`offset`, ns_parse.c:316).
     const fn router_line_items(self) -> usize {
         match self {
             Self::RouterStatuses | Self::PlainConsensus => 8,
@@ -135,7 +138,8 @@ impl Form {
 }
 
 impl Microdescriptors {
-    /// Returns the identity in the microdescriptor whose digest begins with the `N` bytes of this base64.
+    /// Returns the identity in the microdescriptor whose digest begins with the `N` bytes of this
+    /// base64.
     fn identity_of<const N: usize>(&self, digest: Option<&str>) -> Option<crate::Ed25519Identity> {
         if self.is_empty() {
             return None;

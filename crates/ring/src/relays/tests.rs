@@ -184,7 +184,8 @@ fn the_flavour_is_not_mistaken() {
     }
 }
 
-/// A consensus of 2012, shortened. It has no `pr` lines, no `id` lines, and authorities that write what is no number.
+/// A consensus of 2012, shortened. It has no `pr` lines, no `id` lines, and authorities that write
+/// what is no number.
 #[test]
 fn old_consensus_is_read() {
     let list = RelayList::parse(include_str!("../../testdata/archives/consensus-2012.txt")).unwrap();
@@ -239,7 +240,7 @@ fn no_line_of_another_concern_condemns_a_consensus() {
     }
 }
 
-/// Why this crate scans router statuses itself; see the module's documentation.
+/// Reason for scanning router statuses here; see the module's documentation.
 #[test]
 fn tor_netdoc_cannot_read_router_statuses() {
     use tor_netdoc::doc::netstatus::plain::RouterStatus;
@@ -252,7 +253,8 @@ fn tor_netdoc_cannot_read_router_statuses() {
     assert_eq!(problem, "missing item pr");
 }
 
-/// The identities that the lines of a microdesc consensus and of microdescriptors tell, read by hand.
+/// The identities that the lines of a microdesc consensus and of microdescriptors tell, read by
+/// hand.
 fn identities_by_hand() -> Vec<(String, Ed25519Identity)> {
     let identity_of = |digest: &str| {
         let texts = MICRODESCRIPTORS.split("onion-key\n-----BEGIN").skip(1);
@@ -283,8 +285,8 @@ fn identities(list: &RelayList) -> Vec<(String, Ed25519Identity)> {
     known.collect()
 }
 
-/// What `GETINFO ns/all` of a Tor that uses microdescriptors says of the relays of its consensus: the line `m` is gone,
-/// and the line `r` has the start of the digest.
+/// Answer to `GETINFO ns/all` of a Tor that uses microdescriptors, from its consensus: the line `m`
+/// is gone, and the line `r` has the start of the digest.
 fn router_statuses_of_a_client() -> String {
     let mut document = String::new();
     let lines: Vec<_> = V3_MICRODESC_CONSENSUS.lines().collect();

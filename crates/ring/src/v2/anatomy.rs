@@ -1,8 +1,9 @@
 //! The ring under the magnifying glass: who has how much of it, and what it takes to get in.
 //!
-//! Where a relay stands decides for which descriptors it is responsible, hence which services it can watch, count, or make
-//! disappear (Biryukov, Pustogarov, Weinmann: *Trawling for Tor Hidden Services: Detection, Measurement, Deanonymization*,
-//! IEEE S&P 2013). This module puts numbers on that, for a given ring and for rings in general:
+//! Where a relay stands decides for which descriptors it is responsible. So it decides which
+//! services the relay can watch, count, or make disappear (Biryukov, Pustogarov, Weinmann:
+//! *Trawling for Tor Hidden Services: Detection, Measurement, Deanonymization*, IEEE S&P 2013).
+//! This module puts numbers on that, for a given ring and for rings in general:
 //!
 //! | question | answer |
 //! | --- | --- |
@@ -15,13 +16,14 @@
 //!
 //! # What is assumed
 //!
-//! That descriptor IDs, and the fingerprints of honest relays, fall anywhere on the ring with equal probability,
-//! independently of each other: they are SHA-1 digests. Then the gaps between neighbours on a ring of *n* directories have the
-//! mean 1/*n* of the ring, and are nearly exponentially distributed; duties, which are sums of three gaps, have the mean 3/*n*.
-//! The Gini coefficients of these two distributions are 1/2 and 5/16, which is what a healthy ring shows.
+//! Descriptor IDs, and the fingerprints of honest relays, fall anywhere on the ring with equal
+//! probability, independently of each other: they are SHA-1 digests. Then the gaps between
+//! neighbours on a ring of *n* directories have the mean 1/*n* of the ring, and are nearly
+//! exponentially distributed. Duties are sums of three gaps, and have the mean 3/*n*. The Gini
+//! coefficients of these two distributions are 1/2 and 5/16, which is what a healthy ring shows.
 //!
-//! Distances are exact; probabilities are computed in `f64`. The formulas stand with the functions, and are tested against
-//! simulated rings.
+//! Distances are exact; probabilities are computed in `f64`. The formulas stand with the functions,
+//! and are tested against simulated rings.
 
 mod summary;
 mod target;
@@ -85,10 +87,11 @@ impl<'a> Anatomy<'a> {
         stretches(self.ring, 1)
     }
 
-    /// Each directory, and for how much of the ring it is responsible: the chance that it is among the three for a
-    /// descriptor. Together they are three times the ring.
+    /// Each directory, and for how much of the ring it is responsible: the chance that it is among
+    /// the three for a descriptor. Together they are three times the ring.
     ///
-    /// It is the distance to its third predecessor, or the whole ring if there are no more than three directories.
+    /// It is the distance to its third predecessor, or the whole ring if there are no more than
+    /// three directories.
     ///
     /// ```
     /// use onionweave_ring::v2::anatomy::Anatomy;
@@ -103,7 +106,8 @@ impl<'a> Anatomy<'a> {
         stretches(self.ring, DIRECTORIES_PER_REPLICA)
     }
 
-    /// For how much of the ring at least one of these relays is responsible. Those that are not on the ring are passed over.
+    /// For how much of the ring at least one of these relays is responsible. Those that are not on
+    /// the ring are passed over.
     ///
     /// ```
     /// use onionweave_ring::v2::anatomy::Anatomy;
@@ -124,11 +128,11 @@ impl<'a> Anatomy<'a> {
         Arcs::new(duties).len()
     }
 
-    /// How likely at least one of these relays becomes responsible for a given service within so many time periods (that
-    /// is, days), if the ring stays as it is.
+    /// Probability that at least one of these relays becomes responsible for a given service within
+    /// `periods` time periods (that is, days), if the ring stays as it is.
     ///
-    /// With *u* the fraction of the ring of their [`duty`](Self::duty), and two new descriptor IDs in each of *d* periods:
-    /// 1 − (1 − *u*)^(2*d*).
+    /// With *u* the fraction of the ring of their [`duty`](Self::duty), and two new descriptor IDs
+    /// in each of *d* periods: 1 − (1 − *u*)^(2*d*).
     ///
     /// ```
     /// use onionweave_ring::v2::anatomy::Anatomy;
@@ -146,15 +150,16 @@ impl<'a> Anatomy<'a> {
     }
 }
 
-/// How likely at least one of so many relays becomes responsible for a given service within so many time periods (that
-/// is, days), if their fingerprints are random and they are all among the `directories` of the ring.
+/// Probability that at least one of `relays` relays becomes responsible for a service within
+/// `periods` days. Their fingerprints are random, and all are among the `directories` of the ring.
 ///
-/// For one period this is exact. Where the second descriptor ID falls among the *n* directories, seen from the first, is
-/// equally likely to be behind none of them, one, ... or all *n*; hence the six slots belong to six different directories,
-/// or to five, four or three. That none of *m* different ones is among the *k* has the probability
-/// (*n*−*k*)/*n* · (*n*−*k*−1)/(*n*−1) ··· (*n*−*k*−*m*+1)/(*n*−*m*+1). For more than one period, it is assumed that the relays are
-/// placed anew for each, which makes the chance a little larger than it is for relays that stay; for those whose places are known,
-/// ask [`Anatomy::chance`].
+/// For one period this is exact. Where the second descriptor ID falls among the *n* directories,
+/// seen from the first, is equally likely to be behind none of them, one, ... or all *n*; hence the
+/// six slots belong to six different directories, or to five, four or three. That none of *m*
+/// different ones is among the *k* has the probability (*n*−*k*)/*n* · (*n*−*k*−1)/(*n*−1) ···
+/// (*n*−*k*−*m*+1)/(*n*−*m*+1). For more than one period, it is assumed that the relays are placed
+/// anew for each, which makes the chance a little larger than it is for relays that stay. For
+/// relays whose places are known, ask [`Anatomy::chance`].
 ///
 /// More relays than directories count as all of them; without any directory the chance is 0.
 ///
@@ -178,7 +183,8 @@ pub fn chance_of_random_relays(directories: usize, relays: usize, periods: u32) 
         let factors = (0..different).map(|taken| others.saturating_sub(taken) as f64 / (directories - taken) as f64);
         factors.product()
     };
-    // How many different directories the two replicas have if the second ID is behind so many of those that follow the first.
+    // How many different directories the two replicas have if the second ID is behind so many of
+    // those that follow the first.
     let different = |behind: usize| {
         let shared = (0..in_a_row).filter(|step| (behind + step) % directories < in_a_row);
         2 * in_a_row - shared.count()

@@ -1,4 +1,5 @@
-//! What a service with client authorization shares with each of its clients (rend-spec-v2, sections 2.1 and 2.2).
+//! Secrets that a service with client authorization shares with each of its clients (rend-spec-v2,
+//! sections 2.1 and 2.2).
 
 use core::fmt;
 use core::str::FromStr;
@@ -9,7 +10,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::Error;
 
-/// How a service restricts its introduction points to authorized clients.
+/// Way in which a service restricts its introduction points to authorized clients.
 ///
 /// ```
 /// use onionweave_ring::v2::AuthorizationKind;
@@ -26,15 +27,17 @@ use crate::Error;
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum AuthorizationKind {
-    /// One descriptor for all clients, in which a session key is encrypted for each: `REND_BASIC_AUTH` (core/or/or.h:405).
+    /// A single descriptor for all clients, in which a session key is encrypted for each:
+    /// `REND_BASIC_AUTH` (core/or/or.h:405).
     Basic,
-    /// One service ID and descriptor for each client, at a place that only this client can compute: `REND_STEALTH_AUTH`
-    /// (core/or/or.h:406).
+    /// A service ID and a descriptor for each client, at a place that only this client can compute:
+    /// `REND_STEALTH_AUTH` (core/or/or.h:406).
     Stealth,
 }
 
 impl AuthorizationKind {
-    /// C Tor's number for it: 1 for basic, 2 for stealth. Encrypted introduction points begin with it.
+    /// C Tor's number for it: 1 for basic, 2 for stealth. Encrypted introduction points begin with
+    /// it.
     pub const fn number(self) -> u8 {
         match self {
             Self::Basic => 1,
@@ -55,9 +58,9 @@ impl fmt::Display for AuthorizationKind {
 
 /// The secret of 16 bytes that an authorized client shares with the service.
 ///
-/// With *basic* authorization it decrypts the introduction points; with *stealth* authorization it also decides where the
-/// descriptors are, so that nobody without it can tell. It is wiped when dropped, compared in constant time, and `Debug` shows
-/// nothing of it.
+/// With *basic* authorization it decrypts the introduction points; with *stealth* authorization it
+/// also decides where the descriptors are, so that nobody without it can tell. It is wiped when
+/// dropped, compared in constant time, and `Debug` shows nothing of it.
 ///
 /// ```
 /// use onionweave_ring::v2::DescriptorCookie;
@@ -77,8 +80,9 @@ impl DescriptorCookie {
     /// Bytes of a cookie: `REND_DESC_COOKIE_LEN` (core/or/or.h:367).
     pub const LEN: usize = 16;
 
-    /// Reads what a service keeps in its file `client_keys`, where a cookie doesn't say of which kind it is: 22 or 24
-    /// characters, with the tolerance described at [`ClientCookie`] (feature/rend/rendparse.c:593).
+    /// Reads what a service keeps in its file `client_keys`, where a cookie doesn't say of which
+    /// kind it is: 22 or 24 characters, with the tolerance described at [`ClientCookie`]
+    /// (feature/rend/rendparse.c:593).
     ///
     /// # Errors
     /// [`Error::CookieLength`] and [`Error::CookieCharacters`].
@@ -91,7 +95,8 @@ impl DescriptorCookie {
         &self.0
     }
 
-    /// Whether all bytes are zero. Clients take such a cookie for none (feature/rend/rendcache.c:913).
+    /// Whether all bytes are zero. Clients take such a cookie for none
+    /// (feature/rend/rendcache.c:913).
     pub fn is_zero(&self) -> bool {
         self.0.ct_eq(&[0; Self::LEN]).into()
     }
@@ -126,12 +131,15 @@ impl fmt::Debug for DescriptorCookie {
 
 /// A cookie with the kind of authorization that it is for, which is what a client is given.
 ///
-/// Its text is the 22 characters that stand behind the address in Tor's file `hostname` and in its option `HidServAuth`. They are the
-/// base64 of the cookie and four more bits, the kind less one (`rend_auth_encode_cookie`, feature/rend/rendcommon.c:894).
+/// Its text is the 22 characters that stand behind the address in Tor's file `hostname` and in its
+/// option `HidServAuth`. They are the base64 of the cookie and four more bits, the kind less one
+/// (`rend_auth_encode_cookie`, feature/rend/rendcommon.c:894).
 ///
-/// [`FromStr`] reads what C Tor reads (`rend_auth_decode_cookie`, feature/rend/rendcommon.c:930), which is more than it writes:
+/// [`FromStr`] reads what C Tor reads (`rend_auth_decode_cookie`, feature/rend/rendcommon.c:930),
+/// which is more than it writes:
 ///
-/// - 22 characters, or 24 as in `client_keys`; if those end in `==`, the kind is basic, since nothing is left that could say so;
+/// - 22 characters, or 24 as in `client_keys`; if those end in `==`, the kind is basic, since
+///   nothing is left that could say so;
 /// - white space among the characters, none of which may be missing for it;
 /// - anything in the bits beyond the first twenty of the last four characters.
 ///
@@ -169,8 +177,8 @@ impl ClientCookie {
         &self.cookie
     }
 
-    /// What the descriptor IDs of the service depend on besides the service: the cookie for stealth authorization, nothing
-    /// for basic (feature/rend/rendclient.c:638).
+    /// Secret that the descriptor IDs of the service depend on besides the service: the cookie for
+    /// stealth authorization, nothing for basic (feature/rend/rendclient.c:638).
     ///
     /// ```
     /// use onionweave_ring::v2::{ClientCookie, Replica, SecretIdPart, TimePeriod};
@@ -217,7 +225,7 @@ impl FromStr for ClientCookie {
 
 /// The cookie, and the byte that follows it if there is one, else 0 (`rend_auth_decode_cookie`).
 fn decode(text: &[u8]) -> Result<(DescriptorCookie, u8), Error> {
-    /// What is appended to 22 characters.
+    /// Characters that are appended to 22 characters.
     const REST: &[u8] = b"A=";
 
     let rest = match text.len() {
@@ -246,7 +254,8 @@ fn decode(text: &[u8]) -> Result<(DescriptorCookie, u8), Error> {
         }
         bits += 6;
     }
-    // A last group of one character is refused (lib/encoding/binascii.c:449); else what does not fill a byte is dropped.
+    // A last group of one character is refused (lib/encoding/binascii.c:449); else what does not
+    // fill a byte is dropped.
     if bits % 24 == 6 || !matches!(bits / 8, 16 | 17) {
         return Err(Error::CookieCharacters);
     }
@@ -273,7 +282,7 @@ mod tests {
         0xd8, 0xaa, 0x21, 0x5d, 0x50, 0xe0, 0xa7, 0xc1, 0x12, 0x4b, 0xa8, 0x56, 0x45, 0x34, 0x5c, 0xe0,
     ];
 
-    /// What `rend_auth_decode_cookie` of tor 0.4.5.9 makes of each text.
+    /// Texts, and the cookies that `rend_auth_decode_cookie` of tor 0.4.5.9 makes of them.
     #[test]
     fn reads_what_c_tor_reads() {
         let characters = Err(Error::CookieCharacters);

@@ -8,7 +8,7 @@ use sha1::{Digest as _, Sha1};
 use super::{DIRECTORIES_PER_REPLICA, DescriptorCookie, ServiceId, TimePeriod};
 use crate::{Error, Fingerprint, HashRing, text};
 
-/// Which of a service's two descriptors of a time period: 0 or 1.
+/// Number of one of a service's two descriptors of a time period: 0 or 1.
 ///
 /// ```
 /// use onionweave_ring::v2::Replica;
@@ -82,10 +82,11 @@ impl fmt::Display for Replica {
     }
 }
 
-/// What a service adds to its identifier to get a descriptor ID: the digest of a period, a replica and perhaps a cookie.
+/// Digest that a service adds to its identifier to get a descriptor ID: that of a period, a replica
+/// and perhaps a cookie.
 ///
-/// Descriptors carry it, so that directories can recompute the ID. Its name is history: without a cookie there is
-/// nothing secret about it.
+/// Descriptors carry it, so that directories can recompute the ID. Its name is history: without a
+/// cookie there is nothing secret about it.
 ///
 /// ```
 /// use onionweave_ring::v2::{Replica, SecretIdPart, TimePeriod};
@@ -100,8 +101,9 @@ impl fmt::Display for Replica {
 pub struct SecretIdPart([u8; 20]);
 
 impl SecretIdPart {
-    /// SHA-1 of the period's number in four bytes, most significant first, then the cookie if there is one, then the
-    /// replica's number in one byte (`get_secret_id_part_bytes`, feature/rend/rendcommon.c:105).
+    /// SHA-1 of the period's number in four bytes, most significant first, then the cookie if there
+    /// is one, then the replica's number in one byte (`get_secret_id_part_bytes`,
+    /// feature/rend/rendcommon.c:105).
     ///
     /// ```
     /// use onionweave_ring::v2::{DescriptorCookie, Replica, SecretIdPart, TimePeriod};
@@ -220,8 +222,9 @@ impl DescriptorId {
         &self.0
     }
 
-    /// The directories that hold this descriptor, in the order of the ring: at most three, fewer only if the ring has
-    /// fewer, none if it is empty (`hid_serv_get_responsible_directories`, feature/rend/rendcommon.c:848).
+    /// The directories that hold this descriptor, in the order of the ring: at most three, fewer
+    /// only if the ring has fewer, none if it is empty (`hid_serv_get_responsible_directories`,
+    /// feature/rend/rendcommon.c:848).
     ///
     /// Nothing keeps a directory from being responsible for both replicas; it then counts for each.
     ///
@@ -244,7 +247,8 @@ impl From<[u8; 20]> for DescriptorId {
     }
 }
 
-/// Thirty-two lower-case base32 characters, and no others (`rend_valid_descriptor_id`, feature/rend/rendcommon.c:739).
+/// Thirty-two lower-case base32 characters, and no others (`rend_valid_descriptor_id`,
+/// feature/rend/rendcommon.c:739).
 impl FromStr for DescriptorId {
     type Err = Error;
 
@@ -274,7 +278,8 @@ mod tests {
 
     use super::*;
 
-    /// Descriptor IDs of the public network in 2017, from logs that operators posted in onionbalance's issues 47 and 56.
+    /// Descriptor IDs of the public network in 2017, from logs that operators posted in
+    /// onionbalance's issues 47 and 56.
     #[test]
     fn public_network() {
         for (service, period, replica, id) in [

@@ -1,15 +1,17 @@
-//! What a new consensus changes.
+//! The changes that a new consensus brings.
 
 use super::{DIRECTORIES_PER_REPLICA, DescriptorId, Replica, ServiceId, TimePeriod};
 use crate::arcs::Arcs;
 use crate::{Distance, Fingerprint, HashRing, UnixTime};
 
-/// What differs between two rings, such as those of one consensus and the next, and which descriptors that concerns.
+/// Difference between two rings, such as those of one consensus and the next, and the descriptors
+/// that it concerns.
 ///
-/// A relay joins when it is listed anew or gains the HSDir flag, and leaves when it is listed no longer or loses the flag.
-/// Either moves the duties of its neighbours only: the descriptors with an ID behind its third predecessor, up to the
-/// relay itself. These stretches are kept, so that each of thousands of descriptors is asked after in O(log n) of the
-/// number of *changes*, with neither of the rings at hand.
+/// A relay joins when it is listed anew or gains the HSDir flag, and leaves when it is listed no
+/// longer or loses the flag. Either moves the duties of its neighbours only: the descriptors with
+/// an ID behind its third predecessor, up to the relay itself. These stretches are kept, so that
+/// each of thousands of descriptors is asked after in O(log n) of the number of *changes*, with
+/// neither of the rings at hand.
 ///
 /// ```
 /// use onionweave_ring::v2::{DescriptorId, RingChange};
@@ -98,8 +100,8 @@ impl RingChange {
         self.joined.is_empty() && self.left.is_empty()
     }
 
-    /// Whether other directories are responsible for this descriptor than before; exactly, neither too often nor too
-    /// rarely.
+    /// Whether other directories are responsible for this descriptor than before; exactly, neither
+    /// too often nor too rarely.
     ///
     /// ```
     /// use onionweave_ring::v2::{DescriptorId, RingChange};
@@ -115,8 +117,8 @@ impl RingChange {
         self.touched.contains(descriptor.as_bytes())
     }
 
-    /// Whether it [touches](Self::touches) any descriptor that the service, without stealth authorization, has out at
-    /// `now`.
+    /// Whether it [touches](Self::touches) any descriptor that the service, without stealth
+    /// authorization, has out at `now`.
     ///
     /// ```
     /// use onionweave_ring::v2::{RingChange, ServiceId};
@@ -140,8 +142,9 @@ impl RingChange {
         })
     }
 
-    /// How much of the ring has other directories than before; its [fraction](Distance::fraction) is the share of all
-    /// descriptors that must be uploaded somewhere.
+    /// Length of the part of the ring that has other directories than before; its
+    /// [fraction](Distance::fraction) is the share of all descriptors that must be uploaded
+    /// somewhere.
     ///
     /// ```
     /// use onionweave_ring::v2::RingChange;
@@ -156,10 +159,11 @@ impl RingChange {
     }
 }
 
-/// The directories of one ring that are not on the other; adds the points for which they are responsible to `touched`.
+/// The directories of one ring that are not on the other; adds the points for which they are
+/// responsible to `touched`.
 ///
-/// These are all that matters: where a directory takes or loses a duty though it is on both rings, one of the three before
-/// or after is not.
+/// These are all that matters: where a directory takes or loses a duty though it is on both rings,
+/// one of the three before or after is not.
 fn missing(from: &HashRing, on: &HashRing, touched: &mut Vec<([u8; 20], [u8; 20])>) -> Vec<Fingerprint> {
     let mut missing = Vec::new();
     for (position, directory) in from.iter().enumerate() {

@@ -27,8 +27,8 @@ pub struct ServiceId([u8; 10]);
 impl ServiceId {
     /// The identifier that belongs to a public key.
     ///
-    /// `der` is the key as descriptors carry it, a DER-encoded PKCS#1 `RSAPublicKey`. It is hashed as it is and not
-    /// looked into.
+    /// `der` is the key as descriptors carry it, a DER-encoded PKCS#1 `RSAPublicKey`. It is hashed
+    /// as it is and not looked into.
     ///
     /// ```
     /// use data_encoding::BASE64;

@@ -9,11 +9,13 @@ const PERIOD_SECS: u64 = PERIOD.as_secs();
 
 /// A number of days since 1970, during which a service keeps its descriptor IDs.
 ///
-/// The days of different services begin at different times of the day, so that not all descriptors move at once: those
-/// of a service whose identifier begins with the byte `b` begin `b × 86400 / 256` seconds before midnight UTC
-/// (`get_time_period`, feature/rend/rendcommon.c:124). Hence a period has a start only together with a service.
+/// The days of different services begin at different times of the day, so that not all descriptors
+/// move at once. Those of a service whose identifier begins with the byte `b` begin `b × 86400 /
+/// 256` seconds before midnight UTC (`get_time_period`, feature/rend/rendcommon.c:124). Hence a
+/// period has a start only together with a service.
 ///
-/// C Tor cuts the time to 32 bits before it divides (:132); this type does not, which differs from 2106 on.
+/// C Tor cuts the time to 32 bits before it divides (:132); this type does not, which differs from
+/// 2106 on.
 ///
 /// ```
 /// use onionweave_ring::UnixTime;
@@ -45,7 +47,8 @@ impl TimePeriod {
         Self(number)
     }
 
-    /// The period in which `now` lies for this service (`get_time_period`, feature/rend/rendcommon.c:124).
+    /// The period in which `now` lies for this service (`get_time_period`,
+    /// feature/rend/rendcommon.c:124).
     ///
     /// Beyond the last number there is (in some 11.7 million years) it stays at that number.
     ///
@@ -125,7 +128,8 @@ impl TimePeriod {
         UnixTime::from_secs(midnight - shift(service))
     }
 
-    /// Seconds until this period ends: 1 to 86400 while `now` lies in it, 0 when it is over, more than 86400 before it.
+    /// Seconds until this period ends: 1 to 86400 while `now` lies in it, 0 when it is over, more
+    /// than 86400 before it.
     ///
     /// For the period of `now` this is C Tor's `get_seconds_valid` (feature/rend/rendcommon.c:138).
     ///
@@ -142,11 +146,11 @@ impl TimePeriod {
         self.end(service).as_secs().saturating_sub(now.as_secs())
     }
 
-    /// Returns the periods for which a service has descriptors out at `now`: the current one, and in its last hour the
-    /// next one too.
+    /// Returns the periods for which a service has descriptors out at `now`: the current one, and
+    /// in its last hour the next one too.
     ///
-    /// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are left
-    /// (feature/rend/rendservice.c:3871).
+    /// As C Tor, which publishes the next period's descriptors when *fewer* than 3600 seconds are
+    /// left (feature/rend/rendservice.c:3871).
     ///
     /// ```
     /// use onionweave_ring::UnixTime;
@@ -178,7 +182,7 @@ impl fmt::Display for TimePeriod {
     }
 }
 
-/// How many seconds before midnight the service's periods begin: 0 to 86062.
+/// Number of seconds before midnight at which the service's periods begin: 0 to 86062.
 fn shift(service: &ServiceId) -> u64 {
     let [first, ..] = *service.as_bytes();
     u64::from(first) * PERIOD_SECS / 256

@@ -1,5 +1,6 @@
-//! Our scanner of router statuses against another one, tor-netdoc's `parse2`, on the inputs that both must read: what Tor answers to
-//! `GETINFO ns/all`. For `parse2` it takes one more line for each relay.
+//! Our scanner of router statuses against another one, tor-netdoc's `parse2`, on the inputs that
+//! both must read: what Tor answers to `GETINFO ns/all`. For `parse2` it takes one more line for
+//! each relay.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
 
@@ -30,7 +31,7 @@ const FLAGS: [&str; 14] = [
     "Valid",
 ];
 
-/// That both read the same relays; how many directories there are among them.
+/// Checks that both read the same relays. Returns the number of directories among them.
 fn assert_same(list: &str) -> usize {
     let ours = RelayList::from_ns_all(list).unwrap();
     let theirs = parse2(&with_protocols(list)).unwrap();
@@ -55,7 +56,7 @@ fn a_list_as_long_as_the_public_networks() {
     assert_eq!(assert_same(&large(6400)), 3200);
 }
 
-/// Why it is not `parse2` that reads it.
+/// Reason why `parse2` does not read it.
 #[test]
 fn parse2_refuses_what_tor_answered() {
     let error = parse2(RECORDED).unwrap_err();

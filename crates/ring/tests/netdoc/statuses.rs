@@ -60,7 +60,8 @@ pub(crate) fn large(relays: u32) -> String {
     ns_all(&relays)
 }
 
-/// The list with the `pr` line that `parse2` demands of every relay and that Tor does not write here.
+/// The list with the `pr` line that `parse2` demands of every relay and that Tor does not write
+/// here.
 pub(crate) fn with_protocols(list: &str) -> String {
     list.lines()
         .flat_map(|line| match line.starts_with("s ") || line == "s" {

@@ -1,6 +1,6 @@
 //! Numbers about numbers.
 
-/// How some values are distributed, such as the [gaps](super::Anatomy::gaps) of a ring.
+/// Distribution of some values, such as the [gaps](super::Anatomy::gaps) of a ring.
 ///
 /// ```
 /// use onionweave_ring::v2::anatomy::Summary;
@@ -29,7 +29,7 @@ impl Summary {
         (!values.is_empty()).then_some(Self { values })
     }
 
-    /// How many values there are.
+    /// Number of values.
     ///
     /// ```
     /// # use onionweave_ring::v2::anatomy::Summary;
@@ -69,8 +69,8 @@ impl Summary {
         self.quantile(1.0)
     }
 
-    /// The value below which so much of all values lies: 0.0 asks for the smallest, 1.0 for the largest. Between two values,
-    /// it is as far from one to the other as the place is.
+    /// The value below which so much of all values lies: 0.0 asks for the smallest, 1.0 for the
+    /// largest. Between two values, it is as far from one to the other as the place is.
     ///
     /// ```
     /// # use onionweave_ring::v2::anatomy::Summary;
@@ -95,7 +95,8 @@ impl Summary {
         self.values.iter().sum::<f64>() / self.values.len() as f64
     }
 
-    /// The Gini coefficient of values that are not negative: 0 if all are equal, close to 1 if one has it all.
+    /// The Gini coefficient of values that are not negative: 0 if all are equal, close to 1 if one
+    /// has it all.
     ///
     /// On a ring of directories with random fingerprints it is 1/2 for gaps, and 5/16 for duties.
     ///

@@ -1,4 +1,4 @@
-//! One service, and who might want to be its directory.
+//! A service as a target, and the relays that might want to be its directories.
 
 use std::collections::BTreeMap;
 
@@ -29,11 +29,12 @@ pub struct Target {
     slots: Vec<Slot>,
 }
 
-/// One of the directories that are responsible for a service, and how near it is to the descriptor ID.
+/// Directory that is responsible for a service, and its distance from the descriptor ID.
 ///
-/// A relay that was made for a service is far nearer to its descriptor ID than chance would put it, and is so again in the
-/// next period, with another key. That is how attempts to track services were found in archives of consensuses (Biryukov,
-/// Pustogarov, Thill, Weinmann: *Content and popularity analysis of Tor hidden services*, 2014).
+/// A relay that was made for a service is far nearer to its descriptor ID than chance would put it,
+/// and is so again in the next period, with another key. That is how attempts to track services
+/// were found in archives of consensuses (Biryukov, Pustogarov, Thill, Weinmann: *Content and
+/// popularity analysis of Tor hidden services*, 2014).
 ///
 /// ```
 /// use onionweave_ring::v2::anatomy::Target;
@@ -105,7 +106,8 @@ impl Target {
         Self::new(ring, ids)
     }
 
-    /// The responsible directories, by replica, then in the order of the ring: six, or fewer if the ring has fewer than three.
+    /// The responsible directories, by replica, then in the order of the ring: six, or fewer if the
+    /// ring has fewer than three.
     ///
     /// ```
     /// use onionweave_ring::v2::anatomy::Target;
@@ -120,16 +122,19 @@ impl Target {
         &self.slots
     }
 
-    /// How many random keys one must generate, on average, until relays with some of them hold at least so many of the
-    /// slots, beside the directories that are there already (one to six; for more it is infinite, for none 0).
+    /// Number of random keys to generate, on average, until relays with some of them hold at least
+    /// this many slots. The directories that are there already count as they stand. It is defined
+    /// for one to six slots: for none it is 0, for more it is infinite.
     ///
-    /// A key gets a slot if it falls between the descriptor ID and the third directory; then the third loses its own. To get
-    /// two, both must fall in front of the second directory, or one in front of each replica's third, and so on. What is
-    /// computed is the expectation over all ways of getting there: with *E* of a set of keys, and *p* the chance that one
-    /// more key leads to a better set *s*, *E* = (1 + Σ *p*(*s*) *E*(*s*)) / Σ *p*(*s*), and 0 for a set that suffices. For a single
-    /// slot this is one divided by the part of the ring in front of the third directories.
+    /// A key gets a slot if it falls between the descriptor ID and the third directory; then the
+    /// third loses its own. To get two, both must fall in front of the second directory, or one in
+    /// front of each replica's third, and so on. The result is the expectation over all ways of
+    /// getting there. Let *p* be the chance that one more key leads to a better set *s*. Then a set
+    /// of keys has *E* = (1 + Σ *p*(*s*) *E*(*s*)) / Σ *p*(*s*), and one that suffices has 0. For a
+    /// single slot this is one divided by the part of the ring in front of the third directories.
     ///
-    /// For the cost: a 1024-bit RSA key takes milliseconds; tools that only count up the exponent try millions in a second.
+    /// For the cost: a 1024-bit RSA key takes milliseconds; tools that only count up the exponent
+    /// try millions in a second.
     ///
     /// ```
     /// use onionweave_ring::v2::anatomy::Target;
@@ -189,14 +194,14 @@ impl Target {
 
 /// A piece of the ring within which it makes no difference where a key falls.
 struct Piece {
-    /// That a random key falls into it.
+    /// Probability that a random key falls into it.
     chance: f64,
     /// For each replica: behind how many of its directories.
     behind: [usize; REPLICAS],
 }
 
-/// For each replica and each number of its directories: how many keys lie behind so many of them. More than are left of
-/// three make no difference, and are not counted.
+/// For each replica and each number of its directories: how many keys lie behind so many of them.
+/// More than are left of three make no difference, and are not counted.
 type Keys = [[usize; DIRECTORIES_PER_REPLICA]; REPLICAS];
 
 struct Search {
@@ -207,7 +212,7 @@ struct Search {
 }
 
 impl Search {
-    /// How many more keys it takes on average; see [`Target::keys_for`].
+    /// Number of further keys that it takes on average; see [`Target::keys_for`].
     fn keys(&self, keys: Keys, known: &mut BTreeMap<Keys, f64>) -> f64 {
         if self.held(&keys) >= self.slots {
             return 0.0;
@@ -223,7 +228,8 @@ impl Search {
                     *count = (*count + 1).min(DIRECTORIES_PER_REPLICA - behind);
                 }
             }
-            // Each step adds a key, of which at most six count for each replica: the depth is bounded.
+            // Each step adds a key, of which at most six count for each replica: the depth is
+            // bounded.
             if with != keys {
                 chance += piece.chance;
                 expectation += piece.chance * self.keys(with, known);
@@ -234,7 +240,7 @@ impl Search {
         expectation
     }
 
-    /// How many slots relays with these keys have.
+    /// Number of slots that relays with these keys have.
     fn held(&self, keys: &Keys) -> usize {
         let by_replica = keys.iter().zip(self.there).map(|(counts, there)| {
             let (mut free, mut held) = (DIRECTORIES_PER_REPLICA, 0);
@@ -252,7 +258,7 @@ impl Search {
 }
 
 impl Slot {
-    /// Whose descriptor the directory has.
+    /// Replica whose descriptor the directory has.
     ///
     /// ```
     /// # use onionweave_ring::{Fingerprint, HashRing, v2::{Replica, anatomy::Target}};
@@ -288,7 +294,7 @@ impl Slot {
         self.directory
     }
 
-    /// How far the directory is from the descriptor ID.
+    /// Distance of the directory from the descriptor ID.
     ///
     /// ```
     /// # use onionweave_ring::{Distance, Fingerprint, HashRing, v2::anatomy::Target};
@@ -300,10 +306,11 @@ impl Slot {
         self.distance
     }
 
-    /// The mean gap between neighbours on this ring, divided by the distance from the descriptor ID to the directory.
+    /// The mean gap between neighbours on this ring, divided by the distance from the descriptor ID
+    /// to the directory.
     ///
-    /// The statistic of the literature: for a first directory it is around 1, for a third around 1/3. Hundreds are rare,
-    /// tens of thousands mean that the key was made for the service.
+    /// The statistic of the literature: for a first directory it is around 1, for a third around
+    /// 1/3. Hundreds are rare, tens of thousands mean that the key was made for the service.
     ///
     /// ```
     /// # use onionweave_ring::{Fingerprint, HashRing, v2::anatomy::Target};
@@ -315,11 +322,13 @@ impl Slot {
         1.0 / (self.directories as f64 * self.distance.fraction())
     }
 
-    /// How likely chance alone puts the directory of this place as near to the descriptor ID as this one is, or nearer.
+    /// Probability that chance alone puts the directory of this place so near to the descriptor ID,
+    /// or nearer.
     ///
-    /// With *q* the fraction of the ring that is the distance, it is the chance that of *n* directories at least as many as
-    /// the place says fall into it: the upper tail of a binomial distribution of *n* and *q*. Who looks at many services and
-    /// periods finds small ones by chance: expect one below 1/1000 in every thousand slots.
+    /// With *q* the fraction of the ring that is the distance, it is the chance that at least as
+    /// many of *n* directories as the place says fall into it. That is the upper tail of a binomial
+    /// distribution of *n* and *q*. A search through many services and periods finds small values
+    /// by chance: expect one below 1/1000 in every thousand slots.
     ///
     /// ```
     /// # use onionweave_ring::{Fingerprint, HashRing, v2::anatomy::Target};
@@ -336,7 +345,8 @@ impl Slot {
                 .product();
             ways * near.powi(within as i32) * (1.0 - near).powf(count - within as f64)
         };
-        // Of the two sums, the one that does not lose a small result in a difference of large numbers.
+        // Of the two sums, the one that does not lose a small result in a difference of large
+        // numbers.
         let chance: f64 = if count * near > 1.0 {
             1.0 - (0..self.place).map(probability).sum::<f64>()
         } else {

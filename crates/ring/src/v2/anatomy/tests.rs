@@ -215,7 +215,7 @@ fn keys_for_slots() {
     }
 }
 
-/// How near directories are by chance, over rings.
+/// Nearness of directories by chance, over rings.
 #[test]
 fn chance_of_being_near() {
     let mut digests = Digests::new("near");
@@ -256,7 +256,8 @@ proptest! {
         prop_assert_eq!(Replica::ALL.map(|replica| of(replica).count()), [ring.len().min(3); 2]);
     }
 
-    /// With one slot wanted, all that counts is the part of the ring in front of the third directories.
+    /// With one slot wanted, all that counts is the part of the ring in front of the third
+    /// directories.
     #[test]
     fn one_slot_takes_a_key_in_front_of_a_third_directory(
         ring in prop::collection::btree_set(any::<[u8; 20]>(), 4..40),
