@@ -1,6 +1,8 @@
 //! The directories that one consensus names.
 
 use crate::relays::{Lifetime, RelayList};
+#[cfg(feature = "v3")]
+use crate::v3;
 use crate::{Fingerprint, HashRing};
 
 /// The onion-service directories of one consensus: everything that placing descriptors needs to
@@ -22,6 +24,8 @@ use crate::{Fingerprint, HashRing};
 pub struct Directories {
     ring: HashRing,
     lifetime: Option<Lifetime>,
+    #[cfg(feature = "v3")]
+    v3: Option<v3::Directories>,
 }
 
 impl Directories {
@@ -34,7 +38,38 @@ impl Directories {
     /// assert!(Directories::new(HashRing::new([]), None).is_empty());
     /// ```
     pub const fn new(ring: HashRing, lifetime: Option<Lifetime>) -> Self {
-        Self { ring, lifetime }
+        Self {
+            ring,
+            lifetime,
+            #[cfg(feature = "v3")]
+            v3: None,
+        }
+    }
+
+    /// The directories of a list of relays, of both versions, in this kind of network.
+    ///
+    /// ```
+    /// use onionweave_ring::Directories;
+    /// use onionweave_ring::relays::RelayList;
+    /// use onionweave_ring::v3::Network;
+    ///
+    /// let list = RelayList::parse(include_str!("../testdata/v3-network/consensus-microdesc.txt"))?;
+    /// let directories = Directories::of_network(&list, Network::Testing);
+    /// assert_eq!(directories.v3().expect("it is a consensus").schedule().now().minutes(), 8);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    #[cfg(feature = "v3")]
+    pub fn of_network(list: &RelayList, network: v3::Network) -> Self {
+        Self {
+            v3: v3::Directories::new(list, network),
+            ..Self::new(list.hash_ring(), list.lifetime())
+        }
+    }
+
+    /// The directories of version 3, where the source is a consensus.
+    #[cfg(feature = "v3")]
+    pub const fn v3(&self) -> Option<&v3::Directories> {
+        self.v3.as_ref()
     }
 
     /// Every relay with the `HSDir` flag, as version 2 orders them.
@@ -62,12 +97,20 @@ impl Directories {
     /// assert!(!one.leads_like(&Directories::from_iter([])));
     /// ```
     pub fn leads_like(&self, other: &Self) -> bool {
+        #[cfg(feature = "v3")]
+        if self.v3 != other.v3 {
+            return false;
+        }
         self.ring == other.ring
     }
 }
 
+/// Directories of a network whose consensus sets the length of periods.
 impl From<&RelayList> for Directories {
     fn from(list: &RelayList) -> Self {
+        #[cfg(feature = "v3")]
+        return Self::of_network(list, v3::Network::Public);
+        #[cfg(not(feature = "v3"))]
         Self::new(list.hash_ring(), list.lifetime())
     }
 }

@@ -108,8 +108,9 @@ pub enum Error {
         found: u8,
     },
 
-    /// The public key of a v3 onion address is no point of the curve.
-    #[error("v3 onion address: its key is not a point of the curve")]
+    /// The public key of a v3 onion address is no point of the curve, or one outside Ed25519's
+    /// group.
+    #[error("v3 onion address: its key is not a valid point of the curve")]
     AddressKey,
 
     /// A document is larger than Tor itself would accept.

@@ -90,7 +90,9 @@ fn check_list(form: Form, document: &str, list: Result<RelayList, Error>) {
     assert!((1..=document.lines().count()).contains(&list.relays().len()));
     assert!(list.hash_ring().len() <= list.relays().len());
     let read_again = RelayList::from_ns_all(&router_statuses(list.relays()));
-    assert_eq!(read_again.as_ref().map(RelayList::relays), Ok(list.relays()));
+    // Router statuses do not tell who serves version 3.
+    let known = |list: &RelayList| -> Vec<_> { list.relays().iter().map(facts).collect() };
+    assert_eq!(read_again.as_ref().map(known), Ok(known(&list)));
     // The first line may be one that says nothing, and then any form is as good as another.
     match RelayList::parse(document) {
         Ok(detected) => assert!(detected.form() != form || detected == list),

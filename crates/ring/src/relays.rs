@@ -33,6 +33,7 @@
 mod consensus;
 mod lifetime;
 mod microdescriptors;
+mod onion_services;
 mod relay;
 mod router_status;
 
@@ -42,6 +43,7 @@ use crate::{Error, HashRing};
 
 pub use lifetime::Lifetime;
 pub use microdescriptors::Microdescriptors;
+pub use onion_services::{OnionServices, SharedRandom};
 pub use relay::Relay;
 
 /// The kinds of documents that list relays.
@@ -143,6 +145,9 @@ pub enum LineProblem {
         /// Mistake in the time.
         error: Box<Error>,
     },
+    /// A parameter of the header is not a number of 32 bits.
+    #[error("`params`: the value of `{0}` is not a number of 32 bits")]
+    Parameter(&'static str),
     /// The three times of the header are not in their order.
     #[error("`valid-after`, `fresh-until` and `valid-until` of the header are not in this order")]
     Lifetime,
@@ -178,6 +183,7 @@ pub struct RelayList {
     relays: Vec<Relay>,
     /// There for consensuses alone.
     lifetime: Option<Lifetime>,
+    onion_services: OnionServices,
 }
 
 impl RelayList {
@@ -320,19 +326,32 @@ impl RelayList {
     fn read(form: Form, document: &str, microdescriptors: &Microdescriptors) -> Result<Self, Error> {
         check_len(document)?;
         match form {
-            Form::RouterStatuses => Self::new(form, router_status::parse(document, microdescriptors)?, None),
+            Form::RouterStatuses => {
+                let relays = router_status::parse(document, microdescriptors)?;
+                Self::new(form, relays, None, OnionServices::default())
+            }
             Form::PlainConsensus | Form::MicrodescConsensus => {
-                let (relays, lifetime) = consensus::parse(form, document, microdescriptors)?;
-                Self::new(form, relays, Some(lifetime))
+                let (relays, lifetime, onion_services) = consensus::parse(form, document, microdescriptors)?;
+                Self::new(form, relays, Some(lifetime), onion_services)
             }
         }
     }
 
-    fn new(form: Form, relays: Vec<Relay>, lifetime: Option<Lifetime>) -> Result<Self, Error> {
+    fn new(
+        form: Form,
+        relays: Vec<Relay>,
+        lifetime: Option<Lifetime>,
+        onion_services: OnionServices,
+    ) -> Result<Self, Error> {
         if relays.is_empty() {
             return Err(Error::Empty { form });
         }
-        Ok(Self { form, relays, lifetime })
+        Ok(Self {
+            form,
+            relays,
+            lifetime,
+            onion_services,
+        })
     }
 
     /// Form of the document that the list was read from.
@@ -373,6 +392,19 @@ impl RelayList {
         self.lifetime
     }
 
+    /// The values that the consensus sets for onion services of version 3; the defaults, where the
+    /// source is no consensus.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::RelayList;
+    /// let list = RelayList::parse(include_str!("../testdata/v3-network/consensus-microdesc.txt"))?;
+    /// assert_eq!(list.onion_services().spread_fetch(), 3);
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    pub const fn onion_services(&self) -> &OnionServices {
+        &self.onion_services
+    }
+
     /// The relays with the HSDir flag. There may be none.
     ///
     /// ```
@@ -392,7 +424,7 @@ impl RelayList {
 
 #[cfg(feature = "serde")]
 mod unchecked {
-    use super::{Form, Lifetime, Relay};
+    use super::{Form, Lifetime, OnionServices, Relay};
 
     /// Fields of a serialised list.
     #[derive(serde::Deserialize)]
@@ -400,17 +432,24 @@ mod unchecked {
         form: Form,
         relays: Vec<Relay>,
         lifetime: Option<Lifetime>,
+        #[serde(default)]
+        onion_services: OnionServices,
     }
 
     impl TryFrom<RelayList> for super::RelayList {
         type Error = String;
 
         fn try_from(list: RelayList) -> Result<Self, String> {
-            let RelayList { form, relays, lifetime } = list;
+            let RelayList {
+                form,
+                relays,
+                lifetime,
+                onion_services,
+            } = list;
             match (form, lifetime) {
                 (Form::RouterStatuses, Some(_)) => Err(format!("a {form} has no lifetime")),
                 (Form::PlainConsensus | Form::MicrodescConsensus, None) => Err(format!("a {form} has a lifetime")),
-                _ => Self::new(form, relays, lifetime).map_err(|error| error.to_string()),
+                _ => Self::new(form, relays, lifetime, onion_services).map_err(|error| error.to_string()),
             }
         }
     }
@@ -428,7 +467,12 @@ impl<'a> arbitrary::Arbitrary<'a> for RelayList {
         let relays = core::iter::once(Ok(first))
             .chain(others)
             .collect::<arbitrary::Result<_>>()?;
-        Ok(Self { form, relays, lifetime })
+        Ok(Self {
+            form,
+            relays,
+            lifetime,
+            onion_services: input.arbitrary()?,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
-//! A scanner of consensuses: the lines of the header that say when it holds, and the router
-//! statuses.
+//! A scanner of consensuses: the lines of the header that say when it holds and what it sets for
+//! onion services, and the router statuses.
 
+use super::onion_services::OnionServices;
 use super::router_status::Scanner;
 use super::{Form, Lifetime, LineProblem, Microdescriptors, Relay};
 use crate::{Error, UnixTime};
@@ -13,16 +14,17 @@ const TIMES: [&str; 3] = ["valid-after", "fresh-until", "valid-until"];
 
 /// Reads a consensus of the flavour that `form` names.
 ///
-/// What else it says is passed over: its parameters, authorities, bandwidths and signatures,
+/// Everything else is passed over: other parameters, authorities, bandwidths and signatures,
 /// whatever they look like.
 pub(super) fn parse(
     form: Form,
     document: &str,
     microdescriptors: &Microdescriptors,
-) -> Result<(Vec<Relay>, Lifetime), Error> {
+) -> Result<(Vec<Relay>, Lifetime, OnionServices), Error> {
     let mut scanner = Scanner::new(form, microdescriptors);
     let mut part = Part::Start;
     let mut times = [None; 3];
+    let mut onion_services = OnionServices::default();
     let mut last = (1, "");
 
     for (number, line) in (1..).zip(document.lines()) {
@@ -59,6 +61,8 @@ pub(super) fn parse(
                     && let Some(time) = times.get_mut(place)
                 {
                     *time = Some(read_time(keyword, line).map_err(wrong)?);
+                } else {
+                    onion_services.line(keyword, items).map_err(wrong)?;
                 }
             }
             (Part::Relays, _) => scanner.line(number, keyword, items)?,
@@ -71,7 +75,7 @@ pub(super) fn parse(
     if part != Part::Footer || text.trim_ascii() != LAST_LINE {
         return Err(wrong(LineProblem::CutOff));
     }
-    Ok((scanner.finish()?, lifetime(&times).map_err(wrong)?))
+    Ok((scanner.finish()?, lifetime(&times).map_err(wrong)?, onion_services))
 }
 
 /// The parts of a consensus, in their order.

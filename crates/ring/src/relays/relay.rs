@@ -23,6 +23,8 @@ pub struct Relay {
     #[cfg_attr(feature = "arbitrary", arbitrary(with = arbitrary_nickname))]
     pub(super) nickname: Box<str>,
     pub(super) is_hsdir: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) speaks_v3: bool,
     pub(super) ed25519_identity: Option<Ed25519Identity>,
 }
 
@@ -63,6 +65,22 @@ impl Relay {
     /// ```
     pub const fn is_hsdir(&self) -> bool {
         self.is_hsdir
+    }
+
+    /// Tells whether the relay serves descriptors of version 3: it has the HSDir flag, and its `pr`
+    /// line names version 2 of the protocol `HSDir` (`supports_v3_hsdir`, core/or/protover.c).
+    ///
+    /// Router statuses have no `pr` line (feature/nodelist/fmt_routerstatus.c:110), so there no
+    /// relay is known to serve it.
+    ///
+    /// ```
+    /// # use onionweave_ring::relays::RelayList;
+    /// let consensus = include_str!("../../testdata/v3-network/consensus-microdesc.txt");
+    /// assert!(RelayList::parse(consensus)?.relays().iter().all(|relay| relay.is_v3_hsdir()));
+    /// # Ok::<(), onionweave_ring::Error>(())
+    /// ```
+    pub const fn is_v3_hsdir(&self) -> bool {
+        self.is_hsdir && self.speaks_v3
     }
 
     /// The relay's Ed25519 identity: known if the list was read

@@ -72,6 +72,13 @@ impl<'a> Scanner<'a> {
                 relay.is_hsdir = items.any(|flag| flag == "HSDir");
                 self.relays.push(relay);
             }
+            // Behind the `s` line. No second `r` line has come since, or the relay would be
+            // pending.
+            "pr" if self.pending.is_none() => {
+                if let Some(relay) = self.relays.last_mut() {
+                    relay.speaks_v3 = items.any(names_v3_hsdir);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -111,6 +118,7 @@ impl<'a> Scanner<'a> {
             fingerprint,
             nickname: nickname.into(),
             is_hsdir: false,
+            speaks_v3: false,
             ed25519_identity,
         })
     }
@@ -122,6 +130,18 @@ impl<'a> Scanner<'a> {
             problem,
         }
     }
+}
+
+/// Tells whether an item of a `pr` line names version 2 of the protocol `HSDir`
+/// (`PROTOVER_HSDIR_V3`, core/or/protover.h). An example is `HSDir=1-2`.
+fn names_v3_hsdir(item: &str) -> bool {
+    let Some(versions) = item.strip_prefix("HSDir=") else {
+        return false;
+    };
+    versions.split(',').any(|range| {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        matches!((low.parse::<u8>(), high.parse::<u8>()), (Ok(low), Ok(high)) if (low..=high).contains(&2))
+    })
 }
 
 impl Form {
@@ -146,5 +166,29 @@ impl Microdescriptors {
         }
         let digest = text::decode::<N>("digest", &text::BASE64, digest?).ok()?;
         self.identity_by_digest(&digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_lists_of_ranges() {
+        for (item, is_named) in [
+            ("HSDir=2", true),
+            ("HSDir=1-2", true),
+            ("HSDir=1,2", true),
+            ("HSDir=1,2-3", true),
+            ("HSDir=1", false),
+            ("HSDir=3-5", false),
+            ("HSDir=12", false),
+            ("HSDir=", false),
+            ("HSDir=2-", false),
+            ("HSDir", false),
+            ("HSIntro=2", false),
+        ] {
+            assert_eq!(names_v3_hsdir(item), is_named, "{item}");
+        }
     }
 }

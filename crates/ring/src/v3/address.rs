@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use curve25519_dalek::Scalar;
-use curve25519_dalek::edwards::CompressedEdwardsY;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 
 use super::{BlindedId, Period, sha3_256};
 use crate::{Error, text};
@@ -43,11 +43,15 @@ impl Address {
     /// The address of the service with this public key (Ed25519).
     ///
     /// # Errors
-    /// [`Error::AddressKey`] if it is no point of the curve, so that nothing can be signed with it.
+    /// [`Error::AddressKey`] if it is no point of the curve, or one outside the group that Ed25519
+    /// uses.
     pub fn from_public_key(public_key: [u8; 32]) -> Result<Self, Error> {
-        match CompressedEdwardsY(public_key).decompress() {
-            Some(_) => Ok(Self { public_key }),
-            None => Err(Error::AddressKey),
+        // `ed25519_validate_pubkey` (lib/crypt_ops/crypto_ed25519.c): without this, several
+        // addresses would lead to one service.
+        let is_valid = |point: EdwardsPoint| point.is_torsion_free() && !point.is_small_order();
+        match CompressedEdwardsY(public_key).decompress().is_some_and(is_valid) {
+            true => Ok(Self { public_key }),
+            false => Err(Error::AddressKey),
         }
     }
 
@@ -56,7 +60,7 @@ impl Address {
         &self.public_key
     }
 
-    /// The blinded key of a period (`hs_build_blinded_pubkey`, hs_common.c:976).
+    /// The blinded key of a period (`hs_build_blinded_pubkey`, hs_common.c:927).
     pub fn blinded_id(&self, period: Period) -> BlindedId {
         let mut factor = self.blinding_factor(period);
         // `ed25519_ref10_gettweak` (ext/ed25519/ref10/blinding.c:16)
@@ -73,7 +77,7 @@ impl Address {
     }
 
     /// The factor by which a period blinds the key, before bits are set in it
-    /// (`build_blinded_key_param`, hs_common.c:918). Who holds the private key blinds that with the
+    /// (`build_blinded_key_param`, hs_common.c:436). Who holds the private key blinds that with the
     /// same factor.
     ///
     /// ```
@@ -95,7 +99,7 @@ impl Address {
         ])
     }
 
-    /// The bytes of the text: key, checksum, version (`hs_build_address`, hs_common.c:893).
+    /// The bytes of the text: key, checksum, version (`hs_build_address`, hs_common.c:901).
     fn to_bytes(self) -> [u8; 35] {
         let checksum = sha3_256(&[b".onion checksum", &self.public_key, &[VERSION]]);
         let [first, second, ..] = checksum;
@@ -146,6 +150,7 @@ text::serde_as_text!(Address, "a v3 onion address: 56 characters of base32");
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
     use data_encoding::BASE32_NOPAD_NOCASE;
 
     use super::*;
@@ -182,6 +187,17 @@ mod tests {
             Address::from_public_key([no_point.unwrap(); 32]),
             Err(Error::AddressKey)
         );
+        // The neutral element, and a valid key to which a point of small order was added.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert_eq!(Address::from_public_key(neutral), Err(Error::AddressKey));
+        let point = CompressedEdwardsY(*TEXT.parse::<Address>().unwrap().public_key())
+            .decompress()
+            .unwrap();
+        for torsion in &EIGHT_TORSION[1..] {
+            let key = (point + torsion).compress().to_bytes();
+            assert_eq!(Address::from_public_key(key), Err(Error::AddressKey));
+        }
     }
 
     /// `HS_DESC CREATED` events of the recorded network, whose periods have eight minutes: the

@@ -5,7 +5,7 @@ use core::fmt;
 use super::{Address, BlindedId, sha3_256};
 
 /// Secret of everybody who knows a service's address, for one blinded key (`hs_get_subcredential`,
-/// feature/hs/hs_common.c:748). It decrypts the descriptor, so it is not shown.
+/// feature/hs/hs_common.c:565). It decrypts the descriptor, so it is not shown.
 ///
 /// ```
 /// use onionweave_ring::v3::{Address, Period, Subcredential};
