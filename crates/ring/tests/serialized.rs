@@ -48,9 +48,26 @@ fn a_list_of_relays_is_an_object() {
         "fingerprint": "08EED199385D9397B647757568ED4D6D9831E50E",
         "nickname": "test010r",
         "is_hsdir": true,
+        "speaks_v3": false,
         "ed25519_identity": null,
     });
     assert_eq!(written["relays"][0], first);
+    let defaults = json!({
+        "period_minutes": 1440,
+        "replicas": 2,
+        "spread_store": 4,
+        "spread_fetch": 3,
+        "current_value": null,
+        "previous_value": null,
+    });
+    assert_eq!(written["onion_services"], defaults);
+    // A list that was written before there was version 3.
+    let mut older = written.clone();
+    older.as_object_mut().unwrap().remove("onion_services");
+    for relay in older["relays"].as_array_mut().unwrap() {
+        relay.as_object_mut().unwrap().remove("speaks_v3");
+    }
+    assert_eq!(serde_json::from_value::<RelayList>(older).unwrap(), list);
 
     let ring = json!(list.hash_ring());
     assert_eq!(ring.as_array().unwrap().len(), 18);
