@@ -153,7 +153,7 @@ fn parse_instances(list: &str, points: u32) -> anyhow::Result<Vec<Instance<Strin
     Ok(instances)
 }
 
-/// One directory of one replica.
+/// A directory of a replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Directory {
     replica: u8,

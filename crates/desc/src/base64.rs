@@ -7,13 +7,14 @@ use zeroize::Zeroizing;
 const CHARACTERS_PER_LINE: usize = 64;
 const BYTES_PER_LINE: usize = 48;
 
-/// Decodes as `base64_decode` does (lib/encoding/binascii.c:396): white space counts for nothing, the first `=` ends the
-/// data whatever follows it, padding may be missing, and left-over bits may be anything. `None` for any other character
-/// and for a last group of a single character.
+/// Decodes as `base64_decode` does (lib/encoding/binascii.c:396): white space counts for nothing,
+/// the first `=` ends the data whatever follows it, padding may be missing, and left-over bits may
+/// be anything. `None` for any other character and for a last group of a single character.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut rest = text;
-    // Nearly every text is in lines of whole groups, so that what stands between two groups may be white space.
+    // Nearly every text is in lines of whole groups, so that what stands between two groups may be
+    // white space.
     while let [first, after @ ..] = rest {
         let before = rest.len();
         if value(*first) == SPACE {
@@ -38,7 +39,8 @@ pub(crate) fn decode_secret(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(out)
 }
 
-/// Decodes blocks of `C` characters to `B` bytes, until one holds something other than values. One LF after each counts for nothing.
+/// Decodes blocks of `C` characters to `B` bytes, until one holds something other than values. One
+/// LF after each counts for nothing.
 fn decode_blocks<const C: usize, const B: usize>(rest: &mut &[u8], out: &mut Vec<u8>) {
     let mut bytes = [0; B];
     while let Some((characters, after)) = rest.split_first_chunk()
@@ -99,7 +101,7 @@ const SPACE: u8 = 64;
 const PADDING: u8 = 65;
 const INVALID: u8 = 255;
 
-/// What each byte stands for: 0 to 63, or one of the above (`base64_decode_table`, binascii.c:364).
+/// Meaning of each byte: 0 to 63, or one of the above (`base64_decode_table`, binascii.c:364).
 static VALUES: [u8; 256] = {
     let mut values = [INVALID; 256];
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -119,7 +121,8 @@ static VALUES: [u8; 256] = {
     values
 };
 
-/// Appends `bytes` as `BASE64_ENCODE_MULTILINE` writes them (binascii.c:215): lines of 64 characters, each ended by LF.
+/// Appends `bytes` as `BASE64_ENCODE_MULTILINE` writes them (binascii.c:215): lines of 64
+/// characters, each ended by LF.
 pub(crate) fn encode_lines(bytes: &[u8], out: &mut String) {
     for line in bytes.chunks(BYTES_PER_LINE) {
         BASE64.encode_append(line, out);

@@ -5,7 +5,8 @@ pub(crate) fn find_byte(byte: u8, text: &[u8]) -> Option<usize> {
     memchr::memchr(byte, text)
 }
 
-/// Offset of the first occurrence of `needle`, as `strstr` finds it. Quick if the first byte of `needle` is rare in `text`.
+/// Offset of the first occurrence of `needle`, as `strstr` finds it. Quick if the first byte of
+/// `needle` is rare in `text`.
 pub(crate) fn find(needle: &[u8], text: &[u8]) -> Option<usize> {
     let (&first, _) = needle.split_first()?;
     memchr::memchr_iter(first, text).find(|start| text.get(*start..).is_some_and(|rest| rest.starts_with(needle)))
@@ -21,8 +22,8 @@ pub(crate) fn split_at(text: &[u8], middle: usize) -> (&[u8], &[u8]) {
     text.split_at_checked(middle).unwrap_or((text, &[]))
 }
 
-/// A number as `tor_parse_long` reads it in base 10 (lib/string/parse_int.c:59, that is `strtol`): white space and a sign may come
-/// first, then nothing but digits. `None` outside `min..=max`.
+/// A number as `tor_parse_long` reads it in base 10 (lib/string/parse_int.c:59, that is `strtol`):
+/// white space and a sign may come first, then nothing but digits. `None` outside `min..=max`.
 pub(crate) fn parse_number(text: &[u8], min: i64, max: i64) -> Option<i64> {
     let spaces = text.iter().take_while(|byte| is_c_space(**byte)).count();
     let text = text.get(spaces..)?;
@@ -31,7 +32,8 @@ pub(crate) fn parse_number(text: &[u8], min: i64, max: i64) -> Option<i64> {
     (min..=max).contains(&number).then_some(number)
 }
 
-/// A number as `tor_parse_uint64` reads it in base 10 (lib/string/parse_int.c:103), which is `strtoull`.
+/// A number as `tor_parse_uint64` reads it in base 10 (lib/string/parse_int.c:103), which is
+/// `strtoull`.
 ///
 /// White space and a sign may come first, and a minus turns the number over. `None` outside
 /// `min..=max`.

@@ -1,8 +1,10 @@
-//! PKCS#1 keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and `d2i_RSAPrivateKey`, and written canonically.
+//! PKCS#1 keys in DER, read with the tolerance of OpenSSL's `d2i_RSAPublicKey` and
+//! `d2i_RSAPrivateKey`, and written canonically.
 //!
-//! C Tor decodes a key with that function and, whenever it needs bytes again, be it to hash a key into a service ID or to
-//! write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:356, crypto_rsa_openssl.c:501). So the canonical
-//! form is the identity of a key, whatever form it was received in.
+//! C Tor decodes a key with that function and, whenever it needs bytes again, be it to hash a key
+//! into a service ID or to write it down, encodes what it decoded (lib/crypt_ops/crypto_rsa.c:356,
+//! crypto_rsa_openssl.c:501). So the canonical form is the identity of a key, whatever form it was
+//! received in.
 
 /// Length of the modulus of every key in a v2 descriptor, in bits (`PK_BYTES`).
 pub(crate) const MODULUS_BITS: usize = 1024;
@@ -40,7 +42,8 @@ impl<'a> PublicParts<'a> {
         })
     }
 
-    /// Reads what nearly every key is: 1024 bits, the exponent 65537, canonical DER. `None` for any other.
+    /// Reads what nearly every key is: 1024 bits, the exponent 65537, canonical DER. `None` for any
+    /// other.
     pub(crate) fn from_usual_der(der: &'a [u8]) -> Option<Self> {
         let numbers = der.strip_prefix(b"\x30\x81\x89\x02\x81\x81\x00")?;
         let modulus = numbers.strip_suffix(b"\x02\x03\x01\x00\x01")?;
@@ -69,7 +72,8 @@ impl<'a> PublicParts<'a> {
         self.modulus
     }
 
-    /// The public exponent, big-endian, without leading zeros: any number, also one that no sound key has.
+    /// The public exponent, big-endian, without leading zeros: any number, also one that no sound
+    /// key has.
     pub fn exponent(&self) -> &'a [u8] {
         self.exponent
     }
@@ -77,8 +81,9 @@ impl<'a> PublicParts<'a> {
 
 /// Reads a sequence of exactly `N` integers, big-endian, without leading zeros.
 ///
-/// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), tags may be in their long form, lengths padded or indefinite, integers are
-/// taken as unsigned, leading zeros are ignored, and so is anything after the sequence.
+/// As in OpenSSL (crypto/asn1/tasn_dec.c, x_bignum.c), tags may be in their long form, lengths
+/// padded or indefinite, integers are taken as unsigned, leading zeros are ignored, and so is
+/// anything after the sequence.
 pub(crate) fn read_integers<const N: usize>(mut der: &[u8]) -> Option<[&[u8]; N]> {
     let mut fields = Sequence::open(&mut der)?;
     let integers = fields.integers()?;
@@ -86,10 +91,11 @@ pub(crate) fn read_integers<const N: usize>(mut der: &[u8]) -> Option<[&[u8]; N]
     Some(integers)
 }
 
-/// Reads an `RSAPrivateKey` (RFC 8017, appendix A.1.2): its version, and eight numbers as [`read_integers`] reads them.
+/// Reads an `RSAPrivateKey` (RFC 8017, appendix A.1.2): its version, and eight numbers as
+/// [`read_integers`] reads them.
 ///
-/// Unlike these numbers, the version must be written in its shortest form and fit an `i32` (crypto/asn1/x_int64.c). Further primes may be
-/// listed, but are not returned.
+/// Unlike these numbers, the version must be written in its shortest form and fit an `i32`
+/// (crypto/asn1/x_int64.c). Further primes may be listed, but are not returned.
 pub(crate) fn read_private_key(mut der: &[u8]) -> Option<(i32, [&[u8]; 8])> {
     let mut fields = Sequence::open(&mut der)?;
     let version = read_int32(read_value(INTEGER, &mut fields.rest)?)?;
@@ -115,7 +121,8 @@ struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    /// Opens the sequence that `input` begins with, and moves `input` past it if its length is known.
+    /// Opens the sequence that `input` begins with, and moves `input` past it if its length is
+    /// known.
     fn open(input: &mut &'a [u8]) -> Option<Self> {
         let unlimited = strip_tag(SEQUENCE, input).and_then(|rest| rest.strip_prefix(&[INDEFINITE]));
         match unlimited {
@@ -143,7 +150,8 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// Makes sure that nothing is left, and moves `input` past the sequence if that was not done before.
+    /// Makes sure that nothing is left, and moves `input` past the sequence if that was not done
+    /// before.
     fn close(self, input: &mut &'a [u8]) -> Option<()> {
         match self.indefinite {
             true => *input = self.rest.strip_prefix(END_OF_CONTENTS)?,
@@ -154,7 +162,8 @@ impl<'a> Sequence<'a> {
     }
 }
 
-/// `ossl_c2i_uint64_int` (crypto/asn1/a_int.c) and the limits of `INT32` (x_int64.c). No bytes at all are a zero, too.
+/// `ossl_c2i_uint64_int` (crypto/asn1/a_int.c) and the limits of `INT32` (x_int64.c). No bytes at
+/// all are a zero, too.
 fn read_int32(bytes: &[u8]) -> Option<i32> {
     let negative = bytes.first().is_some_and(|byte| *byte >= 0x80);
     let padded = match bytes {
@@ -212,8 +221,8 @@ pub(crate) fn read_value<'a>(tag: u8, input: &mut &'a [u8]) -> Option<&'a [u8]> 
     Some(value)
 }
 
-/// What follows the tag. Its long form, which is meant for numbers above 30, will do for any, and its number may have zeros in front
-/// (`ASN1_get_object`, crypto/asn1/asn1_lib.c).
+/// Length that follows the tag. Its long form, which is meant for numbers above 30, will do for
+/// any, and its number may have zeros in front (`ASN1_get_object`, crypto/asn1/asn1_lib.c).
 fn strip_tag(tag: u8, input: &[u8]) -> Option<&[u8]> {
     /// The bits of the number in a tag, all of which are set in the long form.
     const NUMBER: u8 = 0x1f;
@@ -264,13 +273,13 @@ fn needs_zero(number: &[u8]) -> bool {
     number.first().is_none_or(|top| *top >= 0x80)
 }
 
-/// What [`write_integer`] writes, in bytes.
+/// Number of bytes that [`write_integer`] writes.
 fn integer_len(number: &[u8]) -> usize {
     let value = number.len() + usize::from(needs_zero(number));
     1 + length_len(value) + value
 }
 
-/// What [`write_length`] writes, in bytes.
+/// Number of bytes that [`write_length`] writes.
 fn length_len(length: usize) -> usize {
     match length {
         0..0x80 => 1,
@@ -416,7 +425,8 @@ mod tests {
     #[test]
     fn reads_private_keys_as_openssl_does() {
         let numbers: Vec<u8> = (1..=8).flat_map(|number| [INTEGER, 1, number]).collect();
-        // (version, what follows the numbers, the version that d2i_RSAPrivateKey of OpenSSL 3.0 reads)
+        // (version, what follows the numbers, the version that d2i_RSAPrivateKey of OpenSSL 3.0
+        // reads)
         let table: &[(&[u8], &[u8], Option<i32>)] = &[
             (b"\x02\x01\x00", b"", Some(0)),
             (b"\x02\x00", b"", Some(0)),

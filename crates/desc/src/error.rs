@@ -1,4 +1,4 @@
-//! What can be wrong with a descriptor, a draft or a key.
+//! Errors of descriptors, drafts and keys.
 
 use std::fmt;
 
@@ -42,7 +42,8 @@ pub enum Error {
         limit: usize,
     },
 
-    /// No line begins with `signature`, so there is no telling what was signed. A text cut short ends up here.
+    /// No line begins with `signature`, so there is no telling what was signed. A text cut short
+    /// ends up here.
     #[error("descriptor has no line that begins with `signature`: it is cut short or was never signed")]
     Unsigned,
 
@@ -88,9 +89,9 @@ pub enum Error {
     AuthorizationTooShort {
         /// The kind that their first byte names.
         kind: AuthorizationKind,
-        /// How many bytes there are.
+        /// Number of bytes that there are.
         size: usize,
-        /// How many there must be.
+        /// Number of bytes that there must be.
         needed: usize,
     },
 
@@ -105,9 +106,9 @@ pub enum Error {
     /// There are more clients than encrypted introduction points have entries for.
     #[error("there are {found} authorized clients, the limit is {limit}")]
     TooManyClients {
-        /// How many there are.
+        /// Number that there is.
         found: usize,
-        /// How many there may be.
+        /// Largest number that there may be.
         limit: usize,
     },
 
@@ -136,22 +137,23 @@ pub enum Error {
     FileTooLong {
         /// The file.
         section: Section,
-        /// How many bytes it has.
+        /// Number of bytes that it has.
         size: usize,
-        /// How many are read.
+        /// Largest number of bytes that are read.
         limit: usize,
     },
 
     /// Clients accept one to ten introduction points.
     #[error("descriptor has {found} introduction points, clients accept 1 to {limit}")]
     IntroductionPointCount {
-        /// How many there are.
+        /// Number that there is.
         found: usize,
-        /// How many there may be, `MAX_INTRO_POINTS`.
+        /// Largest number that there may be, `MAX_INTRO_POINTS`.
         limit: usize,
     },
 
-    /// Two introduction points of one text are at the same relay. Clients would only ever use the first.
+    /// Two introduction points of one text are at the same relay. Clients would only ever use the
+    /// first.
     #[error("relay {0} occurs twice among the introduction points; clients use only the first")]
     RepeatedRelay(Fingerprint),
 
@@ -175,9 +177,9 @@ pub enum Error {
     /// A client got the descriptor of another service than it asked for.
     #[error("descriptor is of the service {found}, {wanted} was asked for")]
     WrongService {
-        /// Whose descriptor it is.
+        /// Service whose descriptor it is.
         found: ServiceId,
-        /// Whose was asked for.
+        /// Service whose descriptor was asked for.
         wanted: ServiceId,
     },
 
@@ -208,7 +210,8 @@ pub enum Error {
         now: UnixTime,
     },
 
-    /// A client has failed to reach the service through every introduction point of the descriptor, or there is none.
+    /// A client has failed to reach the service through every introduction point of the descriptor,
+    /// or there is none.
     #[error(
         "none of the introduction points is usable: the client failed at each of them a short while ago, or there is none"
     )]
@@ -226,7 +229,8 @@ pub enum Error {
     #[error("no random bytes: {0}")]
     RandomSource(String),
 
-    /// The RSA implementation noticed that its own result was wrong, which takes a fault of the machine.
+    /// The RSA implementation noticed that its own result was wrong, which takes a fault of the
+    /// machine.
     #[error("signing failed: the RSA operation did not verify")]
     SigningFailed,
 
@@ -246,7 +250,7 @@ impl Error {
     }
 }
 
-/// Which text a position refers to.
+/// Text that a position refers to.
 ///
 /// ```
 /// use onionweave_desc::Section;
@@ -348,7 +352,7 @@ pub enum Malformed {
     Value {
         /// The item.
         keyword: &'static str,
-        /// What it should be.
+        /// Value that it should have.
         wanted: &'static str,
     },
     /// A `-----BEGIN` or `-----END` line that ends in CRLF.
@@ -388,7 +392,7 @@ pub enum Malformed {
     RepeatedClient(ClientName),
 }
 
-/// Why a key cannot be used.
+/// Reason why a key cannot be used.
 ///
 /// ```
 /// use onionweave_desc::v2::ServiceKey;
@@ -406,8 +410,8 @@ pub enum KeyProblem {
     /// The text is in UTF-16, as some editors write it.
     #[error("the text is in UTF-16; write it in UTF-8 or ASCII")]
     Utf16,
-    /// The key is that of a v3 service: Tor's `hs_ed25519_secret_key`, a PEM block with an Ed25519 key, or `ED25519-V3:` and
-    /// base64 as on the control port.
+    /// The key is that of a v3 service: Tor's `hs_ed25519_secret_key`, a PEM block with an Ed25519
+    /// key, or `ED25519-V3:` and base64 as on the control port.
     #[error(
         "this is the key of a v3 onion service (Ed25519); \
          a v2 service has an RSA key of 1024 bits, in Tor's file `private_key`"
@@ -437,16 +441,17 @@ pub enum KeyProblem {
     /// The passphrase does not decrypt the key.
     #[error("the passphrase is wrong, or the key is damaged")]
     WrongPassphrase,
-    /// The key is encrypted in a way that is not known here: the name or object identifier of the cipher, of the function that makes
-    /// its key out of the passphrase, or of both together.
+    /// The key is encrypted in a way that is not known here: the name or object identifier of the
+    /// cipher, of the function that makes its key out of the passphrase, or of both together.
     #[error("the key is encrypted with {0:?}, which is not supported; OpenSSL can convert it")]
     Unsupported(String),
-    /// The key says that it would take very long, or very much memory, to make its cipher's key out of the passphrase.
+    /// The key says that it would take very long, or very much memory, to make its cipher's key out
+    /// of the passphrase.
     #[error("using the passphrase would take {cost} {unit}, the limit is {limit}")]
     Costly {
-        /// What it would take.
+        /// Amount that it would take.
         cost: u64,
-        /// What is counted.
+        /// Name of the amount.
         unit: &'static str,
         /// The limit.
         limit: u64,

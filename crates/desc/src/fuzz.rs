@@ -1,4 +1,4 @@
-//! What the fuzzers run. Each function takes any bytes and ends in an invariant.
+//! Functions that the fuzzers run. Each function takes any bytes and ends in an invariant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,8 @@ pub fn descriptor(data: &[u8]) {
     }
 }
 
-/// A directory reads the descriptors of a body as they would be read one by one, and keeps the newest; a client takes from it what it asked for.
+/// A directory reads the descriptors of a body as they would be read one by one, and keeps the
+/// newest; a client takes from it what it asked for.
 pub fn upload(data: &[u8]) {
     // A moment at which the recordings are neither too old nor too new.
     let now = UnixTime::from_secs(1_795_350_600);
@@ -91,7 +92,8 @@ pub fn introduction_points(data: &[u8]) {
     }
 }
 
-/// A key that can be read can be written, and is the same when read again. What is encrypted is tried with the passphrase `onionweave`.
+/// A key that can be read can be written, and is the same when read again. What is encrypted is
+/// tried with the passphrase `onionweave`.
 pub fn service_key(data: &[u8]) {
     let Ok(key) = private_key(data) else {
         return;
@@ -117,7 +119,8 @@ fn private_key(pem: &[u8]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(pem)
 }
 
-/// Base64 in lines is decoded as it would be one character after the other, and what is decoded survives being written and read.
+/// Base64 in lines is decoded as it would be one character after the other, and what is decoded
+/// survives being written and read.
 pub fn base64(data: &[u8]) {
     let mut slowly = Vec::new();
     let slowly = base64::decode_slowly(data, &mut slowly).map(|()| slowly);
@@ -130,7 +133,8 @@ pub fn base64(data: &[u8]) {
     }
 }
 
-/// A key in DER that can be read can be written, and what was written is canonical. The quick way to read a usual key is none to read another.
+/// A key in DER that can be read can be written, and what was written is canonical. The quick way
+/// to read a usual key is none to read another.
 pub fn der(data: &[u8]) {
     if let Some(key) = PublicParts::from_der(data) {
         assert_eq!(der::read_integers(data), Some([key.modulus(), key.exponent()]));
@@ -147,9 +151,11 @@ pub fn der(data: &[u8]) {
     }
 }
 
-/// What is recovered from a signature was padded to its length; and with the feature `openssl`, OpenSSL recovers the same.
+/// Holds that what is recovered from a signature was padded to its length; and with the feature
+/// `openssl`, OpenSSL recovers the same.
 ///
-/// The first byte is the length of the public exponent, which follows; then the modulus; the rest is the signature.
+/// The first byte is the length of the public exponent, which follows; then the modulus; the rest
+/// is the signature.
 pub fn signature(data: &[u8]) {
     let Some((&length, rest)) = data.split_first() else {
         return;
@@ -172,9 +178,11 @@ pub fn signature(data: &[u8]) {
     }
 }
 
-/// What is encrypted for clients is decrypted by each of them and by nobody else; and what a cookie decrypts is as long as the block lets it be.
+/// Holds that what is encrypted for clients is decrypted by each of them and by nobody else. And
+/// what a cookie decrypts is as long as the block lets it be.
 ///
-/// Cookies come first, 16 bytes each, their number in the first byte; then an encrypted block, which serves as points as well.
+/// Cookies come first, 16 bytes each, their number in the first byte; then an encrypted block,
+/// which serves as points as well.
 pub fn authorization(data: &[u8]) {
     let Some((&number, rest)) = data.split_first() else {
         return;
@@ -213,7 +221,8 @@ pub fn authorization(data: &[u8]) {
     }
 }
 
-/// Clients that can be read can be written and are the same when read again, and so is the `hostname` file that is written for them.
+/// Clients that can be read can be written and are the same when read again, and so is the
+/// `hostname` file that is written for them.
 pub fn client_keys(data: &[u8]) {
     let Ok(clients) = ClientKeys::parse(data) else {
         return;

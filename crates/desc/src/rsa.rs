@@ -1,9 +1,10 @@
 //! RSA: private keys as numbers, and the one trait behind which the arithmetic is done.
 //!
-//! Tor signs a bare SHA-1 with PKCS#1 v1.5 padding but without the DigestInfo that names the hash. The caller chooses the
-//! code that does the exponentiations: [`RustCrypto`] unless one of the functions that take a [`Backend`] is called, or
-//! `OpenSsl` with the feature `openssl`. Both give the same bytes and the same verdicts, for any public exponent. OpenSSL
-//! is faster: `cargo bench --bench desc --features openssl` tells by how much.
+//! Tor signs a bare SHA-1 with PKCS#1 v1.5 padding but without the DigestInfo that names the hash.
+//! The caller chooses the code that does the exponentiations: [`RustCrypto`] unless one of the
+//! functions that take a [`Backend`] is called, or `OpenSsl` with the feature `openssl`. Both give
+//! the same bytes and the same verdicts, for any public exponent. OpenSSL is faster: `cargo bench
+//! --bench desc --features openssl` tells by how much.
 //!
 //! ```
 //! use onionweave_desc::rsa::{PrivateKey, RustCrypto};
@@ -65,15 +66,19 @@ pub trait Backend: Send + Sync {
     /// [`KeyProblem::Damaged`] if this implementation cannot use the key.
     fn load(&self, key: &PrivateKey) -> Result<Box<dyn SigningKey>, KeyProblem>;
 
-    /// Returns what the holder of the private key padded and signed: `RSA_public_decrypt` with PKCS#1 padding, as C Tor
-    /// calls it (crypto_rsa_openssl.c:444). `None` if there is no such thing.
+    /// Returns what the holder of the private key padded and signed: `RSA_public_decrypt` with
+    /// PKCS#1 padding, as C Tor calls it (crypto_rsa_openssl.c:444). `None` if there is no such
+    /// thing.
     ///
-    /// `key` may be any two numbers of which the first has 1024 bits, `signature` any bytes. In detail, OpenSSL 3.0 refuses
+    /// `key` may be any two numbers of which the first has 1024 bits, `signature` any bytes. In
+    /// detail, OpenSSL 3.0 refuses
     ///
-    /// - an even modulus, and an exponent that is not below it (crypto/rsa/rsa_ossl.c, crypto/bn/bn_exp.c);
-    /// - a signature that is longer than the modulus, or not below it as a number; a shorter one is as good as one with
-    ///   zeros in front;
-    /// - a block that is not `00 01`, eight or more bytes `FF`, `00` and the payload, which may be empty (rsa_pk1.c).
+    /// - an even modulus, and an exponent that is not below it (crypto/rsa/rsa_ossl.c,
+    ///   crypto/bn/bn_exp.c);
+    /// - a signature that is longer than the modulus, or not below it as a number; a shorter one is
+    ///   as good as one with zeros in front;
+    /// - a block that is not `00 01`, eight or more bytes `FF`, `00` and the payload, which may be
+    ///   empty (rsa_pk1.c).
     fn recover(&self, key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -91,7 +96,8 @@ pub trait SigningKey: Send + Sync {
     /// Pads and signs a SHA-1 digest: `RSA_private_encrypt` with PKCS#1 padding, as C Tor calls it
     /// (lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always gives the same signature.
     ///
-    /// `None` if the result does not verify. One prime's half computed wrongly would give the other prime away to anyone
-    /// who sees the signature, so every implementation must check before it lets go of one.
+    /// `None` if the result does not verify. One prime's half computed wrongly would give the other
+    /// prime away to anyone who sees the signature, so every implementation must check before it
+    /// lets go of one.
     fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]>;
 }

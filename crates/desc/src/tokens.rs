@@ -1,11 +1,15 @@
-//! A tokenizer for documents of items, with the rules of C Tor's `tokenize_string` (feature/dirparse/parsecommon.c:53).
+//! A tokenizer for documents of items, with the rules of C Tor's `tokenize_string`
+//! (feature/dirparse/parsecommon.c:53).
 //!
 //! What makes those rules more than "a keyword, arguments, perhaps an object":
 //!
-//! - white space, blank lines and `#` comments may stand before any keyword and before any `-----BEGIN` line;
-//! - a keyword and an argument also end at `#`, and a `#` directly after an argument begins another one;
+//! - white space, blank lines and `#` comments may stand before any keyword and before any
+//!   `-----BEGIN` line;
+//! - a keyword and an argument also end at `#`, and a `#` directly after an argument begins another
+//!   one;
 //! - `opt ` before a keyword is skipped;
-//! - an unknown keyword is accepted with any arguments and object, but a key in its object must decode;
+//! - an unknown keyword is accepted with any arguments and object, but a key in its object must
+//!   decode;
 //! - a carriage return is white space everywhere but on the `-----BEGIN` and `-----END` lines;
 //! - `-----END ` is looked for anywhere in a line.
 //!
@@ -248,7 +252,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `get_next_token` (parsecommon.c:269), for a `rest` that begins with a keyword. `None` for an unknown keyword.
+    /// `get_next_token` (parsecommon.c:269), for a `rest` that begins with a keyword. `None` for an
+    /// unknown keyword.
     fn next_item<const N: usize>(&mut self, rules: &'static [Rule; N]) -> Result<Option<(usize, Item<'a>)>, Error> {
         let offset = self.offset();
         let line = self.take_line();
@@ -336,7 +341,8 @@ impl<'a> Reader<'a> {
         Ok(first.unwrap_or_default())
     }
 
-    /// Reads the object that follows a known item and checks it as `token_check_object` does (parsecommon.c:195).
+    /// Reads the object that follows a known item and checks it as `token_check_object` does
+    /// (parsecommon.c:195).
     fn read_object(&mut self, rule: &Rule, offset: usize) -> Result<Vec<u8>, Error> {
         let keyword = rule.keyword;
         let object = self.take_object()?;
@@ -459,8 +465,8 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// `get_token_arguments` (parsecommon.c:164), one argument at a time. The byte that ends an argument goes with it, so that a
-/// `#` directly after one does not begin a comment.
+/// `get_token_arguments` (parsecommon.c:164), one argument at a time. The byte that ends an
+/// argument goes with it, so that a `#` directly after one does not begin a comment.
 fn next_argument<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     if rest.is_empty() {
         return None;

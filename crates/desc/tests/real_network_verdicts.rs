@@ -1,10 +1,13 @@
-//! What directories keep and clients use, on a private network of real tor processes, against the verdicts of this crate.
+//! Texts that directories keep and clients use, on a private network of real tor processes, against
+//! the verdicts of this crate.
 //!
-//! Descriptors are posted to directories and fetched from them. For every fetch the verdicts must have told what comes of it: `NOT_FOUND` if
-//! the directory dropped the text, `BAD_DESC` if the client refused it, else `RECEIVED` and which text.
+//! Descriptors are posted to directories and fetched from them. For every fetch the verdicts must
+//! have told what comes of it: `NOT_FOUND` if the directory dropped the text, `BAD_DESC` if the
+//! client refused it, else `RECEIVED` and which text.
 //!
-//! What no control port can show is left to the tables: the failure cache, times with something behind them (no directory takes them),
-//! and bodies whose first descriptor is bad (no Tor posts them).
+//! What no control port can show is left to the tables: the failure cache, times with something
+//! behind them (no directory takes them), and bodies whose first descriptor is bad (no Tor posts
+//! them).
 
 #![cfg(unix)]
 #![allow(
@@ -48,15 +51,15 @@ type Directory = usize;
 
 /// Some uploads, one after the other, and then some fetches.
 ///
-/// Clients remember one descriptor of each service. So trials have a service each, or their texts are equally old and have different IDs: then
-/// none of them keeps a client from using another.
+/// Clients remember one descriptor of each service. So trials have a service each, or their texts
+/// are equally old and have different IDs: then none of them keeps a client from using another.
 struct Trial {
     name: String,
     posts: Vec<(Directory, Vec<u8>)>,
     fetches: Vec<(Directory, DescriptorId)>,
 }
 
-/// What comes of a fetch.
+/// Outcome of a fetch.
 #[derive(Clone, PartialEq, Eq)]
 enum Outcome {
     Received(Vec<u8>),
@@ -75,7 +78,7 @@ impl std::fmt::Debug for Outcome {
 }
 
 impl Trial {
-    /// What should come of each fetch, by the verdicts of this crate.
+    /// Expected outcome of each fetch, by the verdicts of this crate.
     fn expected(&self, now: UnixTime) -> Vec<Outcome> {
         let mut directories: BTreeMap<(Directory, DescriptorId), Descriptor> = BTreeMap::new();
         for (directory, body) in &self.posts {
@@ -102,7 +105,7 @@ impl Trial {
     }
 }
 
-/// Who signs, and for which descriptor ID.
+/// Signer of a text, and its descriptor ID.
 struct Service {
     key: ServiceKey,
     part: SecretIdPart,
@@ -194,7 +197,7 @@ impl Trials {
         self.made.push(Trial { name, posts, fetches });
     }
 
-    /// One text, posted and fetched.
+    /// A text, posted and fetched.
     fn one(&mut self, name: impl Into<String>, text: Vec<u8>) {
         let id = verify(&text).unwrap().descriptor_id();
         self.add(name, vec![(0, text)], vec![(0, id)]);
@@ -246,7 +249,8 @@ impl Trials {
         }
     }
 
-    /// Times, with ten minutes between them and the limits that they come closer to, which is longer than all of this takes on a busy machine.
+    /// Times, with ten minutes between them and the limits that they come closer to, which is
+    /// longer than all of this takes on a busy machine.
     fn ages(&mut self) {
         let margin = 600;
         for age in [
@@ -305,7 +309,7 @@ impl Trials {
         }
     }
 
-    /// What is held by a directory already, and what by a client.
+    /// Texts that a directory and a client hold already.
     fn memories(&mut self) {
         let (good, other, many) = (points(1), points(2), points(11));
         let lists: [Option<&[u8]>; 4] = [Some(&good), Some(&other), Some(&many), None];
@@ -428,7 +432,7 @@ async fn directories_and_clients_do_what_the_verdicts_say() {
     );
 }
 
-/// That this crate writes the same bytes as a Tor with the same key, points and time.
+/// Holds that this crate writes the same bytes as a Tor with the same key, points and time.
 fn assert_written_again(text: &[u8], pem: &str) {
     let key = ServiceKey::from_pem(pem).unwrap();
     let theirs = verify(text).unwrap();

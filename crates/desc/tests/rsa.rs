@@ -1,6 +1,8 @@
-//! What every back end for RSA must do: the verdicts and the bytes of OpenSSL, which is what Tor computes with.
+//! Duties of every back end for RSA: the verdicts and the bytes of OpenSSL, which is what Tor
+//! computes with.
 //!
-//! With the feature `openssl` everything here runs over both back ends, and their answers are compared.
+//! With the feature `openssl` everything here runs over both back ends, and their answers are
+//! compared.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -20,7 +22,8 @@ macro_rules! key {
 }
 
 const PLAIN: (&str, &str) = key!("plain/private_key");
-/// Keys of many kinds of exponents. The last three are above 2^33 - 1, which the crate `rsa` holds for too large.
+/// Keys of many kinds of exponents. The last three are above 2^33 - 1, which the crate `rsa` holds
+/// for too large.
 const KEYS: [(&str, &str); 9] = [
     PLAIN,
     key!("basic/private_key"),
@@ -42,7 +45,7 @@ macro_rules! on_each_backend {
     };
 }
 
-/// What the back ends recover, which must be the same.
+/// Bytes that the back ends recover, which must be the same.
 fn recover(key: PublicParts<'_>, signature: &[u8]) -> Option<Vec<u8>> {
     let recovered = RustCrypto.recover(key, signature);
     #[cfg(feature = "openssl")]
@@ -155,10 +158,12 @@ fn numbers_of_public_keys_are_judged_as_openssl_judges_them() {
     let n = modulus();
     let even = &n - 1_u8;
     let digest = [7; 20];
-    // The block that a root is taken of ends in zeros: so much differs from it that the payload still begins with the digest.
+    // The block that a root is taken of ends in zeros: so much differs from it that the payload
+    // still begins with the digest.
     let target = block(&[1], 8, &[&[0], digest.as_slice()].concat());
     let rooted = |exponent: usize| root(&BigUint::from_bytes_be(&target), exponent).to_bytes_be();
-    // (numbers, modulus, exponent, signature, whether `RSA_public_decrypt` of OpenSSL 3.0 finds the digest)
+    // (numbers, modulus, exponent, signature, whether `RSA_public_decrypt` of OpenSSL 3.0 finds the
+    // digest)
     let table = [
         ("exponent 0", &n, number(0), vec![1], false),
         ("exponent 1", &n, number(1), target.clone(), true),

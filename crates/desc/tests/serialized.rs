@@ -1,4 +1,4 @@
-//! What the features `serde` and `arbitrary` offer.
+//! Tests of the features `serde` and `arbitrary`.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use arbitrary::{Arbitrary as _, Unstructured};
@@ -98,7 +98,7 @@ fn what_comes_in_is_checked() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is drawn could have been read.
+    /// Holds that whatever is drawn could have been read.
     #[test]
     fn what_is_drawn_is_valid(entropy in prop::collection::vec(any::<u8>(), 4000)) {
         let mut input = Unstructured::new(&entropy);

@@ -25,7 +25,8 @@ pub use service::Service;
 pub(crate) use tor::Access;
 pub use tor::Tor;
 
-/// Heartbeats that make sense: a faster one would be noise, and clients of a hung instance wait a minute or two.
+/// Heartbeats that make sense: a faster one would be noise, and clients of a hung instance wait a
+/// minute or two.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 /// Times for audits and answers that make sense.
 const AUDITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -98,9 +99,11 @@ impl Builder {
         self
     }
 
-    /// Names a Tor of the publisher's own, which then carries all uploads and audits. Without it, instances carry them.
+    /// Names a Tor of the publisher's own, which then carries all uploads and audits. Without it,
+    /// instances carry them.
     ///
-    /// It must never be used as a client of the services: it would call a service unusable that it once failed to reach.
+    /// It must never be used as a client of the services: it would call a service unusable that it
+    /// once failed to reach.
     pub fn tor(mut self, tor: impl Into<Tor>) -> Self {
         self.tor = Some(tor.into());
         self
@@ -112,28 +115,32 @@ impl Builder {
         self
     }
 
-    /// Sets the time after which a silent instance counts as down: from 100 ms to a minute. Default: two seconds.
+    /// Sets the time after which a silent instance counts as down: from 100 ms to a minute.
+    /// Default: two seconds.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// Sets the time between two readings of a directory when nothing happens: from a second to a day. Default: a minute.
+    /// Sets the time between two readings of a directory when nothing happens: from a second to a
+    /// day. Default: a minute.
     pub fn audit(mut self, audit: Duration) -> Self {
         self.audit = audit;
         self
     }
 
-    /// Sets the longest time that an upload or a reading may take: from a second to an hour. Default: twenty seconds.
+    /// Sets the longest time that an upload or a reading may take: from a second to an hour.
+    /// Default: twenty seconds.
     pub fn answer(mut self, answer: Duration) -> Self {
         self.answer = answer;
         self
     }
 
-    /// Names a folder of the publisher's own, which nobody else may read. It is created if it does not exist.
+    /// Names a folder of the publisher's own, which nobody else may read. It is created if it does
+    /// not exist.
     ///
-    /// It holds what a restarted publisher goes on with: the seed of each service, and the pool. Without it a restart draws
-    /// new seeds, and there can be no pool.
+    /// It holds what a restarted publisher goes on with: the seed of each service, and the pool.
+    /// Without it a restart draws new seeds, and there can be no pool.
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state = Some(folder.into());
         self
@@ -141,22 +148,24 @@ impl Builder {
 
     /// Starts publishing. Must be called within a tokio runtime with time and IO.
     ///
-    /// With a pool, its tor is asked for its version first, which blocks for some hundredths of a second.
+    /// With a pool, its tor is asked for its version first, which blocks for some hundredths of a
+    /// second.
     ///
     /// # Errors
     ///
-    /// As for [`check`](Self::check), or [`Error::InUse`]; then nothing was started. Instances that cannot be reached are no error:
-    /// they are reported, and used when they come.
+    /// As for [`check`](Self::check), or [`Error::InUse`]; then nothing was started. Instances that
+    /// cannot be reached are no error: they are reported, and used when they come.
     pub fn start(self) -> Result<(Publisher, Reports), Error> {
         Publisher::start(self)
     }
 
-    /// Looks whether the publisher could start, and starts nothing: values, password files, the state folder and the pool's tor.
+    /// Looks whether the publisher could start, and starts nothing: values, password files, the
+    /// state folder and the pool's tor.
     ///
     /// # Errors
     ///
-    /// As for [`validate`](Self::validate); besides, for files that cannot be read, folders that others can read, and a pool whose
-    /// tor cannot be used.
+    /// As for [`validate`](Self::validate); besides, for files that cannot be read, folders that
+    /// others can read, and a pool whose tor cannot be used.
     pub fn check(&self) -> Result<(), Error> {
         Publisher::check(self)
     }
@@ -165,7 +174,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoServices`], [`Error::OutOfRange`], [`Error::Service`], [`Error::Instance`] and [`Error::Pool`].
+    /// [`Error::NoServices`], [`Error::OutOfRange`], [`Error::Service`], [`Error::Instance`] and
+    /// [`Error::Pool`].
     pub fn validate(&self) -> Result<(), Error> {
         in_range("heartbeat", self.heartbeat, HEARTBEATS)?;
         in_range("audit", self.audit, AUDITS)?;

@@ -255,7 +255,8 @@ mod tests {
         assert!(carriers.choose_for(there, of, 0).is_some() && !carriers.is_busy(there, of));
         assert!(carriers.choose_for(here, another, 0).is_some() && !carriers.is_busy(here, another));
 
-        // With stealth authorization Tor names one of ours by the client's address or by the service's.
+        // With stealth authorization Tor names one of ours by the client's address or by the
+        // service's.
         let client = Addresses {
             descriptor: ServiceId::from([3; 10]),
             service: of.service,

@@ -15,7 +15,7 @@ use crate::prober::{Door, Knowledge, Prober, ProberError};
 use crate::teller::Teller;
 use crate::told::Told;
 
-/// What is checked, and by whom.
+/// A check, and the material for it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct CheckSettings {
     pub(super) check: Check,
@@ -23,7 +23,7 @@ pub(super) struct CheckSettings {
     pub(super) service: ServiceId,
     /// For checks through Tor.
     pub(super) prober: Option<Prober>,
-    /// What its instances want to be shown, if the service is for authorized clients.
+    /// Cookie that its instances want to be shown, if the service is for authorized clients.
     pub(super) pass: Option<ClientCookie>,
 }
 
@@ -68,7 +68,7 @@ impl Checker {
         }
     }
 
-    /// One check; `None` if there is nothing to check.
+    /// Checks once; `None` if there is nothing to check.
     async fn check(&self, door: &mut Option<Door>) -> Option<Outcome> {
         let check = &self.settings.check;
         let result = match &check.probe {
@@ -133,7 +133,8 @@ impl Checker {
                 *door = Some(opened);
                 Outcome::Served
             }
-            // The next check takes another door: this one's Tor may have given up points that come back.
+            // The next check takes another door: this one's Tor may have given up points that come
+            // back.
             Err(why) => {
                 prober.close(&opened, pass).await;
                 Outcome::Failed(format!("through Tor: {why}"))

@@ -74,7 +74,7 @@ pub enum Error {
     Permissions {
         /// Path of the file.
         path: PathBuf,
-        /// Who could read or change it.
+        /// Those who could read or change it.
         why: String,
     },
     /// Another publisher uses the same folder.
@@ -111,7 +111,7 @@ pub enum ServiceProblem {
     /// Another service, or an authorized client, has the same key.
     #[error("two services have its key")]
     Twice,
-    /// It has neither instances nor ports for the instances of a pool.
+    /// The service has neither instances nor ports for the instances of a pool.
     #[error("has no instance, nor ports for the instances of a pool")]
     NoInstances,
     /// No Tor could carry uploads.
@@ -119,7 +119,7 @@ pub enum ServiceProblem {
         "no instance has a control port, so the publisher needs a Tor of its own (publisher.control) that carries uploads"
     )]
     NoCarrier,
-    /// It is for authorized clients, and there are none.
+    /// The service is for authorized clients, and there are none.
     #[error("client_keys names no client")]
     NoClients,
     /// A client has no key, which stealth authorization needs.
@@ -131,7 +131,7 @@ pub enum ServiceProblem {
          instances of its own"
     )]
     StealthInPool,
-    /// It has ports, and there is no pool.
+    /// The service has ports, and there is no pool.
     #[error("ports are for the instances of a pool, and there is none")]
     PortsWithoutPool,
     /// A port leads where the control protocol cannot say.
@@ -164,7 +164,7 @@ pub enum InstanceProblem {
     /// Another instance has the same address.
     #[error("another instance has the address {0}")]
     SameAddress(ServiceId),
-    /// It is read from directories, and has the service's own address.
+    /// The instance is read from directories, and has the service's own address.
     #[error(
         "{0} is the service's own address, where the directories hold what the publisher writes; without a control port or a \
          file, an instance needs a key of its own"
@@ -176,13 +176,13 @@ pub enum InstanceProblem {
     /// The program of the restart command is not there, or may not be run.
     #[error("restart: there is no program {}{}", .0.display(), if .0.components().count() > 1 { "" } else { " in PATH" })]
     NoRestartProgram(PathBuf),
-    /// It has a restart command and no control port.
+    /// The instance has a restart command and no control port.
     #[error("restart needs control: nothing else tells whether the instance runs")]
     RestartWithoutControl,
     /// Its load is bandwidth, and it has no control port.
     #[error("bandwidth as load needs control: Tor's events tell it")]
     BandwidthWithoutControl,
-    /// It has a control port, and times for what is known without.
+    /// The instance has a control port, and times for what is known without.
     #[error("poll and stale are for what is known without a control port")]
     NotPolled,
     /// A time makes no sense.

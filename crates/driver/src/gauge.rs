@@ -17,7 +17,8 @@ use crate::teller::Teller;
 use crate::told::Told;
 use crate::tor::{Following, Meter, TorSettings, Tors};
 
-/// No number is longer in text. What is longer is refused: the part of a number that was read would be another number.
+/// No number is longer in text. What is longer is refused: the part of a number that was read would
+/// be another number.
 const LONGEST: usize = 256;
 
 /// A gauge, and the instance that it belongs to.
@@ -258,7 +259,8 @@ mod tests {
         let gauge = command(&["sh", "-c", &script]).within(Duration::from_millis(500));
         assert_eq!(first(settings(gauge)).await, None);
         let pid: u32 = std::fs::read_to_string(note).unwrap().trim().parse().unwrap();
-        // Its state, the first word after its name. One that is dead may wait for somebody to take note.
+        // Its state, the first word after its name. One that is dead may wait for somebody to take
+        // note.
         let runs = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(stat) => !stat
                 .rsplit_once(") ")
@@ -342,7 +344,7 @@ mod tests {
         server.abort();
     }
 
-    /// Where nobody listens, nothing is known.
+    /// Nothing is known where nobody listens.
     #[tokio::test]
     async fn no_tor_says_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

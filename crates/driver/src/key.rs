@@ -16,8 +16,8 @@ const LONGEST_SECRET_FILE: u64 = 64 * 1024;
 ///
 /// # Errors
 ///
-/// [`Error::Permissions`] if anybody but its owner can read or change the file, [`Error::File`] if it cannot be read,
-/// [`Error::Key`] if it holds no RSA key of 1024 bits, or an encrypted one.
+/// [`Error::Permissions`] if anybody but its owner can read or change the file, [`Error::File`] if
+/// it cannot be read, [`Error::Key`] if it holds no RSA key of 1024 bits, or an encrypted one.
 pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
     let pem = read_secret_bytes(path)?;
     ServiceKey::from_pem(&pem).map_err(|source| Error::Key {
@@ -26,14 +26,17 @@ pub fn load_service_key(path: &Path) -> Result<ServiceKey, Error> {
     })
 }
 
-/// Reads a service's private key that may be encrypted with the passphrase on the first line of another file: PKCS#8, or
-/// PKCS#1 as OpenSSL wrote it formerly (see `ServiceKey::from_pem_with_passphrase`).
+/// Reads a service's private key that may be encrypted with the passphrase on the first line of
+/// another file: PKCS#8, or PKCS#1 as OpenSSL wrote it formerly (see
+/// `ServiceKey::from_pem_with_passphrase`).
 ///
-/// Both files must be their owner's alone. Without the feature `passphrase` a key that is encrypted is refused.
+/// Both files must be their owner's alone. Without the feature `passphrase` a key that is encrypted
+/// is refused.
 ///
 /// # Errors
 ///
-/// As for [`load_service_key`], with [`Error::Key`] also for a wrong passphrase and for ciphers that are not supported.
+/// As for [`load_service_key`], with [`Error::Key`] also for a wrong passphrase and for ciphers
+/// that are not supported.
 pub fn load_service_key_with_passphrase(path: &Path, passphrase: &Path) -> Result<ServiceKey, Error> {
     let pem = read_secret_bytes(path)?;
     let passphrase = read_secret(passphrase)?;
@@ -60,7 +63,8 @@ fn decrypt(pem: &[u8], _: &str) -> Result<ServiceKey, onionweave_desc::Error> {
     })
 }
 
-/// Reads the cookies of authorized clients, as Tor writes them (`client_keys` in the `HiddenServiceDir`).
+/// Reads the cookies of authorized clients, as Tor writes them (`client_keys` in the
+/// `HiddenServiceDir`).
 ///
 /// # Errors
 ///
@@ -73,9 +77,11 @@ pub fn load_client_keys(path: &Path) -> Result<ClientKeys, Error> {
     })
 }
 
-/// Reads a small file that only its owner may read. Neither may others be able to change a folder on the way to it.
+/// Reads a small file that only its owner may read. Neither may others be able to change a folder
+/// on the way to it.
 ///
-/// The check can be turned off as in Arti, with `FS_MISTRUST_DISABLE_PERMISSIONS_CHECKS=1` in the environment.
+/// The check can be turned off as in Arti, with `FS_MISTRUST_DISABLE_PERMISSIONS_CHECKS=1` in the
+/// environment.
 ///
 /// # Errors
 ///

@@ -31,12 +31,13 @@ pub(super) use hosted::{Hosted, HostedServices};
 
 /// Nothing is due for longer than this only if nothing is wrong.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-/// So much news of the children may wait.
+/// Largest number of messages of the children that wait.
 const INBOX: usize = 256;
-/// How long a stop waits for the children to end before they are killed. A Tor that is no relay ends at once.
+/// Longest time, three seconds, for which a stop waits for the children to end before they are
+/// killed. A Tor that is no relay ends at once.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 
-/// One instance of the publisher's own pool.
+/// An instance of the publisher's own pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -58,7 +59,8 @@ pub(super) struct PoolSetup {
 }
 
 impl PoolSetup {
-    /// The pool of a builder, with the binary found and asked whether it takes the configuration; `None` without a pool.
+    /// The pool of a builder, with the binary found and asked whether it takes the configuration;
+    /// `None` without a pool.
     pub(super) fn new(builder: &Builder, services: HostedServices) -> Result<Option<Self>, Error> {
         let (Some(pool), Some(state)) = (&builder.pool, &builder.state) else {
             return Ok(None);
@@ -77,7 +79,8 @@ impl PoolSetup {
         }))
     }
 
-    /// Whether a child that was started for `old` must be started anew to be one of this. Services come and go in the running process.
+    /// Whether a child that was started for `old` must be started anew to be one of this. Services
+    /// come and go in the running process.
     fn needs_new_children(&self, old: &Self) -> bool {
         let changed = |(id, hosted): (_, &Hosted)| self.services.get(id).is_some_and(|new| !new.is_like(hosted));
         self.blueprint != old.blueprint || old.services.iter().any(changed)
@@ -367,8 +370,8 @@ impl PoolTask {
     }
 }
 
-/// Adds the pool's instances to each service that is hosted there. For the services they are instances like all others, of
-/// which all but the spares serve.
+/// Adds the pool's instances to each service that is hosted there. For the services they are
+/// instances like all others, of which all but the spares serve.
 pub(super) fn with_pool(builder: &Builder) -> Builder {
     let mut builder = builder.clone();
     let (Some(pool), Some(state)) = (&builder.pool, &builder.state) else {

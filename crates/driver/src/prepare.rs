@@ -21,7 +21,8 @@ use crate::watch::WatchSettings;
 
 /// A publisher all of whose files were read.
 pub(super) struct Prepared {
-    /// The machines under their addresses. With stealth authorization each client of a service has one.
+    /// The machines under their addresses. With stealth authorization each client of a service has
+    /// one.
     pub(super) services: BTreeMap<ServiceId, PreparedService>,
     pub(super) pool: Option<PoolSetup>,
 }
@@ -33,7 +34,8 @@ pub(super) struct PreparedService {
 }
 
 impl Prepared {
-    /// Reads every file that the builder names, so that a mistake in one changes nothing. Without a `state`, seeds are not kept.
+    /// Reads every file that the builder names, so that a mistake in one changes nothing. Without a
+    /// `state`, seeds are not kept.
     pub(super) fn new(builder: &Builder, state: Option<&State>) -> Result<Self, Error> {
         builder.validate()?;
         builder.services.iter().try_for_each(Service::check_programs)?;
@@ -69,7 +71,8 @@ fn hosted(builder: &Builder) -> HostedServices {
         .collect()
 }
 
-/// Reads what is needed to authenticate. It is read again at every connection; a mistake must show now.
+/// Reads what is needed to authenticate. It is read again at every connection; a mistake must show
+/// now.
 fn check_access(builder: &Builder) -> Result<(), Error> {
     let instances = builder.services.iter().flat_map(|service| &service.instances);
     let tors = instances.filter_map(Instance::tor).chain(&builder.tor);

@@ -1,19 +1,23 @@
 //! Requests through Tor that reach one instance and no other.
 //!
-//! Clients know a service by its address, and the descriptor that they find under it may name the points of any instance. But an
-//! introduction goes by the point's own key: the address is not in the cell (`rendclient.c:113`), and the service goes by the circuit on
-//! which it came (`rendservice.c:1933`). So the points of one instance are
-//! published under another address, made for this one purpose and known to nobody: a *door*. What comes through it reaches that
-//! instance or nobody.
+//! Clients know a service by its address, and the descriptor that they find under it may name the
+//! points of any instance. But an introduction goes by the point's own key: the address is not in
+//! the cell (`rendclient.c:113`), and the service goes by the circuit on which it came
+//! (`rendservice.c:1933`). So the points of one instance are published under another address, made
+//! for this one purpose and known to nobody: a *door*. What comes through it reaches that instance
+//! or nobody.
 //!
 //! What this leaves behind, and where:
-//! - Nothing under the service's own descriptor IDs, and nothing signed with its key. One directory, which the door's random descriptor ID
-//!   chooses among all, holds one text more. It is dated so far back that the directory drops it within hours (`rendcache.c:671`,
+//! - Nothing under the service's own descriptor IDs, and nothing signed with its key. One
+//!   directory, which the door's random descriptor ID chooses among all, holds one text more. It is
+//!   dated so far back that the directory drops it within hours (`rendcache.c:671`,
 //!   `feature/hs/hs_cache.c:333`).
-//! - At a service for authorized clients, one line in the prober's configuration (`prober/passes.rs`). The text itself is not sealed: no Tor
-//!   takes a sealed one from a controller's fetch (`rendcache.c:934`).
-//! - What Tor remembers of failed introductions, it remembers by address (`rendcache.c:412-467`). So the prober never calls a descriptor
-//!   of the service unusable, and may be the Tor that reads them back. Whenever a door led nowhere, another one is made.
+//! - At a service for authorized clients, one line in the prober's configuration
+//!   (`prober/passes.rs`). The text itself is not sealed: no Tor takes a sealed one from a
+//!   controller's fetch (`rendcache.c:934`).
+//! - What Tor remembers of failed introductions, it remembers by address (`rendcache.c:412-467`).
+//!   So the prober never calls a descriptor of the service unusable, and may be the Tor that reads
+//!   them back. Whenever a door led nowhere, another one is made.
 
 mod passes;
 
@@ -41,12 +45,15 @@ use crate::builder::Access;
 use crate::net::{NetError, Stream, connect, in_time};
 use crate::tor::has_v2;
 
-/// How long connecting to the prober's control port may take, and each command there.
+/// Longest time, five seconds, that connecting to the prober's control port may take, and each
+/// command there.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
-/// How long a directory may take to keep a text, and again to hand it out.
+/// Longest time, twenty seconds, that a directory may take to keep a text, and again to hand it
+/// out.
 const DIRECTORY_WITHIN: Duration = Duration::from_secs(20);
-/// How old a door's text says that it is. Directories and clients take none that is more than 72 hours old (`rendcache.c:671,955`), and
-/// drop those that have become so; the rest is for clocks that differ.
+/// Age, 70 hours, that a door's text claims. Directories and clients take none that is more than 72
+/// hours old (`rendcache.c:671,955`), and drop those that have become so; the rest is for clocks
+/// that differ.
 const DATED_BACK: Duration = Duration::from_secs(70 * 3600);
 /// A door is used for so long: well before its text becomes too old.
 const DOOR_LIFETIME: Duration = Duration::from_secs(3600);
@@ -56,7 +63,8 @@ const DOOR_LIFETIME: Duration = Duration::from_secs(3600);
 pub(super) struct Knowledge {
     /// The directories.
     pub(super) ring: Option<HashRing>,
-    /// The introduction points that each instance offers, verified; nothing for one that offers none.
+    /// The introduction points that each instance offers, verified; nothing for one that offers
+    /// none.
     pub(super) points: BTreeMap<InstanceName, Arc<[Point]>>,
 }
 
@@ -117,7 +125,8 @@ struct Inner {
     connection: Mutex<Option<Connection>>,
     /// Held while the cookies are changed that the prober shows: all of them are one option.
     passes: Mutex<()>,
-    /// Requests so far. Their number isolates each from all others, so that each makes an introduction of its own.
+    /// Requests so far. Their number isolates each from all others, so that each makes an
+    /// introduction of its own.
     requests: AtomicU64,
 }
 
@@ -152,8 +161,8 @@ impl Prober {
         }))
     }
 
-    /// A door to the instance that has these points: the old one if it still leads there, else a new one. `pass` is the cookie of an
-    /// authorized client, if the service has such.
+    /// A door to the instance that has these points: the old one if it still leads there, else a
+    /// new one. `pass` is the cookie of an authorized client, if the service has such.
     ///
     /// # Errors
     ///
@@ -293,8 +302,9 @@ impl NewDoor {
         })
     }
 
-    /// Has a directory keep the text, and reads it back. What a Tor has read by ID it uses as a client (`rendcache.c:835`), before it would
-    /// ask any directory by itself (`core/or/connection_edge.c:2028`).
+    /// Has a directory keep the text, and reads it back. What a Tor has read by ID it uses as a
+    /// client (`rendcache.c:835`), before it would ask any directory by itself
+    /// (`core/or/connection_edge.c:2028`).
     async fn hang(&self, connection: &Connection, directory: Fingerprint) -> Result<(), DirectoryError> {
         let fingerprint = *directory.as_bytes();
         let post = HsPost::v2(&self.address.to_string(), self.text.clone())?.server(fingerprint);

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Path of a program. A name is looked for in `PATH`; a path is taken as it is, whether the program is
-/// there or not.
+/// Path of a program. A name is looked for in `PATH`; a path is taken as it is, whether the program
+/// is there or not.
 pub(crate) fn locate(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return Some(program.into());

@@ -1,11 +1,12 @@
 //! Runs the machine against real control ports.
 //!
-//! [`Builder::start`] spawns a task for each service, which follows the Tors of its instances. Each Tor
-//! has one task, however many services follow it ([`crate::tor`]). That task connects, authenticates,
-//! asks for events, and reads the consensus. It asks for descriptors at every heartbeat, and connects
-//! anew when the connection breaks. An instance without a control port has a watched file instead, and an instance
-//! may have checks beside. The service's task owns the machine: whatever is told there becomes an
-//! event, whatever the machine asks for becomes a control command. Nothing is decided here.
+//! [`Builder::start`] spawns a task for each service, which follows the Tors of its instances. Each
+//! Tor has one task, however many services follow it ([`crate::tor`]). That task connects,
+//! authenticates, asks for events, and reads the consensus. It asks for descriptors at every
+//! heartbeat, and connects anew when the connection breaks. An instance without a control port has
+//! a watched file instead, and an instance may have checks beside. The service's task owns the
+//! machine: whatever is told there becomes an event, whatever the machine asks for becomes a
+//! control command. Nothing is decided here.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -67,8 +68,8 @@ impl Reports {
     }
 }
 
-/// A running publisher. Dropping it stops it; what the directories hold stays there. The instances of its pool end with it, unless they are to
-/// be kept.
+/// A running publisher. Dropping it stops it; what the directories hold stays there. The instances
+/// of its pool end with it, unless they are to be kept.
 #[derive(Debug)]
 pub struct Publisher {
     services: BTreeMap<ServiceId, Running>,
@@ -125,7 +126,8 @@ impl Publisher {
         Prepared::new(builder, None).map(drop)
     }
 
-    /// Takes on another description: services and instances come, go and change without touching the rest.
+    /// Takes on another description: services and instances come, go and change without touching
+    /// the rest.
     ///
     /// The policy and the seed of a service that runs stay as they are.
     ///
@@ -196,8 +198,9 @@ impl Publisher {
         Monitor::new(self.view.subscribe(), self.tors.clone())
     }
 
-    /// Waits until a part of the publisher fails, which is a mistake of this program: a task panicked, and has said why on
-    /// standard error. What the part did is not done any more, so the program should end and be started anew.
+    /// Waits until a part of the publisher fails, which is a mistake of this program: a task
+    /// panicked, and has said why on standard error. What the part did is not done any more, so the
+    /// program should end and be started anew.
     ///
     /// Dropping the future loses nothing.
     pub async fn failed(&mut self) -> Failure {
@@ -218,8 +221,9 @@ impl Publisher {
         }
     }
 
-    /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun. The directories keep what
-    /// they have. Then the instances of the pool end, unless they are to be kept.
+    /// Stops publishing: what is on its way is given the chance to arrive, nothing more is begun.
+    /// The directories keep what they have. Then the instances of the pool end, unless they are to
+    /// be kept.
     pub async fn stop(mut self) {
         self.view.send_replace(View {
             is_stopping: true,

@@ -26,14 +26,16 @@ use crate::watch::Folders;
 
 /// The wall clock may be set while the task sleeps, so it never sleeps for long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
-/// Time, five seconds, in which the first Tor may connect before anybody is told that there is none.
+/// Time, five seconds, in which the first Tor may connect before anybody is told that there is
+/// none.
 const FIRST_TOR_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time, two seconds, for which a stop waits for uploads that are on their way.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Largest number of messages of Tors, and of commands, that wait to be read.
 const INBOX: usize = 1024;
 
-/// The material that a service's task is built from, and rebuilt from when the configuration is read again.
+/// The material that a service's task is built from, and rebuilt from when the configuration is
+/// read again.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) links: BTreeMap<LinkName, TorSettings>,
@@ -470,7 +472,7 @@ impl ServiceTask {
         });
     }
 
-    /// Lets an upload wait. The machine gave up those that waited for the same slot.
+    /// Makes an upload wait. The machine gave up those that waited for the same slot.
     fn wait_with(&mut self, upload: Outgoing) {
         self.waiting.retain(|other| other.slot != upload.slot);
         self.waiting.push(upload);
@@ -529,7 +531,7 @@ impl ServiceTask {
         }
     }
 
-    /// Lets what is on its way arrive.
+    /// Waits until what is on its way has arrived.
     async fn drain(&mut self) {
         let all_out = async {
             while !(self.carriers.is_idle() && self.waiting.is_empty()) {

@@ -1,4 +1,4 @@
-//! What runs beside the links: files that are watched, checks, and gauges of loads.
+//! Tasks beside a Tor's connection: files that are watched, checks, and gauges of loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::watch::{Folders, Watch, WatchSettings};
 /// Largest number of events that wait. A task that tells more waits too.
 const INBOX: usize = 64;
 
-/// What one instance has beside its link, if it has one.
+/// Settings of the tasks beside an instance's connection, if it has one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SideSettings {
     pub(super) watches: BTreeMap<InstanceName, WatchSettings>,
@@ -135,7 +135,8 @@ impl Sides {
         }
     }
 
-    /// Ends what is not to be there any more or not as it is, and returns what the machine must hear of instances that stay.
+    /// Ends what is not to be there any more or not as it is, and returns what the machine must
+    /// hear of instances that stay.
     pub(super) fn end_all_but(
         &mut self,
         settings: &SideSettings,

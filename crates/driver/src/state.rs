@@ -1,7 +1,8 @@
 //! The folder of the publisher's own: what a restarted publisher goes on with.
 //!
-//! Nothing in it is needed for publishing: whatever cannot be read or written there is a warning, and publishing goes on. Only a folder that
-//! others can read, or that another publisher uses, is refused.
+//! Nothing in it is needed for publishing: whatever cannot be read or written there is a warning,
+//! and publishing goes on. Only a folder that others can read, or that another publisher uses, is
+//! refused.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,7 +19,7 @@ use crate::Error;
 const SEEDS: &str = "seeds.toml";
 /// Held locked while a publisher runs.
 const LOCK: &str = "lock";
-/// So many services fit into a file of seeds that is worth reading.
+/// Largest number of services that fit into a file of seeds that is worth reading.
 const LONGEST_SEEDS: u64 = 16 << 20;
 
 /// The folder of a running publisher, which no other publisher uses meanwhile.
@@ -60,7 +61,8 @@ impl State {
         &self.path
     }
 
-    /// The seed of each of these services: the one that was kept, or one that is drawn now and kept.
+    /// The seed of each of these services: the one that was kept, or one that is drawn now and
+    /// kept.
     pub(super) fn seeds(&self, services: impl IntoIterator<Item = ServiceId>) -> BTreeMap<ServiceId, u64> {
         let file = self.path.join(SEEDS);
         let mut kept = match read_seeds(&file) {
@@ -124,7 +126,8 @@ pub(super) fn read_limited(file: &Path, limit: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that its owner alone can read: the old content stays until the new one is safely there.
+/// Writes a file that its owner alone can read: the old content stays until the new one is safely
+/// there.
 pub(super) fn write_atomically(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_added_extension("new");
     let mut written = OpenOptions::new()
@@ -138,12 +141,14 @@ pub(super) fn write_atomically(file: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(&new, file)
 }
 
-/// Creates a folder, and those above it, that their owner alone can enter. One that is there already is left as it is.
+/// Creates a folder, and those above it, that their owner alone can enter. One that is there
+/// already is left as it is.
 pub(super) fn create_private(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Refuses a folder that others can read, or whose place others can change. One that cannot be looked at is not there.
+/// Refuses a folder that others can read, or whose place others can change. One that cannot be
+/// looked at is not there.
 pub(super) fn check_private(folder: &Path) -> Result<(), Error> {
     if !folder.exists() {
         return Ok(());

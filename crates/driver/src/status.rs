@@ -17,16 +17,16 @@ use crate::tor::Tors;
 /// takes longer than signing its descriptors.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// State of a publisher at one moment: all that an operator may ask. Metrics, pages and commands need
-/// nothing else.
+/// State of a publisher at one moment: all that an operator may ask. Metrics, pages and commands
+/// need nothing else.
 ///
 /// With the feature `serde` it can be serialized.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PublisherStatus {
-    /// Version of this format, [`FORMAT`](Self::FORMAT). It grows when a field changes its meaning or
-    /// goes; new fields do not count.
+    /// Version of this format, [`FORMAT`](Self::FORMAT). It grows when a field changes its meaning
+    /// or goes; new fields do not count.
     pub format: u32,
     /// State of each service, under the address of its descriptors: with stealth authorization, one
     /// for each client.
@@ -71,7 +71,8 @@ pub struct TorStatus {
     pub tor: Option<String>,
     /// Whether the connection stands.
     pub connected: bool,
-    /// Reason why there is no connection; `None` while it stands, and before the first attempt ended.
+    /// Reason why there is no connection; `None` while it stands, and before the first attempt
+    /// ended.
     pub down: Option<Down>,
     /// Time since that last changed.
     pub since: Duration,

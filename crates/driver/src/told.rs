@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// Largest number of different reasons that are remembered, and so told. Texts of a system may differ
-/// without end.
+/// Largest number of different reasons that are remembered, and so told. Texts of a system may
+/// differ without end.
 const MOST: usize = 16;
 
 /// Reasons that were told, so that each is told once, even when two of them alternate.

@@ -86,9 +86,9 @@ impl Question {
 /// The addresses under which Tor speaks of one machine's descriptors.
 ///
 /// With stealth authorization each client has an address of its own, which Tor names when it builds
-/// the client's descriptor (`rendcommon.c:689`) and when a controller posts it. Of its own uploads it
-/// says that they are the service's, for all clients alike (`rendservice.c:3846`). Without it, the two
-/// are one.
+/// the client's descriptor (`rendcommon.c:689`) and when a controller posts it. Of its own uploads
+/// it says that they are the service's, for all clients alike (`rendservice.c:3846`). Without it,
+/// the two are one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
     /// The address that the descriptor's key gives.
@@ -116,9 +116,9 @@ pub(super) struct Inbox(Box<dyn Fn(TorInput) -> Result<(), Undelivered> + Send>)
 /// Reason why a follower was not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Undelivered {
-    /// It has not read what it was told before.
+    /// The follower has not read what it was told before.
     Full,
-    /// It is gone.
+    /// The follower is gone.
     Gone,
 }
 
@@ -226,7 +226,7 @@ impl Drop for Alarm {
     }
 }
 
-/// What a Tor's task is told to do.
+/// Order to a Tor's task.
 enum Order {
     Follow(FollowerId, Follower),
     Measure(FollowerId, Arc<Meter>),
@@ -318,7 +318,8 @@ impl Tors {
                 orders
             }
         };
-        // A task leaves the registry before it ends. One that panicked has said why, and takes nothing any more.
+        // A task leaves the registry before it ends. One that panicked has said why, and takes
+        // nothing any more.
         let _ = orders.send(order(id));
         Following { id, orders }
     }

@@ -1,7 +1,8 @@
-//! One instance, watched through the file into which its descriptor is written.
+//! An instance, watched through the file into which its descriptor is written.
 //!
-//! That is the thesis's own way (5.1.2, 5.1.3): there a patched Tor writes the file right before it publishes. Here anything may write it that
-//! gets at the descriptor, in any manner: renamed into place, or truncated and written, one descriptor or those of both replicas.
+//! That is the thesis's own way (5.1.2, 5.1.3): there a patched Tor writes the file right before it
+//! publishes. Here anything may write it that gets at the descriptor, in any manner: renamed into
+//! place, or truncated and written, one descriptor or those of both replicas.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read as _};
@@ -21,19 +22,21 @@ mod folders;
 pub(super) use folders::Folders;
 use folders::Subscription;
 
-/// Where changes are not announced, the file is looked at so often.
+/// Time between two looks at a file whose changes are not announced.
 const UNANNOUNCED_POLL: Duration = Duration::from_secs(1);
-/// A file that holds no whole descriptor may be half-written: it is read again after these pauses before that is believed.
+/// A file that holds no whole descriptor may be half-written: it is read again after these pauses
+/// before that is believed.
 const READ_AGAIN_AFTER: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
-/// Descriptors of both replicas in two time periods, of 20 KiB at most (`REND_DESC_MAX_SIZE`), and as many again.
+/// Descriptors of both replicas in two time periods, of 20 KiB at most (`REND_DESC_MAX_SIZE`), and
+/// as many again.
 const LONGEST_FILE: u64 = 8 * 20 * 1024;
 
-/// What is watched.
+/// A file to be watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WatchSettings {
     pub(super) file: PathBuf,
@@ -45,21 +48,21 @@ pub(super) struct WatchSettings {
 /// Watches one file, until the receiver is gone.
 pub(super) struct Watch {
     pub(super) instance: InstanceName,
-    /// Whose descriptors count, unless the instance has an address of its own.
+    /// Service whose descriptors count, unless the instance has an address of its own.
     pub(super) service: ServiceId,
     pub(super) settings: WatchSettings,
     pub(super) folders: Folders,
     pub(super) tell: Teller,
 }
 
-/// What the file was found to hold.
+/// Content that the file was found to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
     /// A descriptor of the service, or if there is none, whatever there is.
     Text(Vec<u8>),
     /// There is no file, or it is empty.
     Nothing,
-    /// It cannot be read, and why.
+    /// The file cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -107,7 +110,7 @@ impl Watch {
         self.read().await.0
     }
 
-    /// What the file holds, and whether that is as it should be.
+    /// Reads the file, and judges whether it is as it should be.
     async fn read(&self) -> (Found, bool) {
         let path = self.settings.file.clone();
         match spawn_blocking(move || read_file(&path)).await {
@@ -172,7 +175,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The newest descriptor of the service, of equal ones the last; and whether the file held nothing else but descriptors.
+/// The newest descriptor of the service, of equal ones the last; and whether the file held nothing
+/// else but descriptors.
 fn pick(bytes: Vec<u8>, service: &ServiceId) -> (Found, bool) {
     let mut rest = bytes.trim_ascii_start();
     if rest.is_empty() {

@@ -52,7 +52,7 @@ pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Number of clients that build circuits at once: each is a process, and a small machine has two
 /// cores.
 pub(crate) const AT_ONCE: usize = 3;
-/// One of the six places that hold a descriptor.
+/// A place among the six that hold a descriptor.
 pub(crate) struct Slot {
     pub(crate) id: SlotId,
     pub(crate) descriptor_id: DescriptorId,

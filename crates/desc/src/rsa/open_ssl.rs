@@ -73,8 +73,9 @@ impl SigningKey for Loaded {
     fn sign(&self, digest: &[u8; 20]) -> Option<[u8; SIGNATURE_LEN]> {
         let Self(key) = self;
         let mut signature = [0; SIGNATURE_LEN];
-        // OpenSSL too raises the result to the public exponent, and where that differs from what was to be signed it computes
-        // again without the primes (crypto/rsa/rsa_ossl.c, `rsa_ossl_mod_exp`).
+        // OpenSSL too raises the result to the public exponent, and where that differs from what
+        // was to be signed it computes again without the primes (crypto/rsa/rsa_ossl.c,
+        // `rsa_ossl_mod_exp`).
         let signs = key.size() as usize == SIGNATURE_LEN;
         let length = signs.then(|| key.private_encrypt(digest, &mut signature, Padding::PKCS1).ok())??;
         (length == SIGNATURE_LEN).then_some(signature)
@@ -82,8 +83,9 @@ impl SigningKey for Loaded {
 }
 
 thread_local! {
-    /// The public key that this thread used last. A reader of descriptors often reads many of one service, and what OpenSSL
-    /// computes for a key at its first use takes as long as that use itself.
+    /// The public key that this thread used last. A reader of descriptors often reads many of one
+    /// service, and what OpenSSL computes for a key at its first use takes as long as that use
+    /// itself.
     static LAST: Cell<Option<ReadyKey>> = const { Cell::new(None) };
 }
 
@@ -95,7 +97,8 @@ struct ReadyKey {
 }
 
 impl ReadyKey {
-    /// The last key if it has these numbers, or else a new one. A thread that is ending has no last key.
+    /// The last key if it has these numbers, or else a new one. A thread that is ending has no last
+    /// key.
     fn take(key: PublicParts<'_>) -> Option<Self> {
         let last = LAST.try_with(Cell::take).ok().flatten();
         last.filter(|last| last.modulus == key.modulus() && last.exponent == key.exponent())

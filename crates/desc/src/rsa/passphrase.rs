@@ -1,4 +1,5 @@
-//! Decrypting private keys: PKCS#8 with PBES2 (RFC 8018), and the form that OpenSSL gave PKCS#1 before that.
+//! Decrypting private keys: PKCS#8 with PBES2 (RFC 8018), and the form that OpenSSL gave PKCS#1
+//! before that.
 
 mod pbes2;
 
@@ -13,12 +14,13 @@ use super::pem::Encrypted;
 use crate::der::{SEQUENCE, read_value};
 use crate::error::KeyProblem;
 
-/// What it may cost to derive a key from a passphrase.
+/// Limits of the cost of deriving a key from a passphrase.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Iterations of PBKDF2.
     pub(crate) iterations: u64,
-    /// Bytes that scrypt fills and reads: 128 times the product of its parameters. Its memory is no more than that.
+    /// Bytes that scrypt fills and reads: 128 times the product of its parameters. Its memory is no
+    /// more than that.
     pub(crate) scrypt_bytes: u64,
 }
 
@@ -40,7 +42,8 @@ pub(crate) fn decrypt(
         Encrypted::Pkcs1 { dek_info, content } => decrypt_pkcs1(dek_info, content, passphrase)?,
         Encrypted::Pkcs8(content) => pbes2::decrypt(&content, passphrase, limits)?,
     };
-    // Of 256 wrong passphrases one gives right padding by accident; hardly any of those gives a sequence of just this length.
+    // Of 256 wrong passphrases one gives right padding by accident; hardly any of those gives a
+    // sequence of just this length.
     let mut rest = plaintext.as_slice();
     match read_value(SEQUENCE, &mut rest) {
         Some(_) if rest.is_empty() => Ok(plaintext),
@@ -68,7 +71,8 @@ fn decrypt_pkcs1(
     cipher.decrypt(&bytes_to_key(passphrase, salt, cipher.key_len()), &iv, content)
 }
 
-/// `EVP_BytesToKey` with MD5 and one iteration: each digest is that of the digest before, the passphrase and the salt.
+/// `EVP_BytesToKey` with MD5 and one iteration: each digest is that of the digest before, the
+/// passphrase and the salt.
 fn bytes_to_key(passphrase: &[u8], salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(length + Md5::output_size()));
     let mut digest = Zeroizing::new([0; 16]);
@@ -103,7 +107,8 @@ impl Cipher {
         }
     }
 
-    /// Decrypts in place. A key that is not [`key_len`](Self::key_len) long or an initialisation vector of another length than the block counts as damage.
+    /// Decrypts in place. A key that is not [`key_len`](Self::key_len) long or an initialisation
+    /// vector of another length than the block counts as damage.
     fn decrypt(self, key: &[u8], iv: &[u8], content: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
         let decrypt = match self {
             Self::Aes128 => decrypt_with::<Decryptor<aes::Aes128Dec>>,
@@ -262,7 +267,8 @@ mod tests {
         }
     }
 
-    /// Every byte of the parameters is changed; what counts is that nothing panics and nothing takes long.
+    /// Every byte of the parameters is changed; what counts is that nothing panics and nothing
+    /// takes long.
     #[test]
     fn changed_parameters_do_no_harm() {
         for pem in [

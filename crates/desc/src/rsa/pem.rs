@@ -63,10 +63,12 @@ pub(crate) fn read(
     }
 }
 
-/// Finds the first PEM block with one of these labels: the label, and what stands between its first and its last line.
+/// Finds the first PEM block with one of these labels: the label, and what stands between its first
+/// and its last line.
 ///
-/// As OpenSSL does (`PEM_read_bio_ex`, crypto/pem/pem_lib.c), it takes for a first line what begins and ends as one, white
-/// space aside, and passes over all other text, in whatever encoding, and over blocks with other labels.
+/// As OpenSSL does (`PEM_read_bio_ex`, crypto/pem/pem_lib.c), it takes for a first line what begins
+/// and ends as one, white space aside, and passes over all other text, in whatever encoding, and
+/// over blocks with other labels.
 pub(crate) fn find<'a>(text: &'a [u8], labels: &[&'static str]) -> Result<(&'static str, &'a [u8]), KeyProblem> {
     // Some editors put a byte-order mark in front of UTF-8.
     let mut rest = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -128,9 +130,11 @@ fn without_pem(text: &[u8]) -> KeyProblem {
     }
 }
 
-/// Splits off the header that says how a block is encrypted, if there is one, from what follows the headers.
+/// Splits off the header that says how a block is encrypted, if there is one, from what follows the
+/// headers.
 ///
-/// Headers are what stands in front of the first empty line, if its first line has a colon (RFC 1421, section 4.4).
+/// Headers are what stands in front of the first empty line, if its first line has a colon (RFC
+/// 1421, section 4.4).
 fn split_headers(block: &str) -> Result<(Option<&str>, &str), KeyProblem> {
     let block = block.trim_start();
     let mut dek_info = None;

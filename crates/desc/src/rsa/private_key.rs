@@ -15,14 +15,16 @@ use crate::rsa::passphrase;
 use crate::rsa::pem::{self, PKCS1_LABEL, PKCS8_LABEL};
 use crate::rsa::random::{SEED_LEN, Seeded};
 
-/// Rounds of Miller and Rabin with drawn bases, besides one with base 2 and a test of Lucas. Those two alone are the test of Baillie, Pomerance,
-/// Selfridge and Wagstaff, which no composite number is known to pass.
+/// Rounds of Miller and Rabin with drawn bases, besides one with base 2 and a test of Lucas. Those
+/// two alone are the test of Baillie, Pomerance, Selfridge and Wagstaff, which no composite number
+/// is known to pass.
 const PRIMALITY_ROUNDS: usize = 1;
 
-/// The numbers of a private key of 1024 bits, which have been checked as C Tor has them checked when it reads a key.
+/// The numbers of a private key of 1024 bits, which have been checked as C Tor has them checked
+/// when it reads a key.
 ///
-/// They are wiped from memory when the key is dropped, and are never printed. To sign, a key is given to a
-/// [`Backend`](super::Backend), as [`ServiceKey::new`](crate::v2::ServiceKey::new) does.
+/// They are wiped from memory when the key is dropped, and are never printed. To sign, a key is
+/// given to a [`Backend`](super::Backend), as [`ServiceKey::new`](crate::v2::ServiceKey::new) does.
 ///
 /// ```
 /// use onionweave_desc::rsa::PrivateKey;
@@ -71,7 +73,8 @@ impl PrivateKey {
 
     /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8.
     ///
-    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other labels in front of it.
+    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other
+    /// labels in front of it.
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -83,17 +86,19 @@ impl PrivateKey {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
-    /// that is no private key apart.
+    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size,
+    /// a damaged key and something that is no private key apart.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
         pem::read(pem.as_ref(), |_| Err(KeyProblem::Encrypted)).map_err(Error::PrivateKey)
     }
 
-    /// Reads a key from PEM that may be encrypted: PKCS#8 with PBES2 (PBKDF2 or scrypt; AES or Triple DES in CBC mode), as OpenSSL writes it
-    /// today, or PKCS#1 with the headers of RFC 1421, as OpenSSL wrote it formerly. Needs the feature `passphrase`.
+    /// Reads a key from PEM that may be encrypted: PKCS#8 with PBES2 (PBKDF2 or scrypt; AES or
+    /// Triple DES in CBC mode), as OpenSSL writes it today, or PKCS#1 with the headers of RFC 1421,
+    /// as OpenSSL wrote it formerly. Needs the feature `passphrase`.
     ///
-    /// What is not encrypted is read without the passphrase. At most ten million iterations of PBKDF2 are computed, and scrypt gets
-    /// no more than 256 MiB, so no file takes longer than some seconds.
+    /// What is not encrypted is read without the passphrase. At most ten million iterations of
+    /// PBKDF2 are computed, and scrypt gets no more than 256 MiB, so no file takes longer than some
+    /// seconds.
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -106,8 +111,8 @@ impl PrivateKey {
     /// ```
     ///
     /// # Errors
-    /// As [`from_pem`](Self::from_pem), and [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] with the name of
-    /// a cipher, and [`KeyProblem::Costly`].
+    /// As [`from_pem`](Self::from_pem), and [`KeyProblem::WrongPassphrase`],
+    /// [`KeyProblem::Unsupported`] with the name of a cipher, and [`KeyProblem::Costly`].
     #[cfg(feature = "passphrase")]
     pub fn from_pem_with_passphrase(pem: impl AsRef<[u8]>, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::from_pem_within(passphrase::Limits::DEFAULT, pem.as_ref(), passphrase.as_ref())
@@ -118,8 +123,9 @@ impl PrivateKey {
         pem::read(pem, |encrypted| passphrase::decrypt(encrypted, passphrase, limits)).map_err(Error::PrivateKey)
     }
 
-    /// Reads the `RSAPrivateKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
-    /// (`crypto_pk_asn1_decode_private`, lib/crypt_ops/crypto_rsa_openssl.c:632).
+    /// Reads the `RSAPrivateKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and
+    /// trailing bytes are accepted (`crypto_pk_asn1_decode_private`,
+    /// lib/crypt_ops/crypto_rsa_openssl.c:632).
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -144,13 +150,15 @@ impl PrivateKey {
         }
     }
 
-    /// Reads and checks a key of any size up to 1024 bits (`rsa_private_key_too_long`, crypto_rsa_openssl.c:577).
+    /// Reads and checks a key of any size up to 1024 bits (`rsa_private_key_too_long`,
+    /// crypto_rsa_openssl.c:577).
     pub(crate) fn up_to_1024_bits(der: &[u8]) -> Result<Self, KeyProblem> {
         let (version, [n, e, d, p, q, dp, dq, coefficient]) = read_private_key(der).ok_or(KeyProblem::Damaged)?;
         if bits(n) > MODULUS_BITS {
             return Err(KeyProblem::Size { bits: bits(n) });
         }
-        // Version 1 is that of keys with more than two primes; OpenSSL takes any other for 0. The checks are expensive for large numbers.
+        // Version 1 is that of keys with more than two primes; OpenSSL takes any other for 0. The
+        // checks are expensive for large numbers.
         let numbers = [e, d, p, q, dp, dq, coefficient];
         if version == 1 || numbers.iter().any(|number| bits(number) > MODULUS_BITS) {
             return Err(KeyProblem::Damaged);
@@ -167,7 +175,8 @@ impl PrivateKey {
         key.is_consistent().then_some(key).ok_or(KeyProblem::Damaged)
     }
 
-    /// The public half in canonical DER, which [`PublicKey::from_der`](crate::v2::PublicKey::from_der) reads.
+    /// The public half in canonical DER, which
+    /// [`PublicKey::from_der`](crate::v2::PublicKey::from_der) reads.
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -268,7 +277,8 @@ impl PrivateKey {
         secret_pem(PKCS1_LABEL, &self.to_pkcs1_der())
     }
 
-    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8
+    /// -nocrypt` writes it.
     ///
     /// ```
     /// use onionweave_desc::rsa::PrivateKey;
@@ -281,7 +291,8 @@ impl PrivateKey {
         secret_pem(PKCS8_LABEL, &Zeroizing::new(write_pkcs8(&self.to_pkcs1_der())))
     }
 
-    /// What OpenSSL's `RSA_check_key` asks (crypto/rsa/rsa_chk.c), which C Tor calls for every private key that it reads.
+    /// Checks of OpenSSL's `RSA_check_key` (crypto/rsa/rsa_chk.c), which C Tor calls for every
+    /// private key that it reads.
     fn is_consistent(&self) -> bool {
         let number = |bytes: &[u8]| Zeroizing::new(BigUint::from_bytes_be(bytes));
         let one = &BigUint::from(1_u8);

@@ -5,7 +5,8 @@ use aes::Aes256;
 use ctr::Ctr64BE;
 use ctr::cipher::{KeyIvInit as _, StreamCipher as _};
 
-/// Number of bytes that a key is made of. Finding its primes takes an unknown number, so a stream is drawn from these.
+/// Number of bytes that a key is made of. Finding its primes takes an unknown number, so a stream
+/// is drawn from these.
 pub(super) const SEED_LEN: usize = 32;
 
 /// The key stream of AES-256 in counter mode, as the generators of NIST SP 800-90A use it.

@@ -8,8 +8,8 @@ use crate::error::KeyProblem;
 
 /// The numbers of the crate `rsa`, `num-bigint-dig`: the default.
 ///
-/// It signs and verifies with any exponent, where the keys of `rsa` itself end at 2^33 - 1. It does not blind: its signatures take a time that depends on the key and on
-/// what is signed.
+/// It signs and verifies with any exponent, where the keys of `rsa` itself end at 2^33 - 1. It does
+/// not blind: its signatures take a time that depends on the key and on what is signed.
 ///
 /// ```
 /// use onionweave_desc::rsa::{PrivateKey, RustCrypto};
@@ -75,10 +75,11 @@ impl Numbers {
         }
     }
 
-    /// Raises to the private exponent by the Chinese remainder theorem (RFC 8017, section 5.1.2, step 2b).
+    /// Raises to the private exponent by the Chinese remainder theorem (RFC 8017, section 5.1.2,
+    /// step 2b).
     ///
-    /// `None` if the result, raised to the public exponent, is not what it began with: a fault in one half would give the
-    /// primes away.
+    /// `None` if the result, raised to the public exponent, is not what it began with: a fault in
+    /// one half would give the primes away.
     fn raise(&self, number: &BigUint) -> Option<BigUint> {
         let [p, q] = &self.primes;
         let [dp, dq] = &self.crt_exponents;

@@ -1,6 +1,7 @@
 //! `arbitrary`: values that a fuzzer may draw, all of them such as could have been read.
 //!
-//! A fuzzer finds no signature and no RSA key of a service. It draws the [`Draft`], and signs it with a key that it was given.
+//! A fuzzer finds no signature and no RSA key of a service. It draws the [`Draft`], and signs it
+//! with a key that it was given.
 
 use std::net::Ipv4Addr;
 
@@ -13,10 +14,11 @@ use super::{
 };
 use crate::der::{MODULUS_BITS, PublicParts};
 
-/// So many blank lines keep a draft within the size of a descriptor.
+/// Largest number of blank lines that keep a draft within the size of a descriptor.
 const MOST_BLANK_LINES: u16 = 512;
 
-/// An odd modulus of 1024 bits that is no product of two primes but by accident: it verifies nothing.
+/// An odd modulus of 1024 bits that is no product of two primes but by accident: it verifies
+/// nothing.
 impl<'a> Arbitrary<'a> for PublicKey {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
         let exponent = input.arbitrary::<u32>()? | 1;
@@ -32,7 +34,8 @@ impl<'a> Arbitrary<'a> for IntroductionPoint {
     }
 }
 
-/// One to ten points at different relays, for nobody in particular or for some clients. It can be signed.
+/// Draws one to ten points at different relays, for nobody in particular or for some clients. It
+/// can be signed.
 impl<'a> Arbitrary<'a> for Draft {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
         let mut relays: Vec<[u8; 20]> = vec![input.arbitrary()?];

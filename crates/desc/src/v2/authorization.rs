@@ -1,10 +1,12 @@
-//! Client authorization: introduction points that only some clients can read (rend-spec-v2.txt, section 2).
+//! Client authorization: introduction points that only some clients can read (rend-spec-v2.txt,
+//! section 2).
 //!
 //! - [`Authorization`]: for whom a [`Draft`](super::Draft) is written
 //! - [`ClientKeys`]: Tor's file `client_keys`, in which a service keeps its clients
 //! - [`HostnameFile`]: Tor's file `hostname`, from which its clients are told
 //!
-//! A client reads with [`Descriptor::introduction_points_for`](super::Descriptor::introduction_points_for).
+//! A client reads with
+//! [`Descriptor::introduction_points_for`](super::Descriptor::introduction_points_for).
 
 pub(crate) mod block;
 mod client_keys;
@@ -20,18 +22,21 @@ pub use block::MAX_BASIC_CLIENTS;
 pub use client_keys::{ClientKey, ClientKeys, ClientName};
 pub use hostname::{ClientAddress, HostnameFile};
 
-/// Names what is derived here, so that nothing else that is derived from a service's key can be the same.
+/// Names what is derived here, so that nothing else that is derived from a service's key can be the
+/// same.
 pub(crate) const DERIVATION: &[u8] = b"onionweave-desc v2 client authorization";
 
 /// For whom the introduction points of a descriptor are encrypted.
 ///
-/// C Tor draws what is needed for that at random. Here it is derived from the service's private key and everything that is encrypted and
-/// signed, as RFC 6979 derives the nonces of signatures. So the same draft gives the same bytes; and where anything differs, be it the
-/// period, the replica, the time, a point or a client, so do all keys and key streams, which tell nothing to who does not hold the
-/// private key.
+/// C Tor draws what is needed for that at random. Here it is derived from the service's private key
+/// and everything that is encrypted and signed, as RFC 6979 derives the nonces of signatures. So
+/// the same draft gives the same bytes; and where anything differs, be it the period, the replica,
+/// the time, a point or a client, so do all keys and key streams, which tell nothing to who does
+/// not hold the private key.
 ///
-/// The format itself has a flaw that no choice of keys mends: with basic authorization a client that could read one descriptor knows enough to
-/// read what is later encrypted for the *other* clients of that time. To shut one out, give the others new cookies.
+/// The format itself has a flaw that no choice of keys mends: with basic authorization a client
+/// that could read one descriptor knows enough to read what is later encrypted for the *other*
+/// clients of that time. To shut one out, give the others new cookies.
 ///
 /// ```
 /// use onionweave_desc::v2::{Authorization, AuthorizationKind, DescriptorCookie};
@@ -47,10 +52,11 @@ pub(crate) const DERIVATION: &[u8] = b"onionweave-desc v2 client authorization";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authorization {
-    /// One descriptor for all clients, each with its cookie. At most [`MAX_BASIC_CLIENTS`], of which the limit of 20 KiB for a
-    /// descriptor leaves room for a few hundred.
+    /// A descriptor for all clients, each with its cookie. At most [`MAX_BASIC_CLIENTS`], of which
+    /// the limit of 20 KiB for a descriptor leaves room for a few hundred.
     Basic(Vec<DescriptorCookie>),
-    /// The descriptor of one client, to be signed with the key that the service keeps for this client.
+    /// The descriptor of one client, to be signed with the key that the service keeps for this
+    /// client.
     Stealth(DescriptorCookie),
 }
 

@@ -20,12 +20,14 @@ use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 pub(super) const START: &[u8] = b"rendezvous-service-descriptor ";
 /// The start of every v3 descriptor (rend-spec-v3, section 2.4).
 const V3_START: &[u8] = b"hs-descriptor 3";
-/// Where the next descriptor begins (rendparse.c:109).
+/// Keyword with which the next descriptor begins (rendparse.c:109).
 static NEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nrendezvous-service-descriptor "));
-/// What is signed ends with the first line that begins like this (rendparse.c:104).
+/// Beginning of the line that ends the signed part: it ends with the first line that begins like
+/// this (rendparse.c:104).
 static SIGNATURE_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nsignature"));
 
-/// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor asks for besides (rendparse.c:134).
+/// `desc_token_table` (rendparse.c:26). The items that must be there make up the seven that C Tor
+/// asks for besides (rendparse.c:134).
 static RULES: [Rule; 8] = [
     Rule::once("rendezvous-service-descriptor", Arguments::One, ObjectRule::None).first(),
     Rule::once("version", Arguments::One, ObjectRule::None),
@@ -45,9 +47,11 @@ const PROTOCOL_VERSIONS: usize = 5;
 const INTRODUCTION_POINTS: usize = 6;
 const SIGNATURE: usize = 7;
 
-/// How far the publication time may lie in the future: `REND_CACHE_MAX_SKEW` (rendcache.h:20).
+/// Longest time by which the publication time may lie in the future: `REND_CACHE_MAX_SKEW`
+/// (rendcache.h:20).
 const MAX_SKEW: Duration = Duration::from_secs(24 * 3600);
-/// How far it may lie in the past: `REND_CACHE_MAX_AGE` and the skew (rendcache.h:17).
+/// Longest time by which it may lie in the past: `REND_CACHE_MAX_AGE` and the skew
+/// (rendcache.h:17).
 const MAX_AGE: Duration = Duration::from_secs((48 + 24) * 3600);
 
 /// A descriptor whose form is right, but of which nothing has been proved.
@@ -81,7 +85,8 @@ impl UnverifiedDescriptor {
     /// Parses a text that is one descriptor.
     ///
     /// # Errors
-    /// As [`parse_prefix`](Self::parse_prefix), and [`Error::TrailingData`] if anything follows the descriptor.
+    /// As [`parse_prefix`](Self::parse_prefix), and [`Error::TrailingData`] if anything follows the
+    /// descriptor.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let (descriptor, rest) = Self::parse_prefix(text)?;
         if !rest.is_empty() {
@@ -93,19 +98,23 @@ impl UnverifiedDescriptor {
     }
 
     /// Parses the descriptor that `text` begins with, and returns what follows it, as
-    /// `rend_parse_v2_service_descriptor` does with the strict form of times that directories ask for (rendparse.c:73).
+    /// `rend_parse_v2_service_descriptor` does with the strict form of times that directories ask
+    /// for (rendparse.c:73).
     ///
-    /// The descriptor ends where the next begins, or before a NUL byte: C Tor reads strings. The body of an upload is thus read by
-    /// calling again as long as what is left begins with `rendezvous-service-descriptor `, as directories do (rendcache.c:733).
+    /// The descriptor ends where the next begins, or before a NUL byte: C Tor reads strings. The
+    /// body of an upload is thus read by calling again as long as what is left begins with
+    /// `rendezvous-service-descriptor `, as directories do (rendcache.c:733).
     ///
     /// # Errors
-    /// [`Error::NotADescriptor`], [`Error::Unsigned`], [`Error::TooLong`], and [`Error::Malformed`] with the line.
+    /// [`Error::NotADescriptor`], [`Error::Unsigned`], [`Error::TooLong`], and [`Error::Malformed`]
+    /// with the line.
     pub fn parse_prefix(text: &[u8]) -> Result<(Self, &[u8]), Error> {
         Self::parse_first(text, TimeSyntax::Strict)
     }
 
-    /// Parses the descriptor that `text` begins with as clients do: whatever follows it is not looked at (rendcache.c:885), and neither
-    /// is what follows the seconds of its publication time (rendparse.c:190).
+    /// Parses the descriptor that `text` begins with as clients do: whatever follows it is not
+    /// looked at (rendcache.c:885), and neither is what follows the seconds of its publication time
+    /// (rendparse.c:190).
     ///
     /// ```
     /// use onionweave_desc::v2::UnverifiedDescriptor;
@@ -121,8 +130,9 @@ impl UnverifiedDescriptor {
         Self::parse_first(text, TimeSyntax::Loose).map(|(descriptor, _)| descriptor)
     }
 
-    /// Parses a text that is one descriptor, behind the annotations and blank lines that archives put in front:
-    /// `@type hidden-service-descriptor 1.0` (CollecTor, "Hidden Service Descriptors").
+    /// Parses a text that is one descriptor, behind the annotations and blank lines that archives
+    /// put in front: `@type hidden-service-descriptor 1.0` (CollecTor, "Hidden Service
+    /// Descriptors").
     ///
     /// Directories and clients refuse annotations, and so do all other functions.
     ///
@@ -172,7 +182,8 @@ impl UnverifiedDescriptor {
     }
 
     fn parse_document(text: &[u8], time_syntax: TimeSyntax) -> Result<Self, Error> {
-        // C Tor would look on into the next descriptor, but then the signature would be part of what it signs.
+        // C Tor would look on into the next descriptor, but then the signature would be part of
+        // what it signs.
         let signed_len = signed_len(text).ok_or(Error::Unsigned)?;
         let mut items = Items::read(Section::Descriptor, text, &RULES)?;
 
@@ -206,10 +217,11 @@ impl UnverifiedDescriptor {
         Ok(Self { descriptor, signature })
     }
 
-    /// Proves that the holder of the permanent key signed the text, and that the descriptor ID belongs to that key
-    /// (rendparse.c:228-242).
+    /// Proves that the holder of the permanent key signed the text, and that the descriptor ID
+    /// belongs to that key (rendparse.c:228-242).
     ///
-    /// Whose descriptor it is remains for the caller to compare: anyone can sign a valid descriptor for a key of their own.
+    /// Whose descriptor it is remains for the caller to compare: anyone can sign a valid descriptor
+    /// for a key of their own.
     ///
     /// # Errors
     /// [`Error::WrongSignature`] and [`Error::WrongDescriptorId`].
@@ -217,7 +229,7 @@ impl UnverifiedDescriptor {
         self.verify_with(&RustCrypto)
     }
 
-    /// As [`verify`](Self::verify), with the signature checked by `rsa`.
+    /// Does the same as [`verify`](Self::verify), with the signature checked by `rsa`.
     ///
     /// ```
     /// use onionweave_desc::rsa::RustCrypto;
@@ -235,7 +247,8 @@ impl UnverifiedDescriptor {
         self.verify_by(|key, digest, signature| key.verify_with(rsa, digest, signature))
     }
 
-    /// Verifies with whatever `check` makes of the permanent key, the digest of what is signed, and the signature.
+    /// Verifies with whatever `check` makes of the permanent key, the digest of what is signed, and
+    /// the signature.
     pub(super) fn verify_by(
         self,
         check: impl FnOnce(&PublicKey, &[u8; 20], &[u8]) -> Result<(), Error>,
@@ -267,7 +280,8 @@ impl fmt::Debug for UnverifiedDescriptor {
     }
 }
 
-/// A descriptor that was signed with its permanent key and bears the descriptor ID that belongs to it.
+/// A descriptor that was signed with its permanent key and bears the descriptor ID that belongs to
+/// it.
 ///
 /// ```
 /// use onionweave_desc::v2::UnverifiedDescriptor;
@@ -288,7 +302,7 @@ impl fmt::Debug for UnverifiedDescriptor {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Descriptor {
     pub(super) text: Vec<u8>,
-    /// What is signed: `text[..signed_len]`. `signed_len <= text.len()`.
+    /// Length of the signed part: `text[..signed_len]`. `signed_len <= text.len()`.
     pub(super) signed_len: usize,
     pub(super) descriptor_id: DescriptorId,
     pub(super) public_key: PublicKey,
@@ -332,12 +346,14 @@ impl Descriptor {
         self.publication_time
     }
 
-    /// Versions of the introduction protocol that the service speaks, ascending, without repetition, all below 16.
+    /// Versions of the introduction protocol that the service speaks, ascending, without
+    /// repetition, all below 16.
     pub fn protocol_versions(&self) -> &[u8] {
         &self.protocol_versions
     }
 
-    /// For which kind of authorization the introduction points are encrypted, by their first byte; `None` if they are not.
+    /// For which kind of authorization the introduction points are encrypted, by their first byte;
+    /// `None` if they are not.
     ///
     /// ```
     /// use onionweave_desc::v2::{AuthorizationKind, UnverifiedDescriptor};
@@ -354,8 +370,9 @@ impl Descriptor {
     /// The introduction points, by the rules of clients (rendcache.c:910-947).
     ///
     /// # Errors
-    /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`] unless there are 1 to 10, and
-    /// [`Error::Malformed`] with a line of the decoded text if one of them is wrong.
+    /// [`Error::ClientAuthorization`] if they are encrypted, [`Error::IntroductionPointCount`]
+    /// unless there are 1 to 10, and [`Error::Malformed`] with a line of the decoded text if one of
+    /// them is wrong.
     pub fn introduction_points(&self) -> Result<Vec<IntroductionPoint>, Error> {
         let text = self.introduction_points.as_deref().unwrap_or_default();
         match block::kind(text) {
@@ -364,11 +381,12 @@ impl Descriptor {
         }
     }
 
-    /// The introduction points, as a client reads them that holds a cookie for the service (rendcache.c:910-947).
+    /// The introduction points, as a client reads them that holds a cookie for the service
+    /// (rendcache.c:910-947).
     ///
-    /// What is encrypted says by itself how: the kind of authorization that the client was told of does not matter here, it only
-    /// decides the descriptor ID. Points that are not encrypted are read as they are, and so are all points if the cookie is zero, which
-    /// clients take for none.
+    /// What is encrypted says by itself how: the kind of authorization that the client was told of
+    /// does not matter here, it only decides the descriptor ID. Points that are not encrypted are
+    /// read as they are, and so are all points if the cookie is zero, which clients take for none.
     ///
     /// ```
     /// use onionweave_desc::v2::{ClientCookie, UnverifiedDescriptor};
@@ -381,8 +399,8 @@ impl Descriptor {
     /// ```
     ///
     /// # Errors
-    /// Those of [`introduction_points`](Self::introduction_points); [`Error::WrongCookie`] and [`Error::AuthorizationTooShort`] if they
-    /// cannot be decrypted.
+    /// Those of [`introduction_points`](Self::introduction_points); [`Error::WrongCookie`] and
+    /// [`Error::AuthorizationTooShort`] if they cannot be decrypted.
     pub fn introduction_points_for(&self, cookie: &DescriptorCookie) -> Result<Vec<IntroductionPoint>, Error> {
         let text = self.introduction_points.as_deref().unwrap_or_default();
         match block::kind(text) {
@@ -396,7 +414,8 @@ impl Descriptor {
         self.introduction_points.as_deref().unwrap_or_default()
     }
 
-    /// What a directory does with the descriptor at the time `now`, and a client too, as far as its age goes (rendcache.c:672-682, 955-965).
+    /// Tells what a directory does with the descriptor at the time `now`, and a client too, as far
+    /// as its age goes (rendcache.c:672-682, 955-965).
     ///
     /// ```
     /// use std::time::Duration;
@@ -430,9 +449,10 @@ impl fmt::Debug for Descriptor {
     }
 }
 
-/// What directories and clients make of the age of a descriptor.
+/// Verdict of directories and clients on the age of a descriptor.
 ///
-/// A directory answers an upload of the wrong age with success all the same, and drops it (rendcache.c:736-742).
+/// A directory answers an upload of the wrong age with success all the same, and drops it
+/// (rendcache.c:736-742).
 ///
 /// ```
 /// use onionweave_desc::v2::{AgeVerdict, UnverifiedDescriptor};
@@ -457,12 +477,13 @@ pub enum AgeVerdict {
     TooNew,
 }
 
-/// How the publication time is read: `as_hsdir` of `rend_parse_v2_service_descriptor` (rendparse.c:92).
+/// Manner of reading the publication time: `as_hsdir` of `rend_parse_v2_service_descriptor`
+/// (rendparse.c:92).
 #[derive(Debug, Clone, Copy)]
 enum TimeSyntax {
-    /// As directories do.
+    /// The directories' manner.
     Strict,
-    /// As clients do.
+    /// The clients' manner.
     Loose,
 }
 
@@ -480,8 +501,9 @@ pub(super) fn visible(text: &[u8]) -> &[u8] {
     split_at(text, find_byte(0, text).unwrap_or(text.len())).0
 }
 
-/// The length of what is signed: all through the end of the first line that begins with `signature`, whatever follows on it
-/// (`router_get_hash_impl_helper`, feature/dirparse/sigcommon.c:27). `None` if there is no such line, or no LF after it.
+/// The length of what is signed: all through the end of the first line that begins with
+/// `signature`, whatever follows on it (`router_get_hash_impl_helper`,
+/// feature/dirparse/sigcommon.c:27). `None` if there is no such line, or no LF after it.
 fn signed_len(text: &[u8]) -> Option<usize> {
     let keyword = START.len() + SIGNATURE_LINE.find(text.get(START.len()..)?)? + SIGNATURE_LINE.needle().len();
     Some(keyword + find_byte(b'\n', text.get(keyword..)?)? + 1)
@@ -493,7 +515,8 @@ fn parse_base32<T: std::str::FromStr>(argument: &[u8]) -> Option<T> {
     std::str::from_utf8(argument).ok().filter(|_| valid)?.parse().ok()
 }
 
-/// The bits that C Tor sets for `protocol-versions` (rendparse.c:195-209): what is no number, or too large a one, counts for nothing.
+/// The bits that C Tor sets for `protocol-versions` (rendparse.c:195-209): what is no number, or
+/// too large a one, counts for nothing.
 fn parse_versions(argument: &[u8]) -> Vec<u8> {
     let number = |part: &[u8]| {
         let blank_end = part.iter().rev().take_while(|byte| is_c_space(**byte)).count();

@@ -12,15 +12,16 @@ use super::{Descriptor, IntroductionPoint, MAX_DESCRIPTOR_LEN, MAX_INTRODUCTION_
 use crate::base64;
 use crate::error::Error;
 
-/// The versions of the introduction protocol that every service of tor 0.4.5 offers (feature/rend/rendservice.c:1079).
+/// The versions of the introduction protocol that every service of tor 0.4.5 offers
+/// (feature/rend/rendservice.c:1079).
 const PROTOCOL_VERSIONS: [u8; 2] = [2, 3];
 /// The greatest version that C Tor writes (rendcommon.c:607).
 const MAX_PROTOCOL_VERSION: u8 = 7;
 
 /// A descriptor that is yet to be signed.
 ///
-/// Signing gives exactly the bytes that C Tor writes (`rend_encode_v2_descriptors`, feature/rend/rendcommon.c:480) for the same
-/// points, key and time.
+/// Signing gives exactly the bytes that C Tor writes (`rend_encode_v2_descriptors`,
+/// feature/rend/rendcommon.c:480) for the same points, key and time.
 ///
 /// ```
 /// use onionweave_desc::v2::{Draft, ServiceKey, UnverifiedDescriptor};
@@ -63,7 +64,8 @@ impl Draft {
         }
     }
 
-    /// Sets the versions of the introduction protocol, by default 2 and 3. At least one is needed, and C Tor writes none above 7.
+    /// Sets the versions of the introduction protocol, by default 2 and 3. At least one is needed,
+    /// and C Tor writes none above 7.
     #[must_use]
     pub fn protocol_versions(mut self, versions: &[u8]) -> Self {
         self.protocol_versions = versions.to_vec();
@@ -74,8 +76,9 @@ impl Draft {
 
     /// Adds this many empty lines after the introduction points, by default none.
     ///
-    /// Clients skip them, but the bytes differ. Clients that fetch a text which they hold already, byte for byte, keep the list from
-    /// which they struck the points that failed (rendcache.c:966), so each directory should get bytes of its own.
+    /// Clients skip them, but the bytes differ. Clients that fetch a text which they hold already,
+    /// byte for byte, keep the list from which they struck the points that failed
+    /// (rendcache.c:966), so each directory should get bytes of its own.
     #[must_use]
     pub fn trailing_blank_lines(mut self, lines: usize) -> Self {
         self.trailing_blank_lines = lines;
@@ -116,11 +119,14 @@ impl Draft {
 
     /// Writes and signs the descriptor that directories keep for `replica` in `period`.
     ///
-    /// With stealth authorization `key` is the client's, and the descriptor ID depends on its cookie. The time is taken as it is. Services round it down to the hour, and C Tor keeps the later of two.
+    /// With stealth authorization `key` is the client's, and the descriptor ID depends on its
+    /// cookie. The time is taken as it is. Services round it down to the hour, and C Tor keeps the
+    /// later of two.
     ///
     /// # Errors
-    /// [`Error::IntroductionPointCount`] unless there are 1 to 10 introduction points, [`Error::RepeatedRelay`] if two are at the same
-    /// relay, [`Error::ProtocolVersions`], [`Error::TooLong`] beyond 20 KiB, and [`Error::SigningFailed`]; with authorization also
+    /// [`Error::IntroductionPointCount`] unless there are 1 to 10 introduction points,
+    /// [`Error::RepeatedRelay`] if two are at the same relay, [`Error::ProtocolVersions`],
+    /// [`Error::TooLong`] beyond 20 KiB, and [`Error::SigningFailed`]; with authorization also
     /// [`Error::NoClients`], [`Error::TooManyClients`] and [`Error::ZeroCookie`].
     pub fn sign(
         &self,
@@ -152,8 +158,8 @@ impl Draft {
         base64::encode_object("MESSAGE", &points, &mut text);
         text.push_str("signature\n");
         let signed_len = text.len();
-        // C Tor reads and verifies what it wrote before it publishes it (rendcommon.c:678). Here nothing is read again: every back end
-        // checks a signature before it lets go of it.
+        // C Tor reads and verifies what it wrote before it publishes it (rendcommon.c:678). Here
+        // nothing is read again: every back end checks a signature before it lets go of it.
         let signature = key.sign_digest(&Sha1::digest(&text).into())?;
         base64::encode_object("SIGNATURE", &signature, &mut text);
         if text.len() > MAX_DESCRIPTOR_LEN {

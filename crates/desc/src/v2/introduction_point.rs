@@ -1,4 +1,5 @@
-//! Introduction points in their written form (rend-spec-v2.txt, section 1.3; feature/rend/rendparse.c:379).
+//! Introduction points in their written form (rend-spec-v2.txt, section 1.3;
+//! feature/rend/rendparse.c:379).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,7 +17,7 @@ use crate::tokens::{Arguments, Items, ObjectRule, Rule};
 /// Every introduction point begins with this, up to the last byte.
 pub(crate) const START: &[u8] = b"introduction-point ";
 
-/// Where the next one begins.
+/// Keyword with which the next one begins.
 static NEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\nintroduction-point "));
 
 /// `ipo_token_table` (rendparse.c:41).
@@ -36,9 +37,11 @@ const SERVICE_KEY: usize = 4;
 /// Characters of a relay identity in base32, `REND_INTRO_POINT_ID_LEN_BASE32`.
 const IDENTITY_LEN: usize = 32;
 
-/// A relay at which a service awaits introductions, and the key by which it tells introductions at that relay from others.
+/// A relay at which a service awaits introductions, and the key by which it tells introductions at
+/// that relay from others.
 ///
-/// [`Display`](fmt::Display) writes the text that C Tor writes (feature/rend/rendcommon.c:244), with its final newline.
+/// [`Display`](fmt::Display) writes the text that C Tor writes (feature/rend/rendcommon.c:244),
+/// with its final newline.
 ///
 /// ```
 /// use onionweave_desc::v2::{IntroductionPoint, UnverifiedDescriptor};
@@ -65,11 +68,12 @@ pub struct IntroductionPoint {
 }
 
 impl IntroductionPoint {
-    /// An introduction point at the relay with this identity, IPv4 address, onion-routing port and onion key, for
-    /// introductions encrypted to `service_key`.
+    /// An introduction point at the relay with this identity, IPv4 address, onion-routing port and
+    /// onion key, for introductions encrypted to `service_key`.
     ///
     /// # Errors
-    /// [`Error::PortZero`], and [`Error::Exponent`] if a key's exponent is not 65537: clients refuse the whole descriptor.
+    /// [`Error::PortZero`], and [`Error::Exponent`] if a key's exponent is not 65537: clients
+    /// refuse the whole descriptor.
     pub fn new(
         identity: Fingerprint,
         address: Ipv4Addr,
@@ -97,11 +101,12 @@ impl IntroductionPoint {
         })
     }
 
-    /// Reads a list of introduction points by the rules of clients (`rend_parse_introduction_points`, rendparse.c:379).
+    /// Reads a list of introduction points by the rules of clients
+    /// (`rend_parse_introduction_points`, rendparse.c:379).
     ///
     /// # Errors
-    /// [`Error::IntroductionPointCount`] unless there are 1 to 10, and [`Error::Malformed`] with a line of `text` if one of them is
-    /// wrong: one bad point spoils the list.
+    /// [`Error::IntroductionPointCount`] unless there are 1 to 10, and [`Error::Malformed`] with a
+    /// line of `text` if one of them is wrong: one bad point spoils the list.
     pub fn parse_list(text: &[u8]) -> Result<Vec<Self>, Error> {
         let mut points = Vec::new();
         let mut rest = text;
@@ -125,7 +130,8 @@ impl IntroductionPoint {
         let items = Items::read(Section::IntroductionPoints, text, &RULES)?;
         let identity = parse_identity(items.get(IDENTITY)?.argument)
             .ok_or_else(|| items.bad_value(IDENTITY, "a relay identity of 32 base32 characters"))?;
-        // `tor_inet_aton` (lib/net/inaddr.c:40) and the standard library agree: four numbers without leading zeros.
+        // `tor_inet_aton` (lib/net/inaddr.c:40) and the standard library agree: four numbers
+        // without leading zeros.
         let address =
             parse_utf8(items.get(ADDRESS)?.argument).ok_or_else(|| items.bad_value(ADDRESS, "an IPv4 address"))?;
         let port = parse_number(items.get(PORT)?.argument, 1, 65535)
@@ -152,7 +158,8 @@ impl IntroductionPoint {
         self.identity
     }
 
-    /// The identity of the relay as introduction points are written with it: 32 characters of lower-case base32.
+    /// The identity of the relay as introduction points are written with it: 32 characters of
+    /// lower-case base32.
     pub fn base32_identity(&self) -> String {
         let mut identity = BASE32_NOPAD.encode(self.identity.as_bytes());
         identity.make_ascii_lowercase();
@@ -198,7 +205,8 @@ impl fmt::Display for IntroductionPoint {
     }
 }
 
-/// `base32_decode` of the first 32 characters (rendparse.c:436): either case, and whatever follows them is not looked at.
+/// `base32_decode` of the first 32 characters (rendparse.c:436): either case, and whatever follows
+/// them is not looked at.
 fn parse_identity(argument: &[u8]) -> Option<Fingerprint> {
     let mut digest = [0; 20];
     BASE32_NOPAD_NOCASE

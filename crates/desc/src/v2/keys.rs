@@ -18,7 +18,8 @@ use crate::tokens::PUBLIC_KEY;
 
 /// A public RSA key of 1024 bits with any exponent.
 ///
-/// Two keys are equal when their numbers are. [`Display`](fmt::Display) writes the PEM object that C Tor writes.
+/// Two keys are equal when their numbers are. [`Display`](fmt::Display) writes the PEM object that
+/// C Tor writes.
 ///
 /// ```
 /// use onionweave_desc::rsa::RustCrypto;
@@ -42,8 +43,8 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads the `RSAPublicKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing bytes are accepted
-    /// (lib/crypt_ops/crypto_rsa_openssl.c:526).
+    /// Reads the `RSAPublicKey` of PKCS#1 in DER, as Tor does: not quite canonical DER and trailing
+    /// bytes are accepted (lib/crypt_ops/crypto_rsa_openssl.c:526).
     ///
     /// ```
     /// use onionweave_desc::v2::{PublicKey, ServiceKey};
@@ -89,7 +90,8 @@ impl PublicKey {
         Self::from_der(&base64::decode(body).ok_or(Error::PublicKey(KeyProblem::Pem))?)
     }
 
-    /// The key in canonical DER: what Tor hashes and writes, and the bytes received wherever those were canonical.
+    /// The key in canonical DER: what Tor hashes and writes, and the bytes received wherever those
+    /// were canonical.
     pub fn as_der(&self) -> &[u8] {
         &self.der
     }
@@ -99,15 +101,16 @@ impl PublicKey {
         ServiceId::from_public_key_der(&self.der)
     }
 
-    /// Whether the public exponent is 65537, which clients demand of the keys of introduction points
-    /// (`crypto_pk_public_exponent_ok`), though not of permanent keys.
+    /// Whether the public exponent is 65537, which clients demand of the keys of introduction
+    /// points (`crypto_pk_public_exponent_ok`), though not of permanent keys.
     pub fn exponent_is_65537(&self) -> bool {
         self.parts().exponent_is_65537()
     }
 
     /// Checks a signature over a SHA-1 digest: PKCS#1 v1.5 padding, without the DigestInfo.
     ///
-    /// As in C Tor (feature/dirparse/sigcommon.c:143), what was signed must *begin* with the digest.
+    /// As in C Tor (feature/dirparse/sigcommon.c:143), what was signed must *begin* with the
+    /// digest.
     ///
     /// ```
     /// use onionweave_desc::v2::ServiceKey;
@@ -125,7 +128,7 @@ impl PublicKey {
         self.verify_with(&RustCrypto, digest, signature)
     }
 
-    /// As [`verify`](Self::verify), computed by `rsa`.
+    /// Does the same as [`verify`](Self::verify), computed by `rsa`.
     ///
     /// ```
     /// use onionweave_desc::rsa::RustCrypto;
@@ -254,7 +257,8 @@ impl ServiceKey {
 
     /// Reads a key from PEM: PKCS#1 as in the file `private_key` that Tor writes, or PKCS#8.
     ///
-    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other labels in front of it.
+    /// Text around the PEM block is passed over, in whatever encoding, and so are blocks with other
+    /// labels in front of it.
     ///
     /// ```
     /// use onionweave_desc::v2::ServiceKey;
@@ -266,13 +270,13 @@ impl ServiceKey {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size, a damaged key and something
-    /// that is no private key apart.
+    /// [`Error::PrivateKey`], whose [`KeyProblem`] tells an encrypted key, a key of the wrong size,
+    /// a damaged key and something that is no private key apart.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::new(PrivateKey::from_pem(pem)?, &RustCrypto)
     }
 
-    /// As [`from_pem`](Self::from_pem), for a key that may be encrypted: see
+    /// Does the same as [`from_pem`](Self::from_pem), for a key that may be encrypted: see
     /// [`PrivateKey::from_pem_with_passphrase`]. Needs the feature `passphrase`.
     ///
     /// ```
@@ -285,7 +289,8 @@ impl ServiceKey {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PrivateKey`], also with [`KeyProblem::WrongPassphrase`], [`KeyProblem::Unsupported`] and [`KeyProblem::Costly`].
+    /// [`Error::PrivateKey`], also with [`KeyProblem::WrongPassphrase`],
+    /// [`KeyProblem::Unsupported`] and [`KeyProblem::Costly`].
     #[cfg(feature = "passphrase")]
     pub fn from_pem_with_passphrase(pem: impl AsRef<[u8]>, passphrase: impl AsRef<[u8]>) -> Result<Self, Error> {
         Self::new(PrivateKey::from_pem_with_passphrase(pem, passphrase)?, &RustCrypto)
@@ -304,7 +309,8 @@ impl ServiceKey {
         self.private.to_pem()
     }
 
-    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8 -nocrypt` writes it.
+    /// The key in the form that most other programs prefer: PKCS#8 in PEM, as `openssl pkcs8 -topk8
+    /// -nocrypt` writes it.
     ///
     /// ```
     /// use onionweave_desc::v2::ServiceKey;
@@ -344,7 +350,8 @@ impl ServiceKey {
     }
 
     /// Signs a SHA-1 digest as Tor does: PKCS#1 v1.5 padding, without the DigestInfo
-    /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always gives the same signature.
+    /// (`crypto_pk_private_sign`, lib/crypt_ops/crypto_rsa_openssl.c:474). The same digest always
+    /// gives the same signature.
     ///
     /// ```
     /// use onionweave_desc::v2::ServiceKey;
@@ -361,8 +368,8 @@ impl ServiceKey {
         self.ready.sign(digest).ok_or(Error::SigningFailed)
     }
 
-    /// Proves a descriptor as [`UnverifiedDescriptor::verify`] does, computed by the back end that signs with this key. Whose
-    /// descriptor it is remains to be compared all the same.
+    /// Proves a descriptor as [`UnverifiedDescriptor::verify`] does, computed by the back end that
+    /// signs with this key. Whose descriptor it is remains to be compared all the same.
     ///
     /// ```
     /// use onionweave_desc::v2::{ServiceKey, UnverifiedDescriptor};

@@ -1,7 +1,9 @@
-//! serde: documents as the text that they are, checked on the way in as if it had come from the network.
+//! serde: documents as the text that they are, checked on the way in as if it had come from the
+//! network.
 //!
-//! A descriptor's text may hold any bytes in items that Tor does not know, so it is written as a string where it is UTF-8 and as bytes where it is
-//! not. Private keys and cookies cannot be serialized: whoever means to write one has `to_pem` and `to_text`.
+//! A descriptor's text may hold any bytes in items that Tor does not know, so it is written as a
+//! string where it is UTF-8 and as bytes where it is not. Private keys and cookies cannot be
+//! serialized: whoever means to write one has `to_pem` and `to_text`.
 
 use core::fmt;
 
@@ -87,7 +89,7 @@ fn serialize_text<S: Serializer>(text: &[u8], serializer: S) -> Result<S::Ok, S:
     }
 }
 
-/// What was serialized, whether as a string or as bytes.
+/// Content that was serialized, whether as a string or as bytes.
 struct Text(Vec<u8>);
 
 impl Text {

@@ -1,7 +1,9 @@
-//! Our tokenizer against another one, tor-netdoc's `parse2`, on the inputs that both must read: what Tor and this crate write.
+//! Our tokenizer against another one, tor-netdoc's `parse2`, on the inputs that both must read:
+//! what Tor and this crate write.
 //!
-//! Where they differ in what they accept, Tor is asked instead (`real_verdicts`); `v2` says why. But whatever both accept, they must understand in
-//! the same way, unless it has a `#`, which ends an argument for Tor and is part of it for `parse2`.
+//! Where they differ in what they accept, Tor is asked instead (`real_verdicts`); `v2` says why.
+//! But whatever both accept, they must understand in the same way, unless it has a `#`, which ends
+//! an argument for Tor and is part of it for `parse2`.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +30,7 @@ use support::{
     BASIC, ODD_EXPONENT_KEY, PLAIN, PLAIN_KEY, SECOND, STEALTH, completed, key, many_points, points, verify,
 };
 
-/// That both read the same. The object is compared as it is decoded, encrypted or not.
+/// Holds that both read the same. The object is compared as it is decoded, encrypted or not.
 fn assert_same(ours: &Descriptor, theirs: &parse2::Descriptor) {
     assert_eq!(
         ours.descriptor_id().to_string(),
@@ -119,7 +121,8 @@ fn mutants_that_both_accept() {
     assert!(both > 150, "only {both}");
 }
 
-/// What keeps `parse2` from reading what Tor writes and accepts, and what it would let pass: the reasons for a tokenizer of our own.
+/// Obstacles that keep `parse2` from reading what Tor writes and accepts, and what it would let
+/// pass: the reasons for a tokenizer of our own.
 #[test]
 fn differences_that_matter() {
     let with = |from: &str, to: &str| {

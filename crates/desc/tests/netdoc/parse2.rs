@@ -51,7 +51,8 @@ pub(crate) struct IntroductionPoint {
     pub(crate) service_key: Key,
 }
 
-/// The built-in item refuses keys whose exponent is not 65537, which permanent keys may have. So this one takes any DER.
+/// The built-in item refuses keys whose exponent is not 65537, which permanent keys may have. So
+/// this one takes any DER.
 #[derive(Debug, Clone, PartialEq, Eq, Deftly)]
 #[derive_deftly(ItemValueParseable)]
 #[deftly(netdoc(no_extra_args))]
@@ -129,7 +130,8 @@ impl Descriptor {
 }
 
 impl IntroductionPoint {
-    /// The list in a decoded object. It refuses the empty line that ends every list that Tor writes.
+    /// The list in a decoded object. It refuses the empty line that ends every list that Tor
+    /// writes.
     pub(crate) fn parse_list(text: &str) -> Result<Vec<Self>, ParseError> {
         parse_netdoc_multiple(&ParseInput::new(text, ""))
     }

@@ -1,4 +1,5 @@
-//! Tor's files `client_keys` and `hostname` against a running tor 0.4.5.9, which reads the one and writes both before it does anything else.
+//! Tor's files `client_keys` and `hostname` against a running tor 0.4.5.9, which reads the one and
+//! writes both before it does anything else.
 
 #![cfg(unix)]
 #![allow(
@@ -55,7 +56,8 @@ fn tor_reads_what_the_table_says() {
     }
 }
 
-/// Whatever Tor makes of a damaged file, this crate makes the same of it, and writes the entries to the byte as Tor does.
+/// Compares verdicts: whatever Tor makes of a damaged file, this crate makes the same of it, and
+/// writes the entries to the byte as Tor does.
 #[test]
 fn tor_agrees_on_every_mutant() {
     let count = std::env::var(MUTANTS).map_or(DEFAULT_MUTANTS, |count| count.parse().unwrap());

@@ -10,14 +10,14 @@ use onionweave_testnet::tor;
 
 use crate::support::PLAIN_KEY;
 
-/// What Tor wrote.
+/// Words that Tor wrote.
 pub(crate) struct Files {
     pub(crate) client_keys: String,
     pub(crate) hostname: String,
 }
 
-/// Starts a Tor without a network for a service with these clients, until it has read its file `client_keys` and has written it and
-/// `hostname` anew. `None` if it refuses the file.
+/// Starts a Tor without a network for a service with these clients, until it has read its file
+/// `client_keys` and has written it and `hostname` anew. `None` if it refuses the file.
 pub(crate) fn run(kind: AuthorizationKind, names: &[&str], client_keys: Option<&[u8]>) -> Option<Files> {
     let folder = tempfile::Builder::new()
         .prefix("ow")

@@ -1,7 +1,8 @@
 //! The verdicts of this crate against those of a running tor 0.4.5.9.
 //!
-//! Without a network Tor still says of any text whether it is a descriptor: `+HSPOST` parses and verifies it as a directory does
-//! (feature/control/control_cmd.c:1610) and is answered `250 OK` or `554 Invalid descriptor`.
+//! Without a network Tor still says of any text whether it is a descriptor: `+HSPOST` parses and
+//! verifies it as a directory does (feature/control/control_cmd.c:1610) and is answered `250 OK` or
+//! `554 Invalid descriptor`.
 
 #![cfg(unix)]
 #![allow(
@@ -33,10 +34,10 @@ const SEED: &str = "ONIONWEAVE_SEED";
 /// Sets how many mutants there are.
 const MUTANTS: &str = "ONIONWEAVE_MUTANTS";
 const DEFAULT_MUTANTS: u64 = 12_000;
-/// How many are made, and offered, at a time.
+/// Number of mutants that are made, and offered, at a time.
 const BATCH: u64 = 500;
 
-/// What this crate says. Which time it is makes no difference to whether an upload is accepted.
+/// Verdict of this crate. Which time it is makes no difference to whether an upload is accepted.
 fn ours(body: &[u8]) -> Result<(), Error> {
     let verdict = UploadVerdict::new(body, |_| None, UnixTime::EPOCH);
     match verdict.error() {

@@ -1,4 +1,5 @@
-//! Texts that are nearly descriptors, made by changing good ones in the ways that parsers differ in, and signing them anew.
+//! Texts that are nearly descriptors, made by changing good ones in the ways that parsers differ
+//! in, and signing them anew.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ use crate::support::{self, BASIC, BASIC_KEY, LIMIT, ODD_EXPONENT_KEY, PLAIN, PLA
 const SIGNATURE: &[u8] = b"\xf1signature\xf2\n";
 const START: &[u8] = b"rendezvous-service-descriptor ";
 
-/// What mutants are made from.
+/// Originals that mutants are made from.
 pub(crate) struct Stock {
     keys: Vec<Key>,
     /// Decoded lists of introduction points, readable or not.
@@ -904,7 +905,8 @@ impl Maker<'_> {
         object("RSA PUBLIC KEY", &der)
     }
 
-    /// A private key whose numbers belong together, or nearly so. An unknown item may have one as its object, and then Tor checks it.
+    /// A private key whose numbers belong together, or nearly so. An unknown item may have one as
+    /// its object, and then Tor checks it.
     fn private_key(&mut self) -> Vec<u8> {
         let stock = self.stock;
         let private = &self.pick(&stock.keys).private;
@@ -1201,7 +1203,8 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
     text.windows(needle.len()).any(|window| window == needle)
 }
 
-/// What is signed ends with the first line that begins with `signature`, not counting the first line.
+/// End of the signed part: it ends with the first line that begins with `signature`, not counting
+/// the first line.
 fn signed_end(text: &[u8]) -> Option<usize> {
     let needle = b"\nsignature";
     let from = START.len();

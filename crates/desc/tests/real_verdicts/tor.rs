@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use onionweave_testnet::tor;
 
-/// How long Tor may take to start, and for any one reply.
+/// Longest time that Tor may take to start, and for any one reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A tor process and a control connection to it. It ends when dropped.
 pub(crate) struct Tor {
     process: Child,
     connection: BufReader<UnixStream>,
-    /// Where it keeps its files.
+    /// Folder of its files.
     _folder: tempfile::TempDir,
 }
 
@@ -71,7 +71,8 @@ impl Tor {
         tor
     }
 
-    /// Whether Tor accepts each of these bodies of `+HSPOST`, all of which end in LF: what a directory would answer.
+    /// Whether Tor accepts each of these bodies of `+HSPOST`, all of which end in LF: what a
+    /// directory would answer.
     ///
     /// The commands are sent as fast as Tor takes them, and the replies come in the same order.
     pub(crate) fn accepts(&mut self, bodies: &[&[u8]], meanwhile: impl FnOnce()) -> Vec<bool> {
@@ -108,8 +109,9 @@ impl Drop for Tor {
     }
 }
 
-/// The command whose body Tor reads as exactly these bytes, whatever they are, as long as they end in LF: it takes one dot off the start of
-/// every line and one CR off its end (feature/control/control_proto.c:129), and minds neither NUL nor other control characters. Up to
+/// The command whose body Tor reads as exactly these bytes, whatever they are, as long as they end
+/// in LF: it takes one dot off the start of every line and one CR off its end
+/// (feature/control/control_proto.c:129), and minds neither NUL nor other control characters. Up to
 /// 1 MiB would fit (control.c:280).
 fn command(body: &[u8]) -> Vec<u8> {
     let mut command = b"+HSPOST\r\n".to_vec();

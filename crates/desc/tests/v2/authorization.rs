@@ -26,7 +26,8 @@ fn cookie(byte: u8) -> DescriptorCookie {
     DescriptorCookie::from([byte; 16])
 }
 
-/// Relays and ports of points, of which the recorded ones are those of the network in `crates/ring/testdata/v2-network/ns_all.txt`.
+/// Relays and ports of points, of which the recorded ones are those of the network in
+/// `crates/ring/testdata/v2-network/ns_all.txt`.
 fn relays(points: &[IntroductionPoint]) -> Vec<(String, u16)> {
     points
         .iter()
@@ -258,7 +259,8 @@ fn blocks_are_read_as_tor_reads_them() {
     }
 }
 
-/// What follows the last point once it is decrypted belongs to it, as it would in a list that is not encrypted.
+/// Holds that what follows the last point once it is decrypted belongs to it, as it would in a list
+/// that is not encrypted.
 #[test]
 fn trailing_bytes_belong_to_the_last_point() {
     let draft = Draft::new(many_points(1)).trailing_blank_lines(63);
@@ -331,7 +333,8 @@ fn entries_are_sorted_and_fill_blocks_of_sixteen() {
     }
 }
 
-/// With every version of this crate, so that directories keep what they hold when a publisher is updated.
+/// With every version of this crate, so that directories keep what they hold when a publisher is
+/// updated.
 #[test]
 fn texts_stay_what_they_are() {
     let table = [
@@ -347,7 +350,8 @@ fn texts_stay_what_they_are() {
     }
 }
 
-/// Whatever differs between two drafts, no key, vector or entry of the one occurs in the other.
+/// Holds that, whatever differs between two drafts, no key, vector or entry of the one occurs in
+/// the other.
 #[test]
 fn no_two_drafts_share_a_key_stream() {
     let service = key(PLAIN_KEY);

@@ -1,4 +1,4 @@
-//! What is refused, and with which words.
+//! Refusals, and their words.
 
 use onionweave_desc::v2::{Draft, IntroductionPoint, UnverifiedDescriptor};
 use onionweave_desc::{Error, Malformed, Section};

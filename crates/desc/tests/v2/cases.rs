@@ -1,4 +1,5 @@
-//! What Tor accepts and refuses, as tables: one line per rule, with the place of the rule below `src/` of tor 0.4.5.9.
+//! Tables of what Tor accepts and refuses: one line per rule, with the place of the rule below
+//! `src/` of tor 0.4.5.9.
 //!
 //! The tables hold both sides: `strictness` asks this crate, `real_verdicts` asks a running Tor.
 
@@ -28,7 +29,7 @@ pub(crate) struct Case {
 pub(crate) struct List {
     pub(crate) name: &'static str,
     pub(crate) rule: &'static str,
-    /// How many points it has, if clients accept it.
+    /// Number of its points, if clients accept it.
     pub(crate) points: Option<usize>,
     pub(crate) text: Vec<u8>,
 }
@@ -223,8 +224,8 @@ fn with_key(key: &ServiceKey, object: &[u8]) -> Vec<u8> {
     sign([before.as_bytes(), object, after.as_bytes()].concat(), key)
 }
 
-/// Permanent keys: any exponent, but 1024 bits (rendparse.c:30), in any DER that OpenSSL's `d2i_RSAPublicKey` reads. The descriptor ID follows
-/// from the canonical form.
+/// Permanent keys: any exponent, but 1024 bits (rendparse.c:30), in any DER that OpenSSL's
+/// `d2i_RSAPublicKey` reads. The descriptor ID follows from the canonical form.
 #[rustfmt::skip]
 fn keys() -> Vec<Case> {
     let (plain, odd) = (key(PLAIN_KEY), key(ODD_EXPONENT_KEY));
@@ -262,8 +263,8 @@ fn keys() -> Vec<Case> {
     ]
 }
 
-/// What is signed must begin with the digest, and the number that signs it may be written short (sigcommon.c:143, OpenSSL's
-/// `RSA_public_decrypt`).
+/// Holds that what is signed begins with the digest, and the number that signs it may be written
+/// short (sigcommon.c:143, OpenSSL's `RSA_public_decrypt`).
 #[rustfmt::skip]
 fn signatures() -> Vec<Case> {
     let private = RsaPrivateKey::from_pkcs1_pem(std::str::from_utf8(PLAIN_KEY).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! What Tor accepts and refuses in its file `client_keys`, with the place of the rule below `src/` of tor 0.4.5.9 (`feature/rend`,
-//! `feature/dirparse`, `lib`).
+//! Table of what Tor accepts and refuses in its file `client_keys`, with the place of the rule
+//! below `src/` of tor 0.4.5.9 (`feature/rend`, `feature/dirparse`, `lib`).
 //!
 //! The table holds both sides: `client_files` asks this crate, `real_client_keys` asks Tor.
 
@@ -11,7 +11,8 @@ pub(crate) struct ClientsCase {
     pub(crate) name: &'static str,
     pub(crate) rule: &'static str,
     pub(crate) file: String,
-    /// The clients that Tor reads, if it does not refuse the file. Where it finds none, this crate refuses it.
+    /// The clients that Tor reads, if it does not refuse the file. Where it finds none, this crate
+    /// refuses it.
     pub(crate) clients: Option<&'static str>,
 }
 

@@ -1,4 +1,5 @@
-//! Tor's files `client_keys` and `hostname`: which Tor reads, and that they are written as Tor does.
+//! Tor's files `client_keys` and `hostname`: which Tor reads, and that they are written as Tor
+//! does.
 
 use onionweave_desc::v2::AuthorizationKind::{Basic, Stealth};
 use onionweave_desc::v2::{ClientKey, ClientKeys, ClientName, DescriptorCookie, HostnameFile};
@@ -125,7 +126,8 @@ fn stealth_takes_keys() {
         ClientKeys::default().hostname_file(service, Basic),
         Err(Error::NoClients)
     );
-    // A service that changed from stealth to basic keeps its clients' keys, and Tor goes on naming their addresses (rendservice.c:1693).
+    // A service that changed from stealth to basic keeps its clients' keys, and Tor goes on naming
+    // their addresses (rendservice.c:1693).
     let clients = ClientKeys::parse(STEALTH_CLIENTS).unwrap();
     let file = clients.hostname_file(service, Basic).unwrap();
     assert!(file.service_ids().all(|id| id != service));

@@ -1,4 +1,4 @@
-//! What holds for all points, all times and all texts.
+//! Properties of all points, all times and all texts.
 
 use std::sync::LazyLock;
 
@@ -100,7 +100,8 @@ proptest! {
     }
 }
 
-/// Every byte of a signed text matters, but for white space around the signature and left-over bits of its base64.
+/// Every byte of a signed text matters, but for white space around the signature and left-over bits
+/// of its base64.
 #[test]
 fn every_flipped_byte_is_noticed() {
     let time = UnixTime::from_secs(1_800_000_000);

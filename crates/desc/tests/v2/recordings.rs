@@ -1,4 +1,4 @@
-//! What real tor processes wrote is read, verified, and written again to the byte.
+//! Recordings of real tor processes are read, verified, and written again to the byte.
 
 use onionweave_desc::Error;
 use onionweave_desc::v2::{AgeVerdict, AuthorizationKind, ClientKeys, Draft, IntroductionPoint, ServiceKey};

@@ -1,4 +1,5 @@
-//! What is accepted and refused, by the tables in `cases`. That they are right, `real_verdicts` asks a running Tor.
+//! Tests of what is accepted and refused, by the tables in `cases`. That they are right,
+//! `real_verdicts` asks a running Tor.
 
 use onionweave_desc::v2::{IntroductionPoint, PublicKey, UploadVerdict};
 use onionweave_desc::{Error, KeyProblem};

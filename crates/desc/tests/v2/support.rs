@@ -1,4 +1,5 @@
-//! What the tests have in common: the recordings, and a signer that knows nothing of the code under test but RSA.
+//! Tools that the tests have in common: the recordings, and a signer that knows nothing of the code
+//! under test but RSA.
 
 use data_encoding::BASE64;
 use onionweave_desc::v2::{Descriptor, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
@@ -46,7 +47,7 @@ pub(crate) fn points(text: &[u8]) -> Vec<IntroductionPoint> {
     verify(text).unwrap().introduction_points().unwrap()
 }
 
-/// As many points at relays of their own as asked for, with the keys of the recordings.
+/// Makes as many points at relays of their own as asked for, with the keys of the recordings.
 pub(crate) fn many_points(count: usize) -> Vec<IntroductionPoint> {
     let recorded = [points(PLAIN), points(SECOND)].concat();
     let point = |number: usize| {
@@ -68,7 +69,8 @@ pub(crate) fn unsigned() -> Vec<u8> {
     PLAIN[..end].to_vec()
 }
 
-/// Signs a text that ends with its signature line, over all up to the end of the first line that begins with `signature`.
+/// Signs a text that ends with its signature line, over all up to the end of the first line that
+/// begins with `signature`.
 pub(crate) fn sign(text: Vec<u8>, key: &ServiceKey) -> Vec<u8> {
     let start = position(b"\nsignature", &text) + 1;
     let end = start + position(b"\n", &text[start..]) + 1;
@@ -105,7 +107,7 @@ pub(crate) fn position(needle: &[u8], text: &[u8]) -> usize {
     found.unwrap_or_else(|| panic!("{:?} is not there", needle.escape_ascii().to_string()))
 }
 
-/// One LF more than the recordings have: the control protocol does not transmit the last one.
+/// Adds an LF to what the recordings have: the control protocol does not transmit the last one.
 pub(crate) fn completed(text: &[u8]) -> Vec<u8> {
     [text, b"\n"].concat()
 }

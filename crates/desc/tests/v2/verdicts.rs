@@ -1,4 +1,5 @@
-//! What directories and clients do with texts, as tables: one line per rule, with its place below `src/feature/rend` of tor 0.4.5.9.
+//! Tables of what directories and clients do with texts: one line per rule, with its place below
+//! `src/feature/rend` of tor 0.4.5.9.
 
 use onionweave_desc::v2::{Descriptor, DescriptorCookie, Draft, Fate, Fetch, FetchVerdict, Known, UploadVerdict};
 use onionweave_desc::{Error, Malformed};
@@ -148,7 +149,7 @@ fn with_time(time: &str) -> Vec<u8> {
 /// A client's verdict, for comparison.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It is held now, with so many points.
+    /// The text is held now, with this number of points.
     Stored(usize),
     Identical,
     NotNewer,

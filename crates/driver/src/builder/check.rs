@@ -35,7 +35,8 @@ pub struct Check {
     pub every: Duration,
     /// Longest time that the answer may take. Default: two seconds; through Tor, thirty.
     pub within: Duration,
-    /// Number of failures that take the instance out, and of successes that bring it back. Default: three and two.
+    /// Number of failures that take the instance out, and of successes that bring it back. Default:
+    /// three and two.
     pub steps: Steps,
 }
 
@@ -85,7 +86,7 @@ pub enum CheckProblem {
     Url {
         /// The text.
         url: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: String,
     },
     /// A path cannot stand in an HTTP request.
@@ -94,7 +95,7 @@ pub enum CheckProblem {
     Path {
         /// The path.
         path: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: &'static str,
     },
     /// A status is none that ends a request.
@@ -131,7 +132,8 @@ impl Check {
         Self::new(Probe::Tcp(endpoint), Duration::from_secs(2), Duration::from_secs(2))
     }
 
-    /// Checks whether a web server answers this URL, which begins with `http://`, with a status from 200 to 399.
+    /// Checks whether a web server answers this URL, which begins with `http://`, with a status
+    /// from 200 to 399.
     ///
     /// # Errors
     ///
@@ -142,7 +144,8 @@ impl Check {
         Ok(Self::new(probe, Duration::from_secs(2), Duration::from_secs(2)))
     }
 
-    /// Checks whether this port of the onion service can be reached through Tor, by the instance's own introduction points.
+    /// Checks whether this port of the onion service can be reached through Tor, by the instance's
+    /// own introduction points.
     pub fn tor(port: u16) -> Self {
         let probe = Probe::Tor { port, request: None };
         Self::new(probe, Duration::from_secs(60), Duration::from_secs(30))

@@ -1,4 +1,4 @@
-//! One instance of a service.
+//! An instance of a service.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

@@ -34,8 +34,8 @@ pub struct LoadGauge {
     pub every: Duration,
     /// Longest time that a reading may take. Default: five seconds.
     pub within: Duration,
-    /// Whether the load is divided by the instance's weight. Right for what is counted, of which an instance with twice the
-    /// weight has twice as much by right. Default: for bandwidth only.
+    /// Whether the load is divided by the instance's weight. Right for what is counted, of which an
+    /// instance with twice the weight has twice as much by right. Default: for bandwidth only.
     pub per_weight: bool,
 }
 
@@ -93,7 +93,8 @@ impl LoadGauge {
         Ok(Self::new(LoadSource::Http { address, request }))
     }
 
-    /// Takes for the load the bytes that the instance's Tor reads and writes in a second, divided by its weight.
+    /// Takes for the load the bytes that the instance's Tor reads and writes in a second, divided
+    /// by its weight.
     pub fn bandwidth() -> Self {
         Self::new(LoadSource::Bandwidth).per_weight(true)
     }

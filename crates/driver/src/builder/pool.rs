@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::error::PoolProblem;
 
-/// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end (`sun_path`, unix(7)).
+/// Bytes that the path of a unix socket may have on Linux, without the zero byte at its end
+/// (`sun_path`, unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
 /// Pauses between starts that make sense.
 const PAUSES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
@@ -49,7 +50,8 @@ pub enum PoolSize {
 }
 
 impl PoolSize {
-    /// The number; for cores, of those that this process may use, and one where that cannot be learned.
+    /// The number; for cores, of those that this process may use, and one where that cannot be
+    /// learned.
     pub fn instances(self) -> u16 {
         match self {
             Self::Exactly(size) => size.get(),
@@ -64,14 +66,16 @@ impl PoolSize {
 }
 
 impl Pool {
-    /// Greatest number of instances that serve at once: a machine's cores are fewer, and so are a descriptor's points.
+    /// Greatest number of instances that serve at once: a machine's cores are fewer, and so are a
+    /// descriptor's points.
     pub const MOST_INSTANCES: u16 = 64;
     /// Greatest number of spares: more wait in vain.
     pub const MOST_SPARES: u16 = 16;
-    /// Least memory, in bytes: with less, Tor as a client warns that things may go badly (`app/config/config.c:4133`).
+    /// Least memory, in bytes: with less, Tor as a client warns that things may go badly
+    /// (`app/config/config.c:4133`).
     pub const LEAST_MEMORY: u64 = 64 << 20;
-    /// Least number of open files: with fewer Tor does not start, since `ConnLimit` is 1000 by default
-    /// (`lib/process/restrict.c:225`).
+    /// Least number of open files: with fewer Tor does not start, since `ConnLimit` is 1000 by
+    /// default (`lib/process/restrict.c:225`).
     pub const FEWEST_FILES: u64 = 1000;
 
     /// A pool with a spare, of the `tor` in `PATH`, that ends with the publisher.
@@ -89,13 +93,15 @@ impl Pool {
         }
     }
 
-    /// Sets the number of instances that are started ahead of need and wait with their introduction points ready. Default: one.
+    /// Sets the number of instances that are started ahead of need and wait with their introduction
+    /// points ready. Default: one.
     pub fn spare(mut self, spare: u16) -> Self {
         self.spare = spare;
         self
     }
 
-    /// Names the binary: a path, or a name to be looked for in `PATH`. It must have v2 onion services. Default: `tor`.
+    /// Names the binary: a path, or a name to be looked for in `PATH`. It must have v2 onion
+    /// services. Default: `tor`.
     pub fn tor(mut self, tor: impl Into<PathBuf>) -> Self {
         self.tor = tor.into();
         self
@@ -115,17 +121,19 @@ impl Pool {
         self
     }
 
-    /// Sets the memory, in bytes, that each may fill with queued data before it closes the circuits that hold most
-    /// (`MaxMemInQueues`).
+    /// Sets the memory, in bytes, that each may fill with queued data before it closes the circuits
+    /// that hold most (`MaxMemInQueues`).
     ///
-    /// Default: half of the machine's memory, in equal parts. Tor's own default is up to two fifths of the machine for each
-    /// process (`app/config/config.c:4092`), which all of them together don't have.
+    /// Default: half of the machine's memory, in equal parts. Tor's own default is up to two fifths
+    /// of the machine for each process (`app/config/config.c:4092`), which all of them together
+    /// don't have.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// Sets the number of files and connections that each may have open; a stream to a backend is one.
+    /// Sets the number of files and connections that each may have open; a stream to a backend is
+    /// one.
     ///
     /// Default: 16384, or the publisher's own limit if that is less. Tor takes all that it may
     /// (`lib/process/restrict.c:239`), and an instance under attack must leave some to the others.
@@ -134,16 +142,18 @@ impl Pool {
         self
     }
 
-    /// Sets the least time from one start to the next: from 100 ms to a minute. Starts that fail double it, up to a minute.
+    /// Sets the least time from one start to the next: from 100 ms to a minute. Starts that fail
+    /// double it, up to a minute.
     ///
-    /// Default: one second, with which a pool of eight stands within ten, and a Tor that exits at once costs next to nothing.
+    /// Default: one second, with which a pool of eight stands within ten, and a Tor that exits at
+    /// once costs next to nothing.
     pub fn start_pause(mut self, pause: Duration) -> Self {
         self.start_pause = pause;
         self
     }
 
-    /// Sets the longest time until an instance answers on its control socket: from 5 s to ten minutes. Then it is ended, and
-    /// the start has failed. Default: thirty seconds.
+    /// Sets the longest time until an instance answers on its control socket: from 5 s to ten
+    /// minutes. Then it is ended, and the start has failed. Default: thirty seconds.
     pub fn start_within(mut self, within: Duration) -> Self {
         self.start_within = within;
         self
@@ -225,8 +235,8 @@ pub enum PortProblem {
     Path(PathBuf),
 }
 
-/// Port of an onion service and where it leads, as Tor's `HiddenServicePort` has it: `"80"`, `"80 8080"`, `"80 127.0.0.1:8080"`,
-/// `"80 [::1]:8080"` or `"80 unix:/run/web.sock"`.
+/// Port of an onion service and where it leads, as Tor's `HiddenServicePort` has it: `"80"`, `"80
+/// 8080"`, `"80 127.0.0.1:8080"`, `"80 [::1]:8080"` or `"80 unix:/run/web.sock"`.
 ///
 /// ```
 /// use onionweave_driver::ServicePort;
@@ -254,7 +264,7 @@ impl ServicePort {
         self.port.get()
     }
 
-    /// Where it leads: `ADDRESS:PORT` or `unix:PATH`.
+    /// Target of the port: `ADDRESS:PORT` or `unix:PATH`.
     pub fn target(&self) -> String {
         match &self.target {
             Target::Address(address) => address.to_string(),
@@ -280,7 +290,8 @@ impl ServicePort {
         let Target::Unix(path) = &self.target else {
             return Ok(());
         };
-        // It stands between commas and spaces in ADD_ONION (`rend_service_parse_port_config`, `feature/rend/rendservice.c:437`).
+        // It stands between commas and spaces in ADD_ONION (`rend_service_parse_port_config`,
+        // `feature/rend/rendservice.c:437`).
         match path.to_str() {
             Some(text) if !text.contains([',', '"', '\\']) && !text.contains(char::is_whitespace) => Ok(()),
             _ => Err(PortProblem::Path(path.clone())),
@@ -319,8 +330,8 @@ impl std::str::FromStr for ServicePort {
     }
 }
 
-/// Options that the pool sets itself, or with which the instances would get into each other's way, and why. One that ends in `*` stands
-/// for all that begin so.
+/// Options that the pool sets itself, or with which the instances would get into each other's way,
+/// and why. One that ends in `*` stands for all that begin so.
 const RESERVED: [(&str, &str); 24] = [
     ("ControlPort*", CONTROL),
     ("ControlSocket*", CONTROL),
@@ -365,8 +376,8 @@ fn check_line(line: &str) -> Result<(), PoolProblem> {
             "{line:?}: an entry is one line, without a backslash at its end"
         )));
     }
-    // A line may add to an option (`+`) or clear it (`/`): `lib/encoding/confline.c:136`. Every port has a twin that is not saved,
-    // `__ControlPort` (`app/config/config.c:302`).
+    // A line may add to an option (`+`) or clear it (`/`): `lib/encoding/confline.c:136`. Every
+    // port has a twin that is not saved, `__ControlPort` (`app/config/config.c:302`).
     let line = line.trim_start().trim_start_matches(['+', '/']);
     let line = line.strip_prefix("__").unwrap_or(line);
     let option = line

@@ -6,8 +6,8 @@ use super::Tor;
 
 /// Tor that makes the requests of checks through Tor ([`Check::tor`](super::Check::tor)).
 ///
-/// It may be the one that carries uploads and audits: it never connects to the services' own addresses, and so never calls one of
-/// their descriptors unusable.
+/// It may be the one that carries uploads and audits: it never connects to the services' own
+/// addresses, and so never calls one of their descriptors unusable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prober {
     pub(crate) socks: Endpoint,
@@ -15,8 +15,8 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// The Tor with this SOCKS port. Its control port is that of the publisher's own Tor ([`Builder::tor`](super::Builder::tor))
-    /// unless [`tor`](Self::tor) names another.
+    /// The Tor with this SOCKS port. Its control port is that of the publisher's own Tor
+    /// ([`Builder::tor`](super::Builder::tor)) unless [`tor`](Self::tor) names another.
     pub fn new(socks: Endpoint) -> Self {
         Self { socks, tor: None }
     }

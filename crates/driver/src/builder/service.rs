@@ -1,4 +1,4 @@
-//! One onion service.
+//! An onion service.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -277,7 +277,7 @@ impl Service {
     }
 }
 
-/// One name for a Tor on this host, however its port is written.
+/// The name of a Tor on this host, however its port is written.
 fn one_name(endpoint: &Endpoint) -> String {
     let text = endpoint.to_string();
     let loopback = |(host, port): (&str, &str)| {

@@ -1,4 +1,4 @@
-//! How a Tor is reached.
+//! The way to a Tor.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -32,7 +32,8 @@ pub struct Tor {
 }
 
 impl Tor {
-    /// The Tor with this control port. The publisher takes whatever authentication it offers: its cookie file, or none.
+    /// The Tor with this control port. The publisher takes whatever authentication it offers: its
+    /// cookie file, or none.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -47,14 +48,16 @@ impl Tor {
         Self { access, ..self }
     }
 
-    /// Authenticates with the password on the first line of this file. It is read at every connection.
+    /// Authenticates with the password on the first line of this file. It is read at every
+    /// connection.
     #[must_use]
     pub fn password_file(self, file: impl Into<PathBuf>) -> Self {
         let access = Access::PasswordFile(file.into());
         Self { access, ..self }
     }
 
-    /// Authenticates with this cookie file, where the path that Tor itself names does not hold (another host, a container).
+    /// Authenticates with this cookie file, where the path that Tor itself names does not hold
+    /// (another host, a container).
     #[must_use]
     pub fn cookie_file(self, file: impl Into<PathBuf>) -> Self {
         let access = Access::CookieFile(file.into());
@@ -68,10 +71,11 @@ impl From<Endpoint> for Tor {
     }
 }
 
-/// What the publisher authenticates with. Files are read at every connection, so a password may change meanwhile.
+/// Secret with which the publisher authenticates. Files are read at every connection, so a password
+/// may change meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
-    /// Whatever Tor offers: its cookie file, or nothing.
+    /// Anything that Tor offers: its cookie file, or nothing.
     Offered,
     /// This password.
     Password(Secret),

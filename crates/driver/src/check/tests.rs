@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::teller::Teller;
 
-/// How long a check may take here: far longer than it does, except where an answer never comes.
+/// Longest time that a check may take here: far longer than it does, except where an answer never
+/// comes.
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -33,7 +34,8 @@ impl Server {
                     let request = String::from_utf8_lossy(&request[..length]).into_owned();
                     match answer {
                         Some("echo") => {
-                            // The first line and the host, as the reason of a refusal, which nobody reads but this test.
+                            // The first line and the host, as the reason of a refusal, which nobody
+                            // reads but this test.
                             let good = request.starts_with("GET /a?b=c HTTP/1.1\r\n") && request.contains("host: 127.");
                             let status = if good { 200 } else { 400 };
                             let answer = format!("HTTP/1.1 {status} x\r\n\r\n");

@@ -1,4 +1,4 @@
-//! One child of the pool: its process and what it is told.
+//! A child of the pool: its process, and its orders.
 
 use std::fs;
 use std::path::Path;
@@ -63,7 +63,7 @@ pub(super) enum End {
     Kill,
 }
 
-/// One child. Dropping it while it runs ends its process, unless that is to be kept.
+/// A child. Dropping it while it runs ends its process, unless that is to be kept.
 pub(super) struct Child {
     pub(super) place: Place,
     pub(super) blueprint: Arc<Blueprint>,

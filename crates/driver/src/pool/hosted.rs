@@ -92,7 +92,7 @@ fn onion_key(key: &ServiceKey) -> Result<OnionKey, ControlError> {
     text.parse()
 }
 
-/// Lets a Tor host these services and no others.
+/// Makes a Tor host these services and no others.
 pub(super) async fn host(tor: &Connection, services: &HostedServices) -> Result<(), ControlError> {
     let wanted: BTreeMap<String, &Hosted> = services.iter().map(|(id, hosted)| (id.to_string(), hosted)).collect();
     // One to a line.
@@ -127,9 +127,9 @@ pub(super) async fn offers_all(tor: &Connection, services: &HostedServices) -> R
 fn is_offer(answer: Result<String, ControlError>) -> Result<bool, ControlError> {
     match answer {
         Ok(text) => Ok(!text.is_empty()),
-        // `551 Not found in cache` (`feature/control/control_getinfo.c:602,1790`): no descriptor was
-        // built yet, which takes introduction points. A key that Tor does not know is answered with
-        // 552 (`:1796`).
+        // `551 Not found in cache` (`feature/control/control_getinfo.c:602,1790`): no descriptor
+        // was built yet, which takes introduction points. A key that Tor does not know is answered
+        // with 552 (`:1796`).
         Err(ControlError::Rejected { code: 551, .. }) => Ok(false),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! What is written down about a child, so that a later publisher knows it again.
+//! Record of a child, so that a later publisher knows it again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,8 @@ const FILE: &str = "child.toml";
 /// With a line for each of a hundred thousand services it would be shorter.
 const LONGEST: u64 = 8 << 20;
 
-/// A process that cannot be taken for another: numbers of processes are used again, and then they started at another time.
+/// A process that cannot be taken for another: numbers of processes are used again, and then they
+/// started at another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pid: i32,
@@ -27,7 +28,8 @@ impl Process {
     /// The process that has this number now.
     pub(super) fn running(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in parentheses, which may hold anything. The state is the third, the start the 22nd.
+        // The second field is the program's name in parentheses, which may hold anything. The state
+        // is the third, the start the 22nd.
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_whitespace();
         let is_dead = matches!(fields.next()?, "Z" | "X");
@@ -62,16 +64,17 @@ impl Process {
     }
 }
 
-/// What is written down about a child.
+/// Record of a child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) process: Process,
-    /// The services that it hosts, each with what tells whether their ports or clients are others now.
+    /// The services that it hosts, each with what tells whether their ports or clients are others
+    /// now.
     pub(super) services: BTreeMap<String, String>,
 }
 
 impl Record {
-    /// What is written in this folder; `None` for nothing, or nothing that could be used.
+    /// Reads the record in this folder; `None` for nothing, or nothing that could be used.
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let text = read_limited(&folder.join(FILE), LONGEST).ok()?;
         toml::from_str(&text).ok()
@@ -82,7 +85,8 @@ impl Record {
         write_atomically(&folder.join(FILE), &text)
     }
 
-    /// Whether what it hosts is hosted as it shall be now. Services that come or go make no difference: they do so in the running process.
+    /// Whether what it hosts is hosted as it shall be now. Services that come or go make no
+    /// difference: they do so in the running process.
     pub(super) fn hosts_like(&self, services: impl IntoIterator<Item = (ServiceId, String)>) -> bool {
         services.into_iter().all(|(id, fingerprint)| {
             self.services

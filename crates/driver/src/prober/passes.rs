@@ -1,8 +1,10 @@
 //! The cookies that the prober shows at the doors of services for authorized clients.
 //!
-//! An instance of such a service drops every introduction that shows no cookie of one of its clients (`rendservice.c:2084`). Tor shows the one that its
-//! option `HidServAuth` gives for the address (`rendclient.c:217`), and there is no other way to hand it one. So each door has a line there,
-//! beside the lines of the prober's own user, which stay as they are. Nothing of it is written to the prober's torrc.
+//! An instance of such a service drops every introduction that shows no cookie of one of its
+//! clients (`rendservice.c:2084`). Tor shows the one that its option `HidServAuth` gives for the
+//! address (`rendclient.c:217`), and there is no other way to hand it one. So each door has a line
+//! there, beside the lines of the prober's own user, which stay as they are. Nothing of it is
+//! written to the prober's torrc.
 
 use std::time::Duration;
 
@@ -12,9 +14,11 @@ use onionweave_ring::v2::{ClientCookie, ServiceId};
 use zeroize::Zeroizing;
 
 const OPTION: &str = "HidServAuth";
-/// The third word of a door's line, which Tor takes for a name and does not read (`rendclient.c:1201`). The time follows from which the line may go.
+/// The third word of a door's line, which Tor takes for a name and does not read
+/// (`rendclient.c:1201`). The time follows from which the line may go.
 const MARK: &str = "onionweave-door-until";
-/// Twice as long as a door is used. Lines that a publisher left behind when it was killed go that much later.
+/// Twice as long as a door is used. Lines that a publisher left behind when it was killed go that
+/// much later.
 const LIFETIME: Duration = Duration::from_secs(2 * 3600);
 
 type Lines = Vec<Zeroizing<String>>;

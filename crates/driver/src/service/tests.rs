@@ -36,8 +36,8 @@ async fn status(orders: &mpsc::Sender<Order>) -> Status {
     answered.await.unwrap()
 }
 
-/// Fault 20: with an instance in a file, the first look at the ring waits for a Tor that has circuits.
-/// Nothing is wrong about that at the start.
+/// Fault 20: with an instance in a file, the first look at the ring waits for a Tor that has
+/// circuits. Nothing is wrong about that at the start.
 #[tokio::test(start_paused = true)]
 async fn start_before_the_first_tor_has_circuits_is_no_failure_of_a_directory() {
     let folder = tempfile::tempdir().unwrap();

@@ -33,8 +33,8 @@ const BEATS: u32 = 4;
 /// once; this is for what it does not, and keeps a Tor with a thousand services from doing nothing
 /// else.
 const MOST_IN_A_BEAT: usize = 32;
-/// Largest number of events of Tor's that wait to be read. A Tor with a thousand services uploads to
-/// six directories for each, and tells of each upload twice.
+/// Largest number of events of Tor's that wait to be read. A Tor with a thousand services uploads
+/// to six directories for each, and tells of each upload twice.
 const EVENT_QUEUE: usize = 32_768;
 
 /// The task of one Tor.
@@ -167,7 +167,8 @@ impl Actor {
                         }
                     }
                 }
-                // `Lost`: serving the connection has told why it ended. Whether the Tor can be reached shows next.
+                // `Lost`: serving the connection has told why it ended. Whether the Tor can be
+                // reached shows next.
                 _ => {}
             }
         }
@@ -179,8 +180,8 @@ impl Actor {
     }
 
     fn options(&self) -> SupervisorOptions {
-        // A question is asked four times in a heartbeat, and its answer may take a whole one: a Tor that falls silent is down
-        // after one heartbeat and a quarter at most.
+        // A question is asked four times in a heartbeat, and its answer may take a whole one: a Tor
+        // that falls silent is down after one heartbeat and a quarter at most.
         let connection = Options::default()
             .connect_deadline(self.settings.heartbeat)
             .command_deadline(self.settings.heartbeat)
@@ -385,8 +386,9 @@ impl Actor {
         loop {
             tokio::select! {
                 biased;
-                // Tor tells that it built descriptors and that it uploads them in one breath. All of it is passed on before
-                // the descriptor is asked for, so that nothing is uploaded just to be overwritten.
+                // Tor tells that it built descriptors and that it uploads them in one breath. All
+                // of it is passed on before the descriptor is asked for, so that nothing is
+                // uploaded just to be overwritten.
                 Some(event) = events.recv() => {
                     self.take(event, connection);
                     while let Some(event) = events.try_recv() {
@@ -509,8 +511,8 @@ impl Actor {
 
     // The consensus.
 
-    /// Reads the directories, beside everything else, if the consensus is newer than the one that was
-    /// read last.
+    /// Reads the directories, beside everything else, if the consensus is newer than the one that
+    /// was read last.
     fn read_directories(&mut self, connection: &Connection) {
         let (connection, tors, endpoint) = (connection.clone(), self.tors.clone(), self.settings.endpoint.clone());
         let known: Option<UnixTime> = self.directories.as_deref().and_then(consensus::valid_after);
@@ -559,9 +561,9 @@ fn skip_to_gap(events: &mut Events) {
     }
 }
 
-/// Tells what a failed attempt to connect means. A Tor that answers but does not let us in needs its
-/// operator, not a restart. One that was reached, and then fell silent or hung up, is tried once more
-/// before it counts as out of reach: the first time, nothing is told.
+/// Tells what a failed attempt to connect means. A Tor that answers but does not let us in needs
+/// its operator, not a restart. One that was reached, and then fell silent or hung up, is tried
+/// once more before it counts as out of reach: the first time, nothing is told.
 fn unreachable(error: &ControlError, first: bool) -> Option<Down> {
     Some(match error {
         ControlError::Rejected { .. }

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::told::Told;
 
-/// Time, two minutes, after which an instance without a descriptor is warned of. Introduction points
-/// stand within some seconds.
+/// Time, two minutes, after which an instance without a descriptor is warned of. Introduction
+/// points stand within some seconds.
 const NOTHING_AFTER: Duration = Duration::from_secs(120);
 
 /// Refusals to tell the instance's descriptor.
@@ -19,9 +19,9 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Returns the warning that an answer deserves, once for each. `551 Not found in cache` is what a
-    /// Tor says that has nothing to offer yet, so it counts after [`NOTHING_AFTER`] only; any other
-    /// refusal stays.
+    /// Returns the warning that an answer deserves, once for each. `551 Not found in cache` is what
+    /// a Tor says that has nothing to offer yet, so it counts after [`NOTHING_AFTER`] only; any
+    /// other refusal stays.
     pub(super) fn take(&mut self, code: u16, text: &str, now: Instant) -> Option<String> {
         let since = *self.since.get_or_insert(now);
         let advice = match code {

@@ -1,5 +1,5 @@
-//! The folders whose changes the system announces: one watcher for all files of a publisher, since watchers are scarce (Linux allows a
-//! user 128 of them by default).
+//! The folders whose changes the system announces: one watcher for all files of a publisher, since
+//! watchers are scarce (Linux allows a user 128 of them by default).
 //!
 //! Folders are watched, not files, since most writers rename a new file over the old one.
 
@@ -24,7 +24,8 @@ pub(crate) struct Folders(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Made when it is first needed. Never locked by the watcher's own thread, which [`watch`](RecommendedWatcher::watch) waits for.
+    /// Made when it is first needed. Never locked by the watcher's own thread, which
+    /// [`watch`](RecommendedWatcher::watch) waits for.
     watcher: Mutex<Option<RecommendedWatcher>>,
     table: Arc<Mutex<Table>>,
 }
@@ -42,7 +43,7 @@ impl fmt::Debug for Folders {
 struct Table {
     /// The folders that are watched.
     armed: BTreeMap<PathBuf, Identity>,
-    /// Who wants to hear of which file, by its folder.
+    /// Those who want to hear of a file, by its folder.
     wanted: BTreeMap<PathBuf, Vec<(OsString, Weak<Notify>)>>,
 }
 
@@ -121,7 +122,8 @@ impl Table {
         }
         let moves = event.kind.is_remove() || matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
         for path in &event.paths {
-            // The folder itself went away: what comes in its place is another one, perhaps with the same number.
+            // The folder itself went away: what comes in its place is another one, perhaps with the
+            // same number.
             if moves && self.armed.remove(path).is_some() {
                 self.wanted.get(path).into_iter().flatten().for_each(wake);
             }

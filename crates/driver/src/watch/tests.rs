@@ -121,7 +121,7 @@ impl Watched {
         }
     }
 
-    /// As a careful writer does it.
+    /// Writes as a careful writer does.
     fn rename_over(&self, bytes: &[u8]) {
         let new = self.folder.path().join("new");
         fs::write(&new, bytes).unwrap();
@@ -198,7 +198,8 @@ async fn half_written_file_is_read_again() {
     watched.rename_over(&text);
     assert_eq!(watched.next().await, "up");
     assert_eq!(watched.next().await, "hour 0");
-    // In five parts, which together take less than what a writer is given, unless this machine is very busy: then once more.
+    // In five parts, which together take less than what a writer is given, unless this machine is
+    // very busy: then once more.
     for hour in 1.. {
         let text = descriptor(0, hour);
         let begin = Instant::now();
@@ -287,7 +288,8 @@ async fn replaced_folder_is_watched_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unannounced_changes_are_found_by_looking() {
-    // The link's folder is watched, and nothing happens there when the file behind the link changes.
+    // The link's folder is watched, and nothing happens there when the file behind the link
+    // changes.
     let folder = tempfile::tempdir().unwrap();
     let (file, behind) = (folder.path().join("here/descriptor"), folder.path().join("there"));
     fs::create_dir(folder.path().join("here")).unwrap();

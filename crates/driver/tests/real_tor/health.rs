@@ -323,7 +323,7 @@ fn write_descriptors(fleet: &Fleet, name: &str, file: &Path) -> JoinHandle<()> {
     })
 }
 
-/// One instance is watched through its control port, the other through a file alone.
+/// An instance is watched through its control port, the other through a file alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn instance_is_watched_through_a_file() {
     let network = Lease::take().await;

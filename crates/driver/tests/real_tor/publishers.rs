@@ -257,7 +257,7 @@ async fn own_tor_carries_and_dead_instances_are_restarted() {
     running.publisher.stop().await;
 }
 
-/// Whatever is wrong with an instance's control port, it is named, and the other instances' service
+/// A fault of an instance's control port is named, whatever it is, and the other instances' service
 /// goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_cannot_serve_are_named() {

@@ -51,7 +51,7 @@ pub(crate) struct Finding {
     pub(crate) notes: Vec<String>,
 }
 
-/// One request, with its explanation.
+/// A request, with its explanation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Incident {
     /// Time, in seconds from the fault, at which the request began.

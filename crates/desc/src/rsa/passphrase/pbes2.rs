@@ -1,4 +1,5 @@
-//! PBES2, the encryption of PKCS#8 (RFC 8018, section 6.2 and appendix A; scrypt: RFC 7914, section 7).
+//! PBES2, the encryption of PKCS#8 (RFC 8018, section 6.2 and appendix A; scrypt: RFC 7914, section
+//! 7).
 
 use pbkdf2::pbkdf2_hmac;
 use sha1::Sha1;
@@ -24,7 +25,7 @@ const AES_192_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x16";
 const AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
 const DES_EDE3_CBC: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x03\x07";
 
-/// What OpenSSL may also be told to write.
+/// Parameters that OpenSSL may also be told to write.
 const UNSUPPORTED: [(&[u8], &str); 6] = [
     (b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x03", "pbeWithMD5AndDES-CBC"),
     (b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0a", "pbeWithSHA1AndDES-CBC"),
@@ -80,7 +81,8 @@ fn derive(
     Ok(key)
 }
 
-/// `PBKDF2-params`: salt, iterations, perhaps the length of the key, and the function unless it is HMAC-SHA-1.
+/// `PBKDF2-params`: salt, iterations, perhaps the length of the key, and the function unless it is
+/// HMAC-SHA-1.
 fn derive_by_pbkdf2(
     mut parameters: Fields<'_>,
     passphrase: &[u8],

@@ -8,8 +8,9 @@
 //! | initialization vector | 16 |
 //! | introduction points, encrypted with the session key | the rest |
 //!
-//! An entry is an ID, the first four bytes of the SHA-1 of cookie and initialization vector, and the session key, encrypted with the cookie
-//! and a zero vector. What fills up the last block looks like entries.
+//! An entry is an ID, the first four bytes of the SHA-1 of cookie and initialization vector, and
+//! the session key, encrypted with the cookie and a zero vector. What fills up the last block looks
+//! like entries.
 //!
 //! | stealth | bytes |
 //! | --- | --- |
@@ -30,7 +31,8 @@ use crate::error::Error;
 use crate::secrets::Secrets;
 use crate::v2::introduction_point;
 
-/// The most clients that a basic descriptor has entries for: C Tor writes fewer than 256 blocks (feature/rend/rendcommon.c:311).
+/// The most clients that a basic descriptor has entries for: C Tor writes fewer than 256 blocks
+/// (feature/rend/rendcommon.c:311).
 pub const MAX_BASIC_CLIENTS: usize = 255 * CLIENTS_PER_BLOCK;
 
 /// `REND_BASIC_AUTH_CLIENT_MULTIPLE` (core/or/or.h:380)
@@ -43,14 +45,15 @@ const KEY_LEN: usize = 16;
 const ENTRY_LEN: usize = ID_LEN + KEY_LEN;
 /// `CIPHER_IV_LEN`
 const IV_LEN: usize = 16;
-/// What `crypto_cipher_new` encrypts session keys with: a cookie encrypts one key for each of its descriptors with one key stream.
+/// Cipher with which `crypto_cipher_new` encrypts session keys: a cookie encrypts one key for each
+/// of its descriptors with one key stream.
 const ZERO_IV: [u8; IV_LEN] = [0; IV_LEN];
 /// The kind and the number of blocks.
 const BASIC_HEADER_LEN: usize = 2;
 /// The kind.
 const STEALTH_HEADER_LEN: usize = 1;
 
-/// How an object is encrypted, by its first byte; `None` if it is not.
+/// Kind of an object's encryption, by its first byte; `None` if it is not.
 pub(crate) fn kind(object: &[u8]) -> Option<AuthorizationKind> {
     match object.first()? {
         1 => Some(AuthorizationKind::Basic),
@@ -59,7 +62,8 @@ pub(crate) fn kind(object: &[u8]) -> Option<AuthorizationKind> {
     }
 }
 
-/// Decrypts an object of this kind as C Tor's client does (`rend_decrypt_introduction_points`, feature/rend/rendparse.c:268).
+/// Decrypts an object of this kind as C Tor's client does (`rend_decrypt_introduction_points`,
+/// feature/rend/rendparse.c:268).
 pub(crate) fn decrypt(kind: AuthorizationKind, object: &[u8], cookie: &DescriptorCookie) -> Result<Vec<u8>, Error> {
     match kind {
         AuthorizationKind::Stealth => decrypt_stealth(object, cookie),
@@ -84,7 +88,8 @@ fn decrypt_basic(object: &[u8], cookie: &DescriptorCookie) -> Result<Vec<u8>, Er
     let id = client_id(cookie, iv);
     let (entries, _) = entries.as_chunks::<ENTRY_LEN>();
     let with_id = entries.iter().filter_map(|entry| entry.strip_prefix(&id));
-    // Another client can have the same ID of four bytes, so the search goes on until the points are found (rendparse.c:329).
+    // Another client can have the same ID of four bytes, so the search goes on until the points are
+    // found (rendparse.c:329).
     for encrypted_key in with_id {
         let mut session_key = Zeroizing::new([0; KEY_LEN]);
         session_key.copy_from_slice(encrypted_key);
@@ -108,7 +113,8 @@ fn decrypt_stealth(object: &[u8], cookie: &DescriptorCookie) -> Result<Vec<u8>, 
     };
     let mut points = points.to_vec();
     apply_cipher(cookie.as_bytes(), iv, &mut points);
-    // C Tor finds out when it finds no point in what it decrypted; no other key could have given any.
+    // C Tor finds out when it finds no point in what it decrypted; no other key could have given
+    // any.
     if points.starts_with(introduction_point::START) {
         Ok(points)
     } else {
@@ -121,7 +127,8 @@ fn split_iv(text: &[u8]) -> Option<(&[u8; IV_LEN], &[u8])> {
     text.split_first_chunk().filter(|(_, encrypted)| !encrypted.is_empty())
 }
 
-/// Encrypts for each of these clients (`rend_encrypt_v2_intro_points_basic`, feature/rend/rendcommon.c:286).
+/// Encrypts for each of these clients (`rend_encrypt_v2_intro_points_basic`,
+/// feature/rend/rendcommon.c:286).
 pub(crate) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets: &Secrets) -> Result<Vec<u8>, Error> {
     let blocks = cookies.len().div_ceil(CLIENTS_PER_BLOCK);
     let blocks_byte = u8::try_from(blocks).map_err(|_| Error::TooManyClients {
@@ -144,7 +151,8 @@ pub(crate) fn encrypt_basic(points: &[u8], cookies: &[DescriptorCookie], secrets
     Ok(object)
 }
 
-/// Encrypts for this client (`rend_encrypt_v2_intro_points_stealth`, feature/rend/rendcommon.c:393).
+/// Encrypts for this client (`rend_encrypt_v2_intro_points_stealth`,
+/// feature/rend/rendcommon.c:393).
 pub(crate) fn encrypt_stealth(points: &[u8], cookie: &DescriptorCookie, secrets: &Secrets) -> Vec<u8> {
     let iv = secrets.bytes::<IV_LEN>("initialization vector");
     let mut object = vec![AuthorizationKind::Stealth.number()];
@@ -152,7 +160,7 @@ pub(crate) fn encrypt_stealth(points: &[u8], cookie: &DescriptorCookie, secrets:
     object
 }
 
-/// What tells a client the session key.
+/// Entry that tells a client the session key.
 fn entry(cookie: &DescriptorCookie, iv: &[u8; IV_LEN], session_key: &[u8; KEY_LEN]) -> [u8; ENTRY_LEN] {
     let mut entry = [0; ENTRY_LEN];
     let (id, key) = entry.split_at_mut(ID_LEN);
@@ -171,7 +179,8 @@ fn client_id(cookie: &DescriptorCookie, iv: &[u8; IV_LEN]) -> [u8; ID_LEN] {
     std::array::from_fn(|index| digest[index])
 }
 
-/// As `crypto_cipher_encrypt_with_iv` does: first the vector, then what is encrypted with it.
+/// Encrypts as `crypto_cipher_encrypt_with_iv` does: first the vector, then what is encrypted with
+/// it.
 fn append_encrypted(points: &[u8], key: &[u8; KEY_LEN], iv: &[u8; IV_LEN], object: &mut Vec<u8>) {
     object.extend_from_slice(iv);
     let start = object.len();

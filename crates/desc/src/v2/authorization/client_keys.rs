@@ -16,7 +16,7 @@ use crate::v2::ServiceKey;
 
 /// Every entry begins with this, up to the last byte (feature/rend/rendparse.c:538).
 const START: &[u8] = b"client-name ";
-/// Where the next one begins (rendparse.c:541).
+/// Keyword with which the next one begins (rendparse.c:541).
 const NEXT: &[u8] = b"\nclient-name ";
 
 /// `client_keys_token_table` (rendparse.c:52).
@@ -29,8 +29,8 @@ const NAME: usize = 0;
 const COOKIE: usize = 1;
 const KEY: usize = 2;
 
-/// The name by which a service knows a client: 1 to 16 of the characters `A-Z`, `a-z`, `0-9`, `+`, `-` and `_`
-/// (`rend_valid_client_name`, feature/rend/rendcommon.c:757).
+/// The name by which a service knows a client: 1 to 16 of the characters `A-Z`, `a-z`, `0-9`, `+`,
+/// `-` and `_` (`rend_valid_client_name`, feature/rend/rendcommon.c:757).
 ///
 /// ```
 /// use onionweave_desc::v2::ClientName;
@@ -79,7 +79,7 @@ impl fmt::Debug for ClientName {
     }
 }
 
-/// What a service shares with one client.
+/// Secrets that a service shares with one client.
 ///
 /// ```
 /// use onionweave_desc::v2::{ClientKey, DescriptorCookie};
@@ -97,7 +97,8 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
-    /// A client. The key, which stealth authorization takes, signs the descriptors of this client alone.
+    /// A client. The key, which stealth authorization takes, signs the descriptors of this client
+    /// alone.
     pub fn new(name: ClientName, cookie: DescriptorCookie, key: Option<ServiceKey>) -> Self {
         Self { name, cookie, key }
     }
@@ -117,7 +118,8 @@ impl ClientKey {
         self.key.as_ref()
     }
 
-    /// For whom this client's descriptor with stealth authorization is written. It is signed with the client's [key](Self::key).
+    /// For whom this client's descriptor with stealth authorization is written. It is signed with
+    /// the client's [key](Self::key).
     ///
     /// ```
     /// use onionweave_desc::v2::{AuthorizationKind, ClientKeys};
@@ -166,8 +168,8 @@ pub struct ClientKeys {
 }
 
 impl ClientKeys {
-    /// The longest file that is read, in bytes. Tor's configuration holds 512 clients at most, of which 16 with keys
-    /// (feature/rend/rendservice.c:857); it could not fill half of this.
+    /// The longest file that is read, in bytes. Tor's configuration holds 512 clients at most, of
+    /// which 16 with keys (feature/rend/rendservice.c:857); it could not fill half of this.
     pub const MAX_LEN: usize = 128 * 1024;
 
     /// These clients.
@@ -197,11 +199,12 @@ impl ClientKeys {
         Ok(keys)
     }
 
-    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:523): white space and comments may come first, nothing
-    /// counts after a NUL byte, and carriage returns don't count at all (lib/fs/files.c:707).
+    /// Reads the file as Tor does (`rend_parse_client_keys`, feature/rend/rendparse.c:523): white
+    /// space and comments may come first, nothing counts after a NUL byte, and carriage returns
+    /// don't count at all (lib/fs/files.c:707).
     ///
-    /// Where Tor finds no client at all it makes new cookies for all of them; here that is an error, since somebody took another file for
-    /// this.
+    /// Where Tor finds no client at all it makes new cookies for all of them; here that is an
+    /// error, since somebody took another file for this.
     ///
     /// # Errors
     /// [`Error::FileTooLong`], [`Error::NoClients`], and [`Error::Malformed`] with the line.
@@ -280,7 +283,7 @@ impl ClientKeys {
         self.clients.get(name)
     }
 
-    /// How many there are.
+    /// Returns the number of clients.
     pub fn len(&self) -> usize {
         self.clients.len()
     }
@@ -300,9 +303,11 @@ impl ClientKeys {
         self.clients.is_empty()
     }
 
-    /// For whom a descriptor with basic authorization is written: all of them, whether they have keys or not.
+    /// For whom a descriptor with basic authorization is written: all of them, whether they have
+    /// keys or not.
     ///
-    /// For stealth authorization every client has a descriptor of its own; see [`ClientKey::stealth`].
+    /// For stealth authorization every client has a descriptor of its own; see
+    /// [`ClientKey::stealth`].
     ///
     /// ```
     /// use onionweave_desc::v2::{AuthorizationKind, ClientKeys};
@@ -317,7 +322,8 @@ impl ClientKeys {
         Authorization::Basic(self.iter().map(|client| client.cookie().clone()).collect())
     }
 
-    /// The file that Tor writes from these clients (feature/rend/rendservice.c:1678), which holds secrets.
+    /// The file that Tor writes from these clients (feature/rend/rendservice.c:1678), which holds
+    /// secrets.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Large enough that the string is never moved, which would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(self.len() * 1024));
@@ -335,7 +341,8 @@ impl ClientKeys {
         text
     }
 
-    /// The file `hostname` that Tor writes for these clients of a service (feature/rend/rendservice.c:1723).
+    /// The file `hostname` that Tor writes for these clients of a service
+    /// (feature/rend/rendservice.c:1723).
     ///
     /// As in Tor, the address of a client that has a key is that key's, whatever the kind.
     ///
@@ -350,7 +357,8 @@ impl ClientKeys {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoClients`]; [`Error::MissingClientKey`] if the kind is stealth and a client has no key.
+    /// [`Error::NoClients`]; [`Error::MissingClientKey`] if the kind is stealth and a client has no
+    /// key.
     pub fn hostname_file(&self, service: ServiceId, kind: AuthorizationKind) -> Result<HostnameFile, Error> {
         let addresses = self.iter().map(|client| {
             let service = match client.key() {

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use super::{ClientKeys, ClientName};
 use crate::error::{Error, Malformed, Section};
 
-/// What one client of a service with authorization is told: a line of the file `hostname`, and what its `HidServAuth` takes.
+/// Address and cookie of one client of a service with authorization: a line of the file `hostname`,
+/// and what its `HidServAuth` takes.
 ///
 /// `Debug` shows nothing of the cookie.
 ///
@@ -33,7 +34,8 @@ pub struct ClientAddress {
 }
 
 impl ClientAddress {
-    /// What this client is told. With stealth authorization the service ID is that of the client's own key.
+    /// Address that this client is told. With stealth authorization the service ID is that of the
+    /// client's own key.
     pub fn new(service: ServiceId, cookie: ClientCookie, client: ClientName) -> Self {
         Self {
             service,
@@ -79,9 +81,11 @@ impl ClientAddress {
     }
 }
 
-/// Tor's file `hostname` in its three forms: one address, or a line for each client of a service with basic or stealth authorization.
+/// Tor's file `hostname` in its three forms: one address, or a line for each client of a service
+/// with basic or stealth authorization.
 ///
-/// Tor only ever writes this file. Here it is read as Tor writes it, but for blank lines and white space at the ends of lines.
+/// Tor only ever writes this file. Here it is read as Tor writes it, but for blank lines and white
+/// space at the ends of lines.
 ///
 /// ```
 /// use onionweave_desc::v2::{AuthorizationKind, HostnameFile};
@@ -107,8 +111,8 @@ enum Form {
 }
 
 impl HostnameFile {
-    /// The longest file that is read, in bytes. Tor's configuration holds 512 clients at most (feature/rend/rendservice.c:857); their lines
-    /// fill less than half of this.
+    /// The longest file that is read, in bytes. Tor's configuration holds 512 clients at most
+    /// (feature/rend/rendservice.c:857); their lines fill less than half of this.
     pub const MAX_LEN: usize = ClientKeys::MAX_LEN;
 
     /// The file of a service without authorization.
@@ -136,7 +140,8 @@ impl HostnameFile {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoClients`], [`Error::RepeatedClient`], and [`Error::MixedAuthorization`] if the cookies are not all of one kind.
+    /// [`Error::NoClients`], [`Error::RepeatedClient`], and [`Error::MixedAuthorization`] if the
+    /// cookies are not all of one kind.
     pub fn for_clients(clients: Vec<ClientAddress>) -> Result<Self, Error> {
         let kind = clients.first().ok_or(Error::NoClients)?.cookie.kind();
         if clients.iter().any(|client| client.cookie.kind() != kind) {
@@ -152,7 +157,8 @@ impl HostnameFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`Error::FileTooLong`], [`Error::Malformed`] with the line, [`Error::RepeatedClient`], and [`Error::MixedAuthorization`].
+    /// [`Error::FileTooLong`], [`Error::Malformed`] with the line, [`Error::RepeatedClient`], and
+    /// [`Error::MixedAuthorization`].
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         if text.len() > Self::MAX_LEN {
             return Err(Error::FileTooLong {
@@ -201,7 +207,8 @@ impl HostnameFile {
         }
     }
 
-    /// All addresses in the order of their lines. With basic authorization they are the same, unless clients were left with keys.
+    /// All addresses in the order of their lines. With basic authorization they are the same,
+    /// unless clients were left with keys.
     ///
     /// ```
     /// use onionweave_desc::v2::HostnameFile;
@@ -219,7 +226,8 @@ impl HostnameFile {
             .chain(self.clients().iter().map(ClientAddress::service_id))
     }
 
-    /// The file that Tor writes (feature/rend/rendservice.c:1556, 1729), which holds secrets unless there is no authorization.
+    /// The file that Tor writes (feature/rend/rendservice.c:1556, 1729), which holds secrets unless
+    /// there is no authorization.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Large enough that the string is never moved, which would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(128 * (1 + self.clients().len())));
@@ -236,9 +244,9 @@ impl HostnameFile {
     }
 }
 
-/// What the first line is.
+/// Kind of the first line.
 const HOSTNAME_LINE: &str = "`<address>.onion` or `<address>.onion <cookie> # client: <name>`";
-/// What all lines are with authorization.
+/// Kind of all lines with authorization.
 const CLIENT_LINE: &str = "`<address>.onion <cookie> # client: <name>`";
 
 fn parse_address(text: &str) -> Result<ServiceId, Malformed> {

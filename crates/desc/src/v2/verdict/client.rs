@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::v2::descriptor::visible;
 use crate::v2::{AgeVerdict, Descriptor, IntroductionPoint, UnverifiedDescriptor};
 
-/// What a client asks a directory for.
+/// Request of a client to a directory.
 ///
 /// ```
 /// use onionweave_desc::v2::{Fetch, FetchVerdict, Known};
@@ -35,7 +35,8 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// The descriptor with this ID, of whatever service, as `HSFETCH v2-<descriptor ID>` asks for it.
+    /// The descriptor with this ID, of whatever service, as `HSFETCH v2-<descriptor ID>` asks for
+    /// it.
     pub fn new(descriptor_id: DescriptorId) -> Self {
         Self {
             descriptor_id,
@@ -44,14 +45,15 @@ impl Fetch {
         }
     }
 
-    /// It must be of this service.
+    /// The descriptor must be of this service.
     #[must_use]
     pub fn service(mut self, service: ServiceId) -> Self {
         self.service = Some(service);
         self
     }
 
-    /// Introduction points that are encrypted are decrypted with this cookie. One that is zero counts for none (rendcache.c:913).
+    /// Introduction points that are encrypted are decrypted with this cookie. One that is zero
+    /// counts for none (rendcache.c:913).
     ///
     /// ```
     /// use onionweave_desc::Error;
@@ -74,20 +76,26 @@ impl Fetch {
         self
     }
 
-    /// The verdict over `text`, which a directory sent with status 200, of a client that knows what `known` says of a service, at the time
-    /// `now` by its clock. Tor's control port calls it `RECEIVED` if it is positive, else `FAILED` with the reason `BAD_DESC`
+    /// The verdict over `text`, which a directory sent with status 200, of a client that knows what
+    /// `known` says of a service, at the time `now` by its clock. Tor's control port calls it
+    /// `RECEIVED` if it is positive, else `FAILED` with the reason `BAD_DESC`
     /// (feature/dirclient/dirclient.c:2834-2866).
     ///
-    /// The text is a string: a NUL byte ends it. Its first descriptor counts, and what follows is not looked at.
+    /// The text is a string: a NUL byte ends it. Its first descriptor counts, and what follows is
+    /// not looked at.
     ///
     /// # Errors
     /// The first of these that applies, in this order:
-    /// 1. those of [`UnverifiedDescriptor::parse_as_client`] and [`UnverifiedDescriptor::verify`] (rendcache.c:885);
-    /// 2. [`Error::WrongService`] (rendcache.c:896), [`Error::UnexpectedDescriptorId`] (rendcache.c:903);
-    /// 3. if there is anything at all where the introduction points should be, the errors of [`Descriptor::introduction_points_for`] and
-    ///    [`Descriptor::introduction_points`] (rendcache.c:910-947);
+    /// 1. those of [`UnverifiedDescriptor::parse_as_client`] and [`UnverifiedDescriptor::verify`]
+    ///    (rendcache.c:885);
+    /// 2. [`Error::WrongService`] (rendcache.c:896), [`Error::UnexpectedDescriptorId`]
+    ///    (rendcache.c:903);
+    /// 3. if there is anything at all where the introduction points should be, the errors of
+    ///    [`Descriptor::introduction_points_for`] and [`Descriptor::introduction_points`]
+    ///    (rendcache.c:910-947);
     /// 4. [`Error::TooOld`] and [`Error::TooNew`] (rendcache.c:955-965);
-    /// 5. [`Error::NoUsablePoints`] (rendcache.c:990), unless the descriptor is dropped in favour of the one that is held.
+    /// 5. [`Error::NoUsablePoints`] (rendcache.c:990), unless the descriptor is dropped in favour
+    ///    of the one that is held.
     pub fn judge<'a>(
         &self,
         text: &[u8],
@@ -144,7 +152,7 @@ impl Fetch {
     }
 }
 
-/// What a client remembers of a service. The default is nothing.
+/// Memory that a client has of a service. The default is nothing.
 ///
 /// ```
 /// use onionweave_desc::Error;
@@ -172,15 +180,16 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The client holds this descriptor, or none. It keeps one for each service, whatever its ID (rendcache.c:967).
+    /// The client holds this descriptor, or none. It keeps one for each service, whatever its ID
+    /// (rendcache.c:967).
     #[must_use]
     pub fn held(mut self, held: Option<&'a Descriptor>) -> Self {
         self.held = held;
         self
     }
 
-    /// The client failed to reach the service by introduction points at these relays, within the last five minutes
-    /// (`REND_CACHE_FAILURE_MAX_AGE`, rendcache.h:22).
+    /// The client failed to reach the service by introduction points at these relays, within the
+    /// last five minutes (`REND_CACHE_FAILURE_MAX_AGE`, rendcache.h:22).
     #[must_use]
     pub fn failed(mut self, relays: &'a [Fingerprint]) -> Self {
         self.failed = relays;
@@ -188,7 +197,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// What becomes of a descriptor that a client accepts.
+/// Fate of a descriptor that a client accepts.
 ///
 /// ```
 /// use onionweave_desc::v2::{Fetch, FetchVerdict, Known, UnverifiedDescriptor};
@@ -205,14 +214,16 @@ impl<'a> Known<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchVerdict {
-    /// The client holds it from now on, in place of any other of that service, also of one that is equally old.
+    /// The client holds it from now on, in place of any other of that service, also of one that is
+    /// equally old.
     Stored {
         /// The descriptor.
         descriptor: Box<Descriptor>,
         /// Those of its introduction points at which the client did not fail: one at least.
         points: Vec<IntroductionPoint>,
     },
-    /// The client holds it already, byte for byte, and goes on with the points that it has left of it, if any.
+    /// The client holds it already, byte for byte, and goes on with the points that it has left of
+    /// it, if any.
     Identical,
     /// The client goes on with what it holds, which was published later.
     NotNewer,

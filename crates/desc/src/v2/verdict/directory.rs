@@ -8,9 +8,10 @@ use crate::rsa::{Backend, RustCrypto};
 use crate::v2::descriptor::{START, visible};
 use crate::v2::{AgeVerdict, Descriptor, UnverifiedDescriptor};
 
-/// What a directory does with the body of an upload.
+/// Verdict of a directory on the body of an upload.
 ///
-/// A directory checks neither whether it is responsible for a descriptor nor whether its introduction points can be read.
+/// A directory checks neither whether it is responsible for a descriptor nor whether its
+/// introduction points can be read.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -42,18 +43,20 @@ pub struct UploadVerdict {
 }
 
 impl UploadVerdict {
-    /// The verdict over `body` of a directory that holds what `held` finds, at the time `now` by its clock.
+    /// The verdict over `body` of a directory that holds what `held` finds, at the time `now` by
+    /// its clock.
     ///
-    /// The body is a string: a NUL byte ends it (feature/dircache/dircache.c:1632). Its descriptors are taken one after the other, each
-    /// among those stored before it, until one cannot be parsed or verified, or something else follows (rendcache.c:662, 733).
+    /// The body is a string: a NUL byte ends it (feature/dircache/dircache.c:1632). Its descriptors
+    /// are taken one after the other, each among those stored before it, until one cannot be parsed
+    /// or verified, or something else follows (rendcache.c:662, 733).
     ///
-    /// The time this takes grows with the length of the body, which the caller bounds. C Tor takes bodies of up to 16 MiB
-    /// (`MAX_DIR_UL_SIZE`, dircache.c:47).
+    /// The time this takes grows with the length of the body, which the caller bounds. C Tor takes
+    /// bodies of up to 16 MiB (`MAX_DIR_UL_SIZE`, dircache.c:47).
     pub fn new<'a>(body: &[u8], held: impl Fn(&DescriptorId) -> Option<&'a Descriptor>, now: UnixTime) -> Self {
         Self::new_with(&RustCrypto, body, held, now)
     }
 
-    /// As [`new`](Self::new), with the signatures checked by `rsa`.
+    /// Does the same as [`new`](Self::new), with the signatures checked by `rsa`.
     ///
     /// ```
     /// use onionweave_desc::rsa::RustCrypto;
@@ -94,14 +97,14 @@ impl UploadVerdict {
         }
     }
 
-    /// Whether the directory accepts the upload: if the body begins with a descriptor that can be parsed and verified, whatever
-    /// becomes of it, and whatever follows (rendcache.c:736-742).
+    /// Whether the directory accepts the upload: if the body begins with a descriptor that can be
+    /// parsed and verified, whatever becomes of it, and whatever follows (rendcache.c:736-742).
     pub fn is_accepted(&self) -> bool {
         !self.offers.is_empty()
     }
 
-    /// The HTTP status that the uploader sees, 200 or 400 (feature/dircache/dircache.c:1632-1639). Tor's control port calls them `UPLOADED` and
-    /// `FAILED` with the reason `UPLOAD_REJECTED`.
+    /// The HTTP status that the uploader sees, 200 or 400 (feature/dircache/dircache.c:1632-1639).
+    /// Tor's control port calls them `UPLOADED` and `FAILED` with the reason `UPLOAD_REJECTED`.
     pub fn status(&self) -> u16 {
         if self.is_accepted() { 200 } else { 400 }
     }
@@ -111,8 +114,8 @@ impl UploadVerdict {
         &self.offers
     }
 
-    /// Why the body was not read to its end: what was wrong with the descriptor after the last of [`offers`](Self::offers). Positions count from
-    /// where that descriptor begins.
+    /// Reason why the body was not read to its end: what was wrong with the descriptor after the
+    /// last of [`offers`](Self::offers). Positions count from where that descriptor begins.
     ///
     /// ```
     /// use onionweave_desc::v2::UploadVerdict;
@@ -136,19 +139,20 @@ impl UploadVerdict {
         self.stopped_by.as_ref()
     }
 
-    /// The descriptors to be kept, in order: a later one replaces an earlier one, and what was held before, with the same ID.
+    /// The descriptors to be kept, in order: a later one replaces an earlier one, and what was held
+    /// before, with the same ID.
     pub fn stored(&self) -> impl DoubleEndedIterator<Item = &Descriptor> {
         let stored = self.offers.iter().filter(|offer| offer.fate == Fate::Stored);
         stored.map(|offer| &offer.descriptor)
     }
 
-    /// What this upload has left under an ID so far.
+    /// Text that this upload has left under an ID so far.
     fn find_stored(&self, id: &DescriptorId) -> Option<&Descriptor> {
         self.stored().rfind(|descriptor| descriptor.descriptor_id() == *id)
     }
 }
 
-/// One descriptor of an upload, and what became of it.
+/// A descriptor of an upload, with the verdict on it.
 ///
 /// ```
 /// use onionweave_desc::v2::{Fate, UploadVerdict};
@@ -174,13 +178,13 @@ impl Offer {
         &self.descriptor
     }
 
-    /// What became of it.
+    /// The verdict on it.
     pub fn fate(&self) -> Fate {
         self.fate
     }
 }
 
-/// What becomes of a descriptor that a directory could parse and verify. All of it is answered with 200.
+/// Verdict on a descriptor that a directory could parse and verify. All of it is answered with 200.
 ///
 /// ```
 /// use onionweave_desc::v2::{Fate, UnverifiedDescriptor, UploadVerdict};
@@ -197,15 +201,16 @@ impl Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
-    /// It is kept, and replaces whatever was held under its ID, also something equally old.
+    /// The descriptor is kept, and replaces whatever was held under its ID, also something equally
+    /// old.
     Stored,
-    /// It is dropped: it was published more than 72 hours ago.
+    /// The descriptor is dropped: it was published more than 72 hours ago.
     TooOld,
-    /// It is dropped: it was published more than 24 hours ahead.
+    /// The descriptor is dropped: it was published more than 24 hours ahead.
     TooNew,
-    /// It is dropped: what is held was published later.
+    /// The descriptor is dropped: what is held was published later.
     NotNewer,
-    /// It is dropped: it is held already, byte for byte, and was the whole body.
+    /// The descriptor is dropped: it is held already, byte for byte, and was the whole body.
     Identical,
 }
 
