@@ -91,6 +91,12 @@ const HOST: usize = 0;
 /// assert!(network.handed_out().values().all(|holders| !holders.contains("b")));
 /// # Ok::<(), onionweave_sim::Error>(())
 /// ```
+///
+/// # Panics
+///
+/// A method that takes the name of an instance panics if the network has no such instance, and a
+/// method that changes a directory panics if there is no such directory. A misspelt name would else
+/// let a test pass that tests nothing. The message names those that there are.
 #[derive(Debug)]
 pub struct Network {
     key: ServiceKey,
@@ -123,83 +129,88 @@ impl Network {
     // What an experiment does to the network.
 
     /// Starts an instance, or lets it come back, with three new introduction points.
+    #[track_caller]
     pub fn start(&mut self, name: &str) {
+        self.instance(name);
         let points = self.new_points(3);
         self.start_with(name, points);
     }
 
     /// Starts an instance with these introduction points.
+    #[track_caller]
     pub fn start_with(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        if let Some(instance) = self.instances.get_mut(name) {
-            instance.start();
-            let up = Event::InstanceUp {
-                instance: instance.name.clone(),
-            };
-            self.tell(up);
-            self.offer(name, points);
-        }
+        let instance = self.instance(name);
+        instance.start();
+        let instance = instance.name.clone();
+        self.tell(Event::InstanceUp { instance });
+        self.offer_points(name, points);
     }
 
     /// Kills an instance.
+    #[track_caller]
     pub fn kill(&mut self, name: &str) {
         self.fail(name, Down::Lost("killed".into()));
     }
 
     /// Ends an instance's connection as the control connection would tell it.
+    #[track_caller]
     pub fn fail(&mut self, name: &str, why: Down) {
-        if let Some(instance) = self.instances.get_mut(name) {
-            instance.state = State::Dead;
-            let instance = instance.name.clone();
-            self.tell(Event::InstanceDown { instance, why });
-        }
+        let instance = self.instance(name);
+        instance.state = State::Dead;
+        let instance = instance.name.clone();
+        self.tell(Event::InstanceDown { instance, why });
     }
 
-    /// Gives an instance new introduction points.
+    /// Gives an instance three new introduction points.
+    #[track_caller]
     pub fn rotate(&mut self, name: &str) {
+        self.instance(name);
         let points = self.new_points(3);
         self.offer_points(name, points);
     }
 
     /// Gives an instance these introduction points.
+    #[track_caller]
     pub fn offer_points(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        self.offer(name, points);
+        let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
+        self.offer_for(name, points, period);
     }
 
-    /// Gives an instance these introduction points, and lets it answer with its descriptor of that period.
+    /// Gives an instance these introduction points, and lets it answer with its descriptor of that
+    /// period.
+    #[track_caller]
     pub fn offer_for(&mut self, name: &str, points: Vec<IntroductionPoint>, period: TimePeriod) {
-        let Some(instance) = self.instances.get_mut(name) else {
-            return;
-        };
+        let instance = self.instance(name);
         instance.build(Some(points));
-        let name = instance.name.clone();
+        let instance = instance.name.clone();
         let [_, replica] = Replica::ALL;
-        if let Some(text) = self.instance_text(&name, period, replica) {
+        if let Some(text) = self.instance_text(&instance, period, replica) {
             self.tell(Event::InstanceOffers {
-                instance: name,
+                instance,
                 text,
                 rebuilt: true,
             });
         }
     }
 
-    /// Gives the instances' configuration another authorization than they started with, `None` for none; they follow it when they build
-    /// their descriptors the next time.
+    /// Gives the instances' configuration another authorization, `None` for none. They follow it
+    /// when they build their descriptors the next time.
     pub fn authorize(&mut self, authorization: Option<Authorization>) {
         self.authorization = authorization;
     }
 
     /// Makes an instance build its descriptor anew with the points that it has.
+    #[track_caller]
     pub fn rebuild(&mut self, name: &str) {
-        if let Some(instance) = self.instances.get(name) {
-            self.offer(name, instance.introduction_points().to_vec());
-        }
+        let points = self.instance(name).introduction_points().to_vec();
+        self.offer_points(name, points);
     }
 
-    /// Makes an instance publish by itself, as a loud Tor does: the same text to all directories of a replica.
+    /// Makes an instance publish by itself, as a loud Tor does: the same text to all directories of
+    /// a replica.
+    #[track_caller]
     pub fn publish(&mut self, name: &str) {
-        let Some(name) = self.instances.get(name).map(|instance| instance.name.clone()) else {
-            return;
-        };
+        let name = self.instance(name).name.clone();
         let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
         let ring = self.ring();
         for replica in Replica::ALL {
@@ -246,17 +257,15 @@ impl Network {
     }
 
     /// Makes a directory misbehave from now on.
+    #[track_caller]
     pub fn set_fault(&mut self, directory: Fingerprint, fault: Fault) {
-        if let Some(place) = self.directories.get_mut(&directory) {
-            place.fault = fault;
-        }
+        self.directory(&directory).fault = fault;
     }
 
     /// Makes a directory forget everything.
+    #[track_caller]
     pub fn forget(&mut self, directory: Fingerprint) {
-        if let Some(place) = self.directories.get_mut(&directory) {
-            place.directory.forget();
-        }
+        self.directory(&directory).directory.forget();
     }
 
     /// Adds a directory, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
@@ -265,7 +274,9 @@ impl Network {
     }
 
     /// Takes a directory off the network, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
+    #[track_caller]
     pub fn remove_directory(&mut self, fingerprint: &Fingerprint) {
+        self.directory(fingerprint);
         self.directories.remove(fingerprint);
     }
 
@@ -312,6 +323,22 @@ impl Network {
         Some(self.engine.uptime().saturating_sub(start))
     }
 
+    /// Returns the instance of this name, or panics.
+    #[track_caller]
+    fn instance(&mut self, name: &str) -> &mut Instance {
+        let known: Vec<_> = self.instances.keys().cloned().collect();
+        let instance = self.instances.get_mut(name);
+        instance.unwrap_or_else(|| panic!("no instance is called {name:?}; there are {}", list(&known)))
+    }
+
+    /// Returns the place of this directory, or panics.
+    #[track_caller]
+    fn directory(&mut self, fingerprint: &Fingerprint) -> &mut Place {
+        let known: Vec<_> = self.directories.keys().copied().collect();
+        let place = self.directories.get_mut(fingerprint);
+        place.unwrap_or_else(|| panic!("no directory is called {fingerprint}; there are {}", list(&known)))
+    }
+
     fn fault(&self, directory: &Fingerprint) -> Fault {
         self.directories
             .get(directory)
@@ -323,11 +350,6 @@ impl Network {
         // Up to a tenth more, so that answers come in any order.
         let jitter = self.rng.random_range(0..=delay.as_micros() as u64 / 10);
         self.engine.after(delay + Duration::from_micros(jitter), Due(message));
-    }
-
-    fn offer(&mut self, name: &str, points: Vec<IntroductionPoint>) {
-        let period = TimePeriod::at(&self.key.service_id(), self.engine.truth());
-        self.offer_for(name, points, period);
     }
 
     /// The descriptor that an instance builds by itself: its points, the present hour.
@@ -549,5 +571,76 @@ impl World for Network {
             self.checked_uploads = self.uploads;
             self.check();
         }
+    }
+}
+
+fn list<T: ToString>(known: &[T]) -> String {
+    if known.is_empty() {
+        return "none".into();
+    }
+    known.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// Returns the message with which this panics.
+    fn panic_of(act: impl FnOnce(&mut Network)) -> String {
+        let mut network = Network::builder(1)
+            .directories(2)
+            .instances(["a", "b"])
+            .build()
+            .unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| act(&mut network))).unwrap_err();
+        *panic.downcast::<String>().unwrap()
+    }
+
+    #[test]
+    fn a_misspelt_instance_is_no_instance() {
+        let period = TimePeriod::at(&network_key(), UnixTime::from_secs(1_795_349_700));
+        let acts: [fn(&mut Network, TimePeriod); 8] = [
+            |network, _| network.start("c"),
+            |network, _| network.start_with("c", Vec::new()),
+            |network, _| network.kill("c"),
+            |network, _| network.rotate("c"),
+            |network, _| network.offer_points("c", Vec::new()),
+            |network, period| network.offer_for("c", Vec::new(), period),
+            |network, _| network.rebuild("c"),
+            |network, _| network.publish("c"),
+        ];
+        for (number, act) in acts.into_iter().enumerate() {
+            let message = panic_of(|network| act(network, period));
+            assert_eq!(message, "no instance is called \"c\"; there are a, b", "{number}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_left_is_no_directory() {
+        let acts: [fn(&mut Network, Fingerprint); 3] = [
+            |network, directory| network.set_fault(directory, Fault::Silent),
+            |network, directory| network.forget(directory),
+            |network, directory| network.remove_directory(&directory),
+        ];
+        for act in acts {
+            let mut stays = None;
+            let message = panic_of(|network| {
+                let ring = network.ring();
+                let mut directories = ring.iter();
+                let gone = directories.next().unwrap();
+                stays = directories.next();
+                network.remove_directory(&gone);
+                act(network, gone);
+            });
+            let stays = stays.unwrap().to_string();
+            assert!(message.ends_with(&format!("; there are {stays}")), "{message}");
+        }
+    }
+
+    fn network_key() -> onionweave_ring::v2::ServiceId {
+        let network = Network::builder(1).build().unwrap();
+        network.key.service_id()
     }
 }
