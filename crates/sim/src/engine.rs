@@ -1,5 +1,6 @@
 //! Machines in virtual time: one engine for all worlds that drive them.
 
+use std::fmt;
 use std::time::Duration;
 
 use onionweave_publish::{Action, Event, Machine, Moment};
@@ -10,7 +11,26 @@ use crate::queue::Queue;
 /// Number of actions, for one call of a machine, that no publisher reaches.
 ///
 /// A machine asks for an upload and an audit of each slot, and for some reports.
-pub(crate) const MOST_ACTIONS: usize = 10_000;
+const MOST_ACTIONS: usize = 10_000;
+
+/// Way in which a machine has something to do for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Circle {
+    /// The actions of one call do not end.
+    Actions,
+    /// The next deadline has passed when the machine was just called.
+    Deadline,
+}
+
+impl fmt::Display for Circle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Actions => "the machine has something to do for ever",
+            Self::Deadline => "the machine asks to be called at once for ever",
+        })
+    }
+}
 
 /// The time, the events to come, and the machines of a world.
 ///
@@ -67,6 +87,24 @@ impl<D> Engine<D> {
         self.hosts.len() - 1
     }
 
+    /// Puts another machine in the place of one, as a restart of a publisher does. The clock stays.
+    ///
+    /// The machine is called for the first time when it is told something.
+    pub fn replace(&mut self, host: usize, machine: Machine) {
+        let host = &mut self.hosts[host];
+        (host.machine, host.deadline) = (machine, None);
+    }
+
+    /// Removes the machines from this number on.
+    pub fn truncate(&mut self, hosts: usize) {
+        self.hosts.truncate(hosts);
+    }
+
+    /// Returns the number of machines.
+    pub const fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Returns the machine of this number.
     ///
     /// # Panics
@@ -74,6 +112,11 @@ impl<D> Engine<D> {
     /// Panics if there is no such machine, as all methods do that take a number.
     pub fn machine(&self, host: usize) -> &Machine {
         &self.hosts[host].machine
+    }
+
+    /// Returns the true time at uptime zero.
+    pub const fn start(&self) -> UnixTime {
+        self.start
     }
 
     /// Returns the time since the start.
@@ -92,35 +135,68 @@ impl<D> Engine<D> {
         Moment::new(UnixTime::from_secs(wall), self.now)
     }
 
+    /// Returns the number of seconds by which the wall clock of a machine is ahead of the true time.
+    pub fn ahead(&self, host: usize) -> i64 {
+        self.hosts[host].ahead
+    }
+
     /// Sets the wall clock of a machine forward by `by` seconds, or back if that is negative.
     ///
     /// The machine is not called, but its next deadline follows the clock.
     pub fn step_clock(&mut self, host: usize, by: i64) {
-        self.hosts[host].ahead = self.hosts[host].ahead.saturating_add(by);
+        self.step_clock_unnoticed(host, by);
         let moment = self.moment(host);
         let host = &mut self.hosts[host];
         host.deadline = host.machine.next_deadline(moment);
     }
 
+    /// Sets the wall clock of a machine as [`step_clock`](Self::step_clock) does, while its driver
+    /// sleeps.
+    ///
+    /// The next deadline stays where it was until the machine is called.
+    pub fn step_clock_unnoticed(&mut self, host: usize, by: i64) {
+        self.hosts[host].ahead = self.hosts[host].ahead.saturating_add(by);
+    }
+
     /// Plans an event after `delay`. Of two at the same time, the one planned earlier happens first.
     pub fn after(&mut self, delay: Duration, due: D) {
-        self.queue.push(self.now.saturating_add(delay), due);
+        self.at(self.now.saturating_add(delay), due);
+    }
+
+    /// Plans an event at an uptime. An event that is late happens first.
+    pub fn at(&mut self, uptime: Duration, due: D) {
+        self.queue.push(uptime, due);
+    }
+
+    /// Lets the time pass until this uptime while all drivers sleep, unless it is past.
+    ///
+    /// Deadlines and planned events until then wait, and are late.
+    pub fn sleep_until(&mut self, uptime: Duration) {
+        self.now = self.now.max(uptime);
+    }
+
+    /// Returns the uptime of the next event or deadline.
+    pub fn next_at(&self) -> Option<Duration> {
+        let deadlines = self.hosts.iter().filter_map(|host| host.deadline);
+        deadlines.chain(self.queue.next_at()).min()
     }
 
     /// Polls a machine for all that it asks for, and notes its next deadline.
-    fn poll(&mut self, host: usize) -> Vec<Action> {
+    fn poll(&mut self, host: usize) -> (Vec<Action>, Option<Circle>) {
         let moment = self.moment(host);
         let host = &mut self.hosts[host];
         let actions: Vec<_> = std::iter::from_fn(|| host.machine.poll(moment))
             .take(MOST_ACTIONS)
             .collect();
-        assert!(actions.len() < MOST_ACTIONS, "the machine has something to do for ever");
         host.deadline = host.machine.next_deadline(moment);
-        assert!(
-            host.deadline.is_none_or(|at| self.now < at),
-            "the machine asks to be called at once for ever"
-        );
-        actions
+        let circle = if actions.len() == MOST_ACTIONS {
+            Some(Circle::Actions)
+        } else if host.deadline.is_some_and(|at| at <= self.now) {
+            Some(Circle::Deadline)
+        } else {
+            None
+        };
+        (actions, circle)
     }
 
     /// Advances to the next step until `end`, or else to `end`.
@@ -148,8 +224,8 @@ impl<D> Engine<D> {
 ///
 /// # Panics
 ///
-/// The provided methods panic if a machine has something to do for ever. Its actions do not end then,
-/// or its next deadline has passed when it was just called.
+/// The provided methods panic if a machine has something to do for ever, unless the world has a
+/// [`circle`](Self::circle) of its own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -214,6 +290,11 @@ pub trait World {
         let _ = host;
     }
 
+    /// Takes note that a machine has something to do for ever. Panics by default.
+    fn circle(&mut self, host: usize, circle: Circle) {
+        panic!("machine {host}: {circle}");
+    }
+
     /// Tells a machine an event, and does what it asks for.
     fn tell(&mut self, host: usize, event: Event) {
         let engine = self.engine();
@@ -224,8 +305,12 @@ pub trait World {
 
     /// Calls a machine, and does what it asks for.
     fn call(&mut self, host: usize) {
-        for action in self.engine().poll(host) {
+        let (actions, circle) = self.engine().poll(host);
+        for action in actions {
             self.act(host, action);
+        }
+        if let Some(circle) = circle {
+            self.circle(host, circle);
         }
         self.rest(host);
     }

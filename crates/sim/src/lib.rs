@@ -14,7 +14,7 @@ mod storm;
 mod witness;
 
 pub use directory::Directory;
-pub use engine::{Engine, World};
+pub use engine::{Circle, Engine, World};
 pub use network::{Builder, Delays, Network};
 pub use place::Fault;
 pub use simulation::{

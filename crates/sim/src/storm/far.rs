@@ -69,7 +69,7 @@ impl World {
             period: TimePeriod::at(&address, truth),
             ring: ring.clone(),
         });
-        self.state.far.calm_since = self.state.now;
+        self.state.far.calm_since = self.state.now();
         for point in &points {
             self.state.far.builds.insert(*point, number);
         }
@@ -157,7 +157,7 @@ impl World {
             && self.state.publishers[publisher].far_told.is_some()
         {
             self.log
-                .note(self.state.now, "an old text is put into the far instance's file");
+                .note(self.state.now(), "an old text is put into the far instance's file");
             let instance = self.state.instances[index].name.clone();
             let event = Event::InstanceOffers {
                 instance,
@@ -181,7 +181,7 @@ impl World {
             place.lies = !place.lies;
             let lies = place.lies;
             self.log.note(
-                self.state.now,
+                self.state.now(),
                 format_args!("{directory} lies about the far instance: {lies}"),
             );
         }

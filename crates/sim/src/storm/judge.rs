@@ -96,7 +96,7 @@ impl Judge {
     pub(super) fn ended(&mut self, publisher: usize, state: &State) {
         let now = state.moment(publisher);
         let seat = &mut self.seats[publisher];
-        let wanted = state.publishers[publisher].machine.wanted();
+        let wanted = state.engine.machine(publisher).wanted();
         seat.witness.wants(wanted.map(|(slot, text)| (slot, text.bytes())), now);
         let mut objections = seat.witness.objections();
         for work in std::mem::take(&mut seat.fresh) {
@@ -124,7 +124,7 @@ impl Judge {
             self.seats[publisher].witness.waited(state.moment(publisher));
             for (what, from) in self.flaws(publisher, state) {
                 // Not wrong before that moment, and only if it is still so.
-                if state.now > from {
+                if state.now() > from {
                     wrong = wrong.or(Some((publisher, what)));
                 } else {
                     let next = from + Duration::from_millis(1);
@@ -163,16 +163,21 @@ impl Judge {
         let demands = witness.demands();
         let held = self.points_held(&demands, publisher, state);
 
-        let (now, patience) = (state.now, state.patience());
+        let (now, patience) = (state.now(), state.patience());
         let witness = &self.seats[publisher].witness;
         let seen = &state.publishers[publisher];
         let stirred = witness.stirred().max(clock_set) + SWIFT;
         let wall = state.moment(publisher).wall();
-        let far_off = seen.ahead.abs() > MAX_SKEW;
+        let far_off = state.engine.ahead(publisher).abs() > MAX_SKEW;
         let alone = self.seats.len() == 1;
         // Of two, each may be leaving the slot to the other, and not know yet what the other wrote there.
         let swift = if alone { SWIFT } else { patience.unseen };
-        let mut proved = seen.machine.proved().map(|slot| (slot, ())).peekable();
+        let mut proved = state
+            .engine
+            .machine(publisher)
+            .proved()
+            .map(|slot| (slot, ()))
+            .peekable();
         let mut texts = witness.texts().map(|(slot, text)| (*slot, text)).peekable();
         if let Some((build, from)) = state.far_is_named_from(publisher)
             && seen.links[state.instances.len() - 1].watched
@@ -269,7 +274,7 @@ impl Judge {
     fn describe(&self, publisher: usize, flaw: Flaw, state: &State) -> String {
         let witness = &self.seats[publisher].witness;
         let place = flaw.slot().and_then(|slot| state.places.get(&slot.directory));
-        let well = place.map(|place| Watched::well_from(place, state.patience(), state.now));
+        let well = place.map(|place| Watched::well_from(place, state.patience(), state.now()));
         let since = format!(
             "last told something on {}, offering since {}, directory well from {}",
             Uptime(witness.stirred()),
@@ -294,7 +299,7 @@ impl Judge {
         }
         let seat = &mut self.seats[publisher];
         let slots = seat.witness.demands().len() as u32;
-        let hour = state.now.as_secs() / 3600;
+        let hour = state.now().as_secs() / 3600;
         if seat.uploads.0 != hour || state.stormy {
             seat.uploads = (hour, 0);
         }
@@ -308,8 +313,8 @@ impl Judge {
     fn object_to_audit(&mut self, publisher: usize, slot: &SlotId, state: &State) -> Vec<String> {
         let caused = self.is_caused(publisher, slot, state);
         let every = state.climate.settings.audit_every;
-        let last = self.seats[publisher].audits.insert(*slot, state.now);
-        let early = last.is_some_and(|last| state.now < last + every);
+        let last = self.seats[publisher].audits.insert(*slot, state.now());
+        let early = last.is_some_and(|last| state.now() < last + every);
         let wrong = (!caused && early).then(|| format!("an audit of {slot} although nothing happened"));
         wrong.into_iter().collect()
     }
@@ -319,10 +324,10 @@ impl Judge {
         let witness = &self.seats[publisher].witness;
         let seen = &state.publishers[publisher];
         let place = state.places.get(&slot.directory);
-        let unwell = place.is_none_or(|place| state.now <= place.well_from(state.patience(), state.now));
-        let ahead = witness.is_dated_ahead(slot) || seen.ahead.abs() > MAX_SKEW;
+        let unwell = place.is_none_or(|place| state.now() <= place.well_from(state.patience(), state.now()));
+        let ahead = witness.is_dated_ahead(slot) || state.engine.ahead(publisher).abs() > MAX_SKEW;
         let stirred = witness.stirred().max(seen.clock_set);
-        self.seats.len() > 1 || unwell || ahead || state.now <= stirred + SWIFT
+        self.seats.len() > 1 || unwell || ahead || state.now() <= stirred + SWIFT
     }
 }
 

@@ -94,7 +94,7 @@ impl World {
             return Fate::Arrives;
         }
         self.tally.faults += 1;
-        self.state.far.calm_since = self.state.now;
+        self.state.far.calm_since = self.state.now();
         FAULTS[self.rng.random_range(0..FAULTS.len())]
     }
 
@@ -118,7 +118,7 @@ impl World {
         let directory = slot.directory;
         let fate = self.fate();
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!("publisher {publisher} uploads to {slot}: {fate:?}"),
         );
         let mut reply = self.reply(publisher, ticket, 30..150);
@@ -220,7 +220,7 @@ impl World {
         };
         if !matches!(fate, Fate::Arrives | Fate::Twice) {
             self.log.note(
-                self.state.now,
+                self.state.now(),
                 format_args!("publisher {publisher} asks {directory}: {fate:?}"),
             );
             self.state.fail(&directory);
@@ -241,7 +241,7 @@ impl World {
 
     fn lose(&mut self, directory: &Fingerprint) {
         self.log
-            .note(self.state.now, format_args!("an audit of {directory} is lost"));
+            .note(self.state.now(), format_args!("an audit of {directory} is lost"));
         self.state.fail(directory);
     }
 
@@ -301,7 +301,7 @@ impl World {
                 astray,
                 reply,
             } => {
-                let now = self.state.now;
+                let now = self.state.now();
                 let Some(place) = self.state.places.get_mut(&directory) else {
                     return;
                 };

@@ -10,13 +10,15 @@ use onionweave_ring::{Fingerprint, HashRing, UnixTime};
 use super::climate::{Climate, Season};
 use super::directories::Watched;
 use super::far::Far;
+use super::world::Due;
+use crate::engine::Engine;
 use crate::instance::Instance;
 
 /// The network and its publishers.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The time since the storm began.
-    pub(super) now: Duration,
+    /// Time, what will happen, and the publishers' machines and clocks.
+    pub(super) engine: Engine<Due>,
     pub(super) climate: Climate,
     pub(super) season: Season,
     pub(super) stormy: bool,
@@ -28,15 +30,12 @@ pub(super) struct State {
     pub(super) publishers: Vec<Publisher>,
 }
 
-/// A publisher: the machine, its clock, and what its driver knows.
+/// A publisher, without its machine: what its driver knows.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) machine: Machine,
     pub(super) settings: Settings,
     /// The number of its process: what was asked by an earlier one is not answered to a later one.
     pub(super) life: u32,
-    /// How far its wall clock is ahead, in seconds.
-    pub(super) ahead: i64,
     /// When its clock was last set.
     pub(super) clock_set: Duration,
     pub(super) links: Vec<Link>,
@@ -44,8 +43,6 @@ pub(super) struct Publisher {
     pub(super) ring: HashRing,
     /// The number of the far instance's descriptor that it was last told of, where it watches a file.
     pub(super) far_told: Option<u32>,
-    /// When the machine wants to be called.
-    pub(super) deadline: Option<Duration>,
 }
 
 /// A driver's connection to one instance.
@@ -71,17 +68,43 @@ pub(super) struct Told {
 }
 
 impl State {
-    /// The true time, by which directories live.
-    pub(super) fn truth(&self) -> UnixTime {
-        let seconds = Duration::from_secs(self.now.as_secs());
-        self.climate.start.saturating_add(seconds)
+    /// Returns the time since the storm began.
+    pub(super) const fn now(&self) -> Duration {
+        self.engine.uptime()
     }
 
-    /// The present by a publisher's clocks.
+    /// Returns the true time, by which directories live.
+    pub(super) const fn truth(&self) -> UnixTime {
+        self.engine.truth()
+    }
+
+    /// Returns the present by a publisher's clocks.
     pub(super) fn moment(&self, publisher: usize) -> Moment {
-        let ahead = self.publishers[publisher].ahead;
-        let wall = UnixTime::from_secs(self.truth().as_secs().saturating_add_signed(ahead));
-        Moment::new(wall, self.now)
+        self.engine.moment(publisher)
+    }
+
+    /// Starts a publisher beside the others, whose process has this number.
+    pub(super) fn join(&mut self, life: u32, seed: u64) {
+        let publisher = Publisher::new(&self.climate, self.climate.settings.clone(), life);
+        self.engine.add(self.machine(&publisher.settings, seed));
+        self.publishers.push(publisher);
+    }
+
+    /// Kills a publisher and starts another in its place, which knows nothing.
+    pub(super) fn restart(&mut self, publisher: usize, life: u32, seed: u64) {
+        let settings = self.publishers[publisher].settings.clone();
+        self.engine.replace(publisher, self.machine(&settings, seed));
+        self.publishers[publisher] = Publisher::new(&self.climate, settings, life);
+    }
+
+    /// Stops all publishers but the first.
+    pub(super) fn stop_others(&mut self) {
+        self.publishers.truncate(1);
+        self.engine.truncate(1);
+    }
+
+    fn machine(&self, settings: &Settings, seed: u64) -> Machine {
+        Machine::new(self.key.clone(), self.climate.policy.policy(), settings.clone(), seed)
     }
 
     /// The publishers whose connection to an instance stands.
@@ -99,43 +122,31 @@ impl State {
 
     pub(super) fn fail(&mut self, directory: &Fingerprint) {
         if let Some(place) = self.places.get_mut(directory) {
-            place.fail(self.now);
+            place.fail(self.engine.uptime());
         }
     }
 
     pub(super) fn disturb(&mut self, directory: &Fingerprint) {
         if let Some(place) = self.places.get_mut(directory) {
-            place.disturb(self.now);
+            place.disturb(self.engine.uptime());
         }
     }
 }
 
 impl Publisher {
     /// A publisher that knows nothing yet.
-    pub(super) fn new(key: &ServiceKey, climate: &Climate, settings: Settings, seed: u64) -> Self {
+    fn new(climate: &Climate, settings: Settings, life: u32) -> Self {
         let link = |name: &InstanceName| Link {
             watched: settings.instances().iter().any(|instance| instance.name == *name),
             ..Link::default()
         };
         Self {
             links: climate.names().map(link).collect(),
-            machine: Machine::new(key.clone(), climate.policy.policy(), settings.clone(), seed),
             settings,
-            life: 0,
-            ahead: 0,
+            life,
             clock_set: Duration::ZERO,
             ring: HashRing::new([]),
             far_told: None,
-            deadline: None,
         }
-    }
-
-    /// Kills it and starts another in its place, which knows nothing.
-    pub(super) fn restart(&mut self, key: &ServiceKey, climate: &Climate, seed: u64, life: u32) {
-        *self = Self {
-            life,
-            ahead: self.ahead,
-            ..Self::new(key, climate, self.settings.clone(), seed)
-        };
     }
 }

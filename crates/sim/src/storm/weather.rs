@@ -11,9 +11,9 @@ use rand::seq::IteratorRandom as _;
 
 use super::directories::Watched;
 use super::judge::LOOKS_UP;
-use super::state::{Publisher, State};
 use super::world::{Due, World};
 use crate::Fault;
+use crate::engine::World as _;
 use crate::instance::State as Process;
 use crate::witness;
 
@@ -53,7 +53,7 @@ impl World {
         let next = self.state.season.until_next(&mut self.rng);
         self.after_exactly(next, Due::Weather);
         self.tally.events += 1;
-        self.state.far.calm_since = self.state.now;
+        self.state.far.calm_since = self.state.now();
         self.changed = true;
         let instance = self.rng.random_range(0..self.state.instances.len());
         let publisher = self.rng.random_range(0..self.state.publishers.len());
@@ -97,7 +97,7 @@ impl World {
             return;
         }
         let name = self.state.instances[instance].name.clone();
-        self.log.note(self.state.now, format_args!("{name} dies"));
+        self.log.note(self.state.now(), format_args!("{name} dies"));
         self.state.instances[instance].state = Process::Dead;
         self.notice(instance, 1..100);
         // Most are started again soon, by somebody.
@@ -116,7 +116,7 @@ impl World {
             return;
         }
         let name = self.state.instances[instance].name.clone();
-        self.log.note(self.state.now, format_args!("{name} hangs"));
+        self.log.note(self.state.now(), format_args!("{name} hangs"));
         self.state.instances[instance].state = Process::Hangs;
         self.notice(instance, 2_000..4_000);
         let dies = self.rng.random();
@@ -129,7 +129,7 @@ impl World {
             return;
         }
         let name = self.state.instances[instance].name.clone();
-        self.log.note(self.state.now, format_args!("{name} has other points"));
+        self.log.note(self.state.now(), format_args!("{name} has other points"));
         let count = if self.rng.random_bool(0.9) {
             3
         } else {
@@ -166,7 +166,7 @@ impl World {
         }
         let name = self.state.instances[instance].name.clone();
         self.log
-            .note(self.state.now, format_args!("{name} has no descriptor any more"));
+            .note(self.state.now(), format_args!("{name} has no descriptor any more"));
         self.state.instances[instance].lose();
         self.notice(instance, 1..50);
         let life = self.state.instances[instance].life;
@@ -178,7 +178,7 @@ impl World {
         let name = self.state.instances[instance].name.clone();
         if self.state.publishers[publisher].links[instance].told.is_some() {
             self.log.note(
-                self.state.now,
+                self.state.now(),
                 format_args!("{name} answers publisher {publisher} with rubbish"),
             );
             let text = b"rendezvous-service-descriptor rubbish\n".to_vec();
@@ -194,10 +194,11 @@ impl World {
     fn break_link(&mut self, publisher: usize, instance: usize) {
         let for_secs = self.rng.random_range(0..20);
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!("the link of publisher {publisher} to {instance} breaks"),
         );
-        self.state.publishers[publisher].links[instance].broken_until = self.state.now + Duration::from_secs(for_secs);
+        self.state.publishers[publisher].links[instance].broken_until =
+            self.state.now() + Duration::from_secs(for_secs);
         self.after(1..20, Due::Link { publisher, instance });
     }
 
@@ -208,7 +209,7 @@ impl World {
         }
         let by = [-3600, 3600, 7200, 600][self.rng.random_range(0..4)];
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!("the clock of instance {instance} is {by} s ahead"),
         );
         self.state.instances[instance].ahead = by;
@@ -217,7 +218,7 @@ impl World {
 
     pub(super) fn turn(&mut self, turn: Turn) {
         self.changed = true;
-        self.state.far.calm_since = self.state.now;
+        self.state.far.calm_since = self.state.now();
         match turn {
             Turn::Starts { instance, life, same } => {
                 let it = &mut self.state.instances[instance];
@@ -227,7 +228,7 @@ impl World {
                 }
                 it.start();
                 let (name, life) = (it.name.clone(), it.life);
-                self.log.note(self.state.now, format_args!("{name} starts"));
+                self.log.note(self.state.now(), format_args!("{name} starts"));
                 self.notice(instance, 10..1_000);
                 self.after(1_000..15_000, Due::Turn(Turn::Offers { instance, life, same }));
             }
@@ -248,7 +249,7 @@ impl World {
                         true => self.kill(instance),
                         false => {
                             self.log
-                                .note(self.state.now, format_args!("instance {instance} goes on"));
+                                .note(self.state.now(), format_args!("instance {instance} goes on"));
                             self.notice(instance, 10..2_000);
                         }
                     }
@@ -268,7 +269,7 @@ impl World {
                     Process::Hangs => {}
                 }
                 self.log
-                    .note(self.state.now, format_args!("{instance} flaps, {left} to go"));
+                    .note(self.state.now(), format_args!("{instance} flaps, {left} to go"));
                 match left.checked_sub(1) {
                     Some(left) => self.after(200..4_000, Due::Turn(Turn::Flaps { instance, left })),
                     None => {
@@ -288,7 +289,7 @@ impl World {
                 let it = &mut self.state.instances[instance];
                 it.fit = !it.fit;
                 let (name, fit) = (it.name.clone(), it.fit);
-                self.log.note(self.state.now, format_args!("{name} is fit: {fit}"));
+                self.log.note(self.state.now(), format_args!("{name} is fit: {fit}"));
                 for publisher in 0..self.state.publishers.len() {
                     self.after(1..2_000, Due::Check { publisher, instance });
                 }
@@ -300,7 +301,7 @@ impl World {
             }
             Turn::ClockOfInstance { instance } => self.state.instances[instance].ahead = 0,
             Turn::Recovers { directory } => {
-                let now = self.state.now;
+                let now = self.state.now();
                 if let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed) {
                     place.set_fault(Fault::None, now);
                     self.log.note(now, format_args!("{directory} is well again"));
@@ -332,7 +333,7 @@ impl World {
     }
 
     pub(super) fn befall(&mut self, what: &str, change: impl FnOnce(&mut Watched, Duration)) {
-        let now = self.state.now;
+        let now = self.state.now();
         if let Some(directory) = self.any_directory()
             && let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed)
         {
@@ -346,7 +347,7 @@ impl World {
         if silent >= MOST_SILENT {
             return;
         }
-        let now = self.state.now;
+        let now = self.state.now();
         if let Some(directory) = self.any_directory()
             && let Some(place) = self.state.places.get_mut(&directory).filter(|place| place.listed)
         {
@@ -390,7 +391,7 @@ impl World {
     }
 
     fn join(&mut self) {
-        let now = self.state.now;
+        let now = self.state.now();
         let gone = self
             .state
             .places
@@ -414,14 +415,14 @@ impl World {
     /// A directory joins that was never there.
     fn grow(&mut self) {
         let directory = Fingerprint::from(self.rng.random::<[u8; 20]>());
-        self.log.note(self.state.now, format_args!("{directory} joins"));
+        self.log.note(self.state.now(), format_args!("{directory} joins"));
         let place = self.new_place();
         self.state.places.insert(directory, place);
     }
 
     /// Many directories leave and join at once, and all hear of it.
     fn jump(&mut self) {
-        self.log.note(self.state.now, "the consensus jumps");
+        self.log.note(self.state.now(), "the consensus jumps");
         for _ in 0..self.state.climate.directories.div_ceil(3) {
             self.leave();
             match self.rng.random() {
@@ -453,29 +454,23 @@ impl World {
 
     fn set_clock(&mut self, publisher: usize, by: i64) {
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!("the clock of publisher {publisher} is set by {by} s"),
         );
-        let it = &mut self.state.publishers[publisher];
-        it.ahead += by;
-        it.clock_set = self.state.now;
+        // Its driver sleeps, and looks up in a moment.
+        self.state.engine.step_clock_unnoticed(publisher, by);
+        self.state.publishers[publisher].clock_set = self.state.now();
         self.after(0..LOOKS_UP.as_millis() as u64, Due::Wakes { publisher });
     }
 
     fn restart_publisher(&mut self, publisher: usize) {
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!("publisher {publisher} is killed and starts again"),
         );
         let seed = self.rng.random();
         let life = self.next_life();
-        let State {
-            publishers,
-            key,
-            climate,
-            ..
-        } = &mut self.state;
-        publishers[publisher].restart(key, climate, seed, life);
+        self.state.restart(publisher, life, seed);
         self.judge.restarted(publisher, &self.state);
         self.starts(publisher);
     }
@@ -497,22 +492,19 @@ impl World {
         if self.state.publishers.len() > 1 {
             return;
         }
-        self.log.note(self.state.now, "a second publisher starts");
+        self.log.note(self.state.now(), "a second publisher starts");
         let (seed, life) = (self.rng.random(), self.next_life());
-        let settings = self.state.climate.settings.clone();
-        let mut second = Publisher::new(&self.state.key, &self.state.climate, settings, seed);
-        second.life = life;
-        self.state.publishers.push(second);
+        self.state.join(life, seed);
         self.judge.joined(self.witness(1));
         self.starts(1);
         self.after(60_000..3_600_000, Due::Turn(Turn::SecondPublisherStops));
     }
 
     fn stop_second_publisher(&mut self) {
-        self.log.note(self.state.now, "the second publisher stops");
-        self.state.publishers.truncate(1);
+        self.log.note(self.state.now(), "the second publisher stops");
+        self.state.stop_others();
         self.judge.others_stopped();
-        let now = self.state.now;
+        let now = self.state.now();
         // What it wrote stays, unknown to the first.
         self.state.places.values_mut().for_each(|place| place.disturb(now));
     }
@@ -537,7 +529,7 @@ impl World {
 
     fn reconfigure(&mut self, publisher: usize, settings: onionweave_publish::Settings) {
         self.log.note(
-            self.state.now,
+            self.state.now(),
             format_args!(
                 "publisher {publisher} is configured with {} instances",
                 settings.instances().len()
@@ -564,7 +556,7 @@ impl World {
     /// A publisher learns how much each instance has to do, as far as that can be measured.
     fn measure(&mut self, publisher: usize) {
         self.log
-            .note(self.state.now, format_args!("publisher {publisher} measures loads"));
+            .note(self.state.now(), format_args!("publisher {publisher} measures loads"));
         for instance in 0..self.state.instances.len() {
             let load = match self.rng.random_bool(0.1) {
                 true => None,
@@ -579,7 +571,7 @@ impl World {
     /// Spurious calls are harmless.
     fn call_for_nothing(&mut self, publisher: usize) {
         for _ in 0..3 {
-            self.act(publisher);
+            self.call(publisher);
         }
     }
 }

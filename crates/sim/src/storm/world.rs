@@ -19,19 +19,16 @@ use super::far::Far;
 use super::judge::Judge;
 use super::log::Log;
 use super::messages::Message;
-use super::state::{Publisher, State, Told};
+use super::state::{State, Told};
 use super::weather::Turn;
 use super::{Broken, Storm, Tally};
 use crate::Error;
-use crate::engine::MOST_ACTIONS;
+use crate::engine::{self, Circle, Engine, World as _};
 use crate::fixtures::{self, Points};
 use crate::instance::{Instance, State as Process};
-use crate::queue::Queue;
 use crate::seal::{self, Seal};
 use crate::witness::{self, Witness};
 
-/// So many steps in which no time passes are taken for a circle.
-const MOST_STEPS_AT_ONCE: u32 = 20_000;
 /// So many relays are introduction points, few enough for instances to meet at some.
 const RELAYS: usize = 50;
 /// When a connection that broke is first made anew.
@@ -71,7 +68,8 @@ pub(super) struct World {
     pub(super) points: Points,
     /// So many processes of publishers there have been.
     pub(super) publishers_so_far: u32,
-    queue: Queue<Due>,
+    /// Actions of the publisher that is being called.
+    asked: Vec<Action>,
     /// Uploads of others that the publishers were told of, by directory and by the instance that carries them.
     pub(super) announced: BTreeMap<(usize, Fingerprint), u32>,
     pub(super) tally: Tally,
@@ -80,7 +78,6 @@ pub(super) struct World {
     pub(super) digester: Option<Digester>,
     /// Whether anything happened since the last check.
     pub(super) changed: bool,
-    steps_at_once: u32,
 }
 
 impl World {
@@ -103,18 +100,18 @@ impl World {
         let places = (0..climate.directories)
             .map(|_| (Fingerprint::from(rng.random::<[u8; 20]>()), place()))
             .collect();
-        let publisher = Publisher::new(&key, &climate, climate.settings.clone(), rng.random());
+        let seed = rng.random();
         let mut world = Self {
             state: State {
                 season: Season::stormy(&mut rng),
                 stormy: true,
                 instances: climate.names().cloned().map(Instance::new).collect(),
-                now: Duration::ZERO,
+                engine: Engine::new(climate.start),
                 climate,
                 key,
                 far,
                 places,
-                publishers: vec![publisher],
+                publishers: Vec::new(),
             },
             judge: Judge::default(),
             points: Points::new()?.at_relays(&mut rng, RELAYS),
@@ -123,19 +120,20 @@ impl World {
             storm,
             rng,
             publishers_so_far: 1,
-            queue: Queue::new(),
+            asked: Vec::new(),
             announced: BTreeMap::new(),
             tally: Tally::default(),
             changed: true,
-            steps_at_once: 0,
         };
+        world.state.join(0, seed);
         world.judge.joined(world.witness(0));
         world.begin();
         Ok(world)
     }
 
     fn begin(&mut self) {
-        self.log.note(self.state.now, format_args!("{:?}", self.state.climate));
+        self.log
+            .note(self.state.now(), format_args!("{:?}", self.state.climate));
         self.after(0..1000, Due::Consensus { publisher: 0 });
         for instance in 0..self.state.instances.len() {
             self.after(
@@ -148,7 +146,7 @@ impl World {
             );
             self.after(60_000..3_600_000, Due::Hourly(instance));
         }
-        self.queue.push(self.state.season.lasts, Due::Season);
+        self.after_exactly(self.state.season.lasts, Due::Season);
         self.after(5_000..10_000, Due::Weather);
     }
 
@@ -173,20 +171,25 @@ impl World {
             self.rng
                 .random_range(millis.start * 1000..millis.end.max(millis.start + 1) * 1000),
         );
-        self.queue.push(self.state.now + delay, due);
+        self.after_exactly(delay, due);
     }
 
     pub(super) fn after_exactly(&mut self, delay: Duration, due: Due) {
-        self.queue.push(self.state.now + delay, due);
+        self.state.engine.after(delay, due);
     }
 
     pub(super) fn run_until(&mut self, end: Duration) -> Result<(), Error> {
         while self.step(end) {
+            self.tally.steps += 1;
+            if self.changed || self.judge.look_at().is_some_and(|at| at <= self.state.now()) {
+                self.changed = false;
+                self.judge.look(&self.state);
+            }
             if let Some(what) = self.judge.verdict() {
                 return Err(Error::Broken(Box::new(Broken {
                     seed: self.storm.seed,
-                    days: (self.state.now.as_secs() / 86400) as u32 + 1,
-                    at: self.state.now,
+                    days: (self.state.now().as_secs() / 86400) as u32 + 1,
+                    at: self.state.now(),
                     what,
                     history: self.log.to_string(),
                 })));
@@ -195,77 +198,13 @@ impl World {
         Ok(())
     }
 
-    /// The next thing that happens before `end`. Returns whether there was one.
-    fn step(&mut self, end: Duration) -> bool {
-        let event = self.queue.next_at();
-        let deadline = self
-            .state
-            .publishers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, publisher)| Some((publisher.deadline?, i)))
-            .min();
-        let at = event.into_iter().chain(deadline.map(|(at, _)| at)).min();
-        let Some(at) = at.filter(|&at| at <= end) else {
-            return false;
-        };
-        self.steps_at_once = if at > self.state.now { 0 } else { self.steps_at_once + 1 };
-        if self.steps_at_once > MOST_STEPS_AT_ONCE {
-            self.judge.object("the machine asks to be called at once for ever");
-        }
-        self.state.now = self.state.now.max(at);
-        self.tally.steps += 1;
-        if event == Some(at) {
-            if let Some(due) = self.queue.pop() {
-                self.happen(due);
-            }
-        } else if let Some((_, publisher)) = deadline {
-            self.act(publisher);
-        }
-        if self.changed || self.judge.look_at().is_some_and(|at| at <= self.state.now) {
-            self.changed = false;
-            self.judge.look(&self.state);
-        }
-        true
-    }
-
-    fn happen(&mut self, due: Due) {
-        if let Due::Link { publisher, .. }
-        | Due::Check { publisher, .. }
-        | Due::Consensus { publisher }
-        | Due::Wakes { publisher } = due
-            && publisher >= self.state.publishers.len()
-        {
-            return;
-        }
-        match due {
-            Due::Weather => self.weather(),
-            Due::Season => self.next_season(),
-            Due::Turn(turn) => self.turn(turn),
-            Due::Message(message) => self.arrives(message),
-            Due::Hourly(instance) => {
-                self.after(3_500_000..3_700_000, Due::Hourly(instance));
-                if self.state.climate.hourly || self.state.climate.far() == Some(instance) {
-                    self.rebuild(instance);
-                }
-            }
-            Due::Link { publisher, instance } => self.link(publisher, instance),
-            Due::Check { publisher, instance } => self.check_health(publisher, instance),
-            Due::Consensus { publisher } => self.read_consensus(publisher),
-            Due::Wakes { publisher } => {
-                self.changed = true;
-                self.act(publisher);
-            }
-        }
-    }
-
     fn next_season(&mut self) {
         self.state.stormy = !self.state.stormy;
         self.state.season = match self.state.stormy {
             true => Season::stormy(&mut self.rng),
             false => Season::calm(&mut self.rng),
         };
-        self.log.note(self.state.now, format_args!("{:?}", self.state.season));
+        self.log.note(self.state.now(), format_args!("{:?}", self.state.season));
         self.after_exactly(self.state.season.lasts, Due::Season);
         if self.state.stormy {
             // Not to wait out the calm.
@@ -287,35 +226,7 @@ impl World {
             digester.event(self.state.publishers[publisher].life, &event, moment);
         }
         self.judge.told(publisher, &event, &self.state);
-        self.state.publishers[publisher].machine.handle(event, moment);
-        self.act(publisher);
-    }
-
-    /// Does what a publisher's machine asks for.
-    pub(super) fn act(&mut self, publisher: usize) {
-        let moment = self.state.moment(publisher);
-        let mut actions = Vec::new();
-        while let Some(action) = self.state.publishers[publisher].machine.poll(moment) {
-            if actions.len() > MOST_ACTIONS {
-                self.judge.object("the machine has something to do for ever");
-                break;
-            }
-            if let Some(digester) = &mut self.digester {
-                digester.action(self.state.publishers[publisher].life, &action, moment);
-            }
-            self.judge.asked(publisher, &action, &self.state);
-            actions.push(action);
-        }
-        self.judge.ended(publisher, &self.state);
-        let (uploads, others): (Vec<_>, Vec<_>) = actions
-            .into_iter()
-            .partition(|action| matches!(action, Action::Upload { .. }));
-        self.changed |= !uploads.is_empty();
-        for action in others.into_iter().chain(uploads) {
-            self.obey(publisher, action);
-        }
-        let publisher = &mut self.state.publishers[publisher];
-        publisher.deadline = publisher.machine.next_deadline(moment);
+        engine::World::tell(self, publisher, event);
     }
 
     fn obey(&mut self, publisher: usize, action: Action) {
@@ -352,7 +263,7 @@ impl World {
     fn report(&mut self, publisher: usize, report: &Report) {
         if !matches!(report, Report::Proved(_)) {
             self.log
-                .note(self.state.now, format_args!("publisher {publisher}: {report}"));
+                .note(self.state.now(), format_args!("publisher {publisher}: {report}"));
         }
     }
 
@@ -365,11 +276,11 @@ impl World {
         let ring = directories::ring(&self.state.places);
         if self.state.publishers[publisher].ring != ring {
             self.log.note(
-                self.state.now,
+                self.state.now(),
                 format_args!("publisher {publisher} reads a consensus of {} directories", ring.len()),
             );
             self.state.publishers[publisher].ring = ring.clone();
-            self.state.far.calm_since = self.state.now;
+            self.state.far.calm_since = self.state.now();
         }
         self.tell(publisher, Event::Directories(Arc::new(ring.into())));
     }
@@ -396,7 +307,7 @@ impl World {
         if self.state.climate.far() == Some(instance) {
             return self.far_link(publisher, instance);
         }
-        let answers = state == Process::Runs && self.state.now >= link.broken_until;
+        let answers = state == Process::Runs && self.state.now() >= link.broken_until;
         match link.told {
             Some(told) if !answers || told.life != life => {
                 let why = match state {
@@ -423,8 +334,8 @@ impl World {
             None => {}
         }
         // A connection that is broken is tried again when it can stand.
-        if state == Process::Runs && self.state.now < link.broken_until {
-            self.after_exactly(link.broken_until - self.state.now, Due::Link { publisher, instance });
+        if state == Process::Runs && self.state.now() < link.broken_until {
+            self.after_exactly(link.broken_until - self.state.now(), Due::Link { publisher, instance });
         }
     }
 
@@ -469,5 +380,66 @@ impl World {
             None => Event::InstanceOffersNothing { instance: name },
         };
         self.tell(publisher, event);
+    }
+}
+
+impl engine::World for World {
+    type Due = Due;
+
+    fn engine(&mut self) -> &mut Engine<Due> {
+        &mut self.state.engine
+    }
+
+    fn act(&mut self, publisher: usize, action: Action) {
+        if let Some(digester) = &mut self.digester {
+            let moment = self.state.moment(publisher);
+            digester.action(self.state.publishers[publisher].life, &action, moment);
+        }
+        self.judge.asked(publisher, &action, &self.state);
+        self.asked.push(action);
+    }
+
+    fn rest(&mut self, publisher: usize) {
+        self.judge.ended(publisher, &self.state);
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        let (uploads, others): (Vec<_>, Vec<_>) = asked.partition(|action| matches!(action, Action::Upload { .. }));
+        self.changed |= !uploads.is_empty();
+        for action in others.into_iter().chain(uploads) {
+            self.obey(publisher, action);
+        }
+    }
+
+    fn circle(&mut self, _: usize, circle: Circle) {
+        self.judge.object(circle.to_string());
+    }
+
+    fn happen(&mut self, due: Due) {
+        if let Due::Link { publisher, .. }
+        | Due::Check { publisher, .. }
+        | Due::Consensus { publisher }
+        | Due::Wakes { publisher } = due
+            && publisher >= self.state.publishers.len()
+        {
+            return;
+        }
+        match due {
+            Due::Weather => self.weather(),
+            Due::Season => self.next_season(),
+            Due::Turn(turn) => self.turn(turn),
+            Due::Message(message) => self.arrives(message),
+            Due::Hourly(instance) => {
+                self.after(3_500_000..3_700_000, Due::Hourly(instance));
+                if self.state.climate.hourly || self.state.climate.far() == Some(instance) {
+                    self.rebuild(instance);
+                }
+            }
+            Due::Link { publisher, instance } => self.link(publisher, instance),
+            Due::Check { publisher, instance } => self.check_health(publisher, instance),
+            Due::Consensus { publisher } => self.read_consensus(publisher),
+            Due::Wakes { publisher } => {
+                self.changed = true;
+                self.call(publisher);
+            }
+        }
     }
 }
