@@ -3,9 +3,6 @@
 
 mod complaint;
 mod event;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
 pub mod health;
 mod instance_name;
 mod machine;

@@ -1,15 +1,16 @@
-//! Measures what one publisher with many services needs: the time of a full round on one core, and memory.
+//! Measures the time of a full round on one core, and the memory, of a publisher with many services.
 //!
 //! ```text
 //! cargo run --release -p onionweave-sim --example services
 //! ```
 //!
-//! Every service has a key and a machine of its own, and instances that offer three introduction points each. The directories are
-//! simulated and answer at once, so what is measured is the publisher alone. Keys are made before the clock starts. The last lines
-//! hold the figures against the aims.
+//! Every service has a key and a machine of its own, and instances that offer three introduction
+//! points each. The directories are simulated and answer at once, so the publisher alone is measured.
+//! Keys are made before the clock starts. The last lines hold the figures against the aims.
 #![allow(clippy::print_stdout, reason = "programs print")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,47 +20,69 @@ use clap::Parser;
 use onionweave_assign::PolicyName;
 use onionweave_desc::v2::{Draft, IntroductionPoint, ServiceKey, UnverifiedDescriptor};
 use onionweave_publish::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Settings, SlotId, Ticket, UploadAnswer,
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Settings, SlotId, Ticket, UploadAnswer,
 };
 use onionweave_ring::v2::{Replica, TimePeriod};
 use onionweave_ring::{Directories, Fingerprint, UnixTime};
+use onionweave_sim::{Engine, World};
 use rand::{RngExt as _, SeedableRng as _, TryRng as _};
 use rand_chacha::ChaCha12Rng;
 
-/// Whose introduction points' RSA keys are borrowed.
+/// Descriptor whose introduction points lend their RSA keys.
 const DONOR: &[u8] = include_bytes!("../testdata/descriptor.txt");
-/// As many directories as the public network had when it still served v2.
+/// Number of directories that the public network had when it still served v2.
 const DIRECTORIES: usize = 3000;
-/// How long a full round may take.
+/// Longest time that a full round may take.
 const ROUND_AIM: Duration = Duration::from_secs(5);
-/// How much memory all may need, in megabytes.
+/// Most memory, in megabytes, that all may need.
 const MEMORY_AIM: u32 = 200;
-/// A quarter past an hour.
+/// Start of the measurement, a quarter past an hour.
 const START: UnixTime = UnixTime::from_secs(1_795_349_700);
 
 /// Measure a publisher with many services
 #[derive(Parser)]
 struct Args {
-    /// How many services
+    /// Number of services
     #[arg(long, default_value_t = 1000)]
     services: usize,
-    /// How many instances each has
+    /// Number of instances of each service
     #[arg(long, default_value_t = 6)]
     instances: usize,
 }
 
-/// A service's machine, and the directories as far as they serve it.
-struct Service {
-    key: ServiceKey,
-    machine: Machine,
-    held: BTreeMap<SlotId, Arc<[u8]>>,
+/// Services, each with a machine of its number, and the directories that serve them.
+struct Services {
+    engine: Engine<Infallible>,
+    keys: Vec<ServiceKey>,
+    held: Vec<BTreeMap<SlotId, Arc<[u8]>>>,
+    asked: Asked,
 }
 
-/// What the machines asked for.
+/// Actions that are not answered yet, each with the number of its machine.
 #[derive(Default)]
 struct Asked {
     uploads: Vec<(usize, Ticket, SlotId, Arc<[u8]>)>,
     audits: Vec<(usize, Ticket, SlotId)>,
+}
+
+impl World for Services {
+    type Due = Infallible;
+
+    fn engine(&mut self) -> &mut Engine<Infallible> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, service: usize, action: Action) {
+        match action {
+            Action::Upload { ticket, slot, text, .. } => self.asked.uploads.push((service, ticket, slot, text)),
+            Action::Audit { ticket, slot, .. } => self.asked.audits.push((service, ticket, slot)),
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, due: Infallible) {
+        match due {}
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -96,77 +119,47 @@ fn main() -> anyhow::Result<()> {
     );
 
     let before = peak_memory()?;
-    let services: anyhow::Result<Vec<_>> = keys.into_iter().map(|key| Service::new(key, &names)).collect();
-    let mut services = services?;
-    let now = Moment::new(START, Duration::ZERO);
+    let mut services = Services::new(keys, &names)?;
     measure("read the instances' descriptors", || {
-        for (service, texts) in services.iter_mut().zip(&offers) {
-            service.machine.handle(Event::Directories(directories.clone()), now);
+        for (service, texts) in offers.iter().enumerate() {
+            services.tell(service, Event::Directories(directories.clone()));
             for (name, text) in names.iter().zip(texts) {
-                let instance = || name.clone();
-                service.machine.handle(Event::InstanceUp { instance: instance() }, now);
-                let offer = Event::InstanceOffers {
-                    instance: instance(),
-                    text: text.clone(),
-                    rebuilt: false,
-                };
-                service.machine.handle(offer, now);
+                let instance = name.clone();
+                services.tell(service, Event::InstanceUp { instance });
+                services.offer(service, [(name, text)]);
             }
         }
     })?;
-    let mut asked = Asked::default();
-    poll(&mut services, now, &mut asked);
-    round(
-        "the first look at the ring, and a full round after it",
-        &mut services,
-        asked,
-        now,
-    )?;
+    services.round("the first look at the ring, and a full round after it")?;
 
-    let hour = now.after(Duration::from_secs(46 * 60));
-    let mut asked = Asked::default();
+    services.engine.sleep_until(Duration::from_secs(46 * 60));
     let full_round = measure("a full round planned and signed: the hour turns", || {
-        poll(&mut services, hour, &mut asked)
+        (0..args.services).for_each(|service| services.call(service));
     })?;
-    ensure!(
-        asked.uploads.len() >= 6 * args.services,
-        "{} uploads",
-        asked.uploads.len()
-    );
-    println!(
-        "           {} texts: in the last hour of its time period a service has twelve",
-        asked.uploads.len()
-    );
-    round("and uploaded and read back", &mut services, asked, hour)?;
+    let texts = services.asked.uploads.len();
+    ensure!(texts >= 6 * args.services, "{texts} uploads");
+    println!("           {texts} texts: in the last hour of its time period a service has twelve");
+    services.round("and uploaded and read back")?;
 
-    let mut asked = Asked::default();
     measure("an instance of each service dies: planned and signed", || {
-        for service in &mut services {
+        for service in 0..args.services {
             let down = Event::InstanceDown {
                 instance: names[0].clone(),
                 why: Down::Lost("closed".into()),
             };
-            service.machine.handle(down, hour);
+            services.tell(service, down);
         }
-        poll(&mut services, hour, &mut asked);
     })?;
-    round("and uploaded and read back", &mut services, asked, hour)?;
+    services.round("and uploaded and read back")?;
 
     measure("ten heartbeats that bring nothing new", || {
         for _ in 0..10 {
-            for (service, texts) in services.iter_mut().zip(&offers) {
-                for (name, text) in names.iter().zip(texts).skip(1) {
-                    let offer = Event::InstanceOffers {
-                        instance: name.clone(),
-                        text: text.clone(),
-                        rebuilt: false,
-                    };
-                    service.machine.handle(offer, hour);
-                }
+            for (service, texts) in offers.iter().enumerate() {
+                services.offer(service, names.iter().zip(texts).skip(1));
             }
         }
     })?;
-    let different: BTreeSet<_> = services.iter().flat_map(|service| service.held.values()).collect();
+    let different: BTreeSet<_> = services.held.iter().flat_map(BTreeMap::values).collect();
     println!("{} different texts lie at the directories", different.len());
     println!(
         "a full round planned and signed: {:.2} s on one core, where {} s are the aim for 1 000 services of six instances",
@@ -180,15 +173,59 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Service {
-    fn new(key: ServiceKey, names: &[InstanceName]) -> anyhow::Result<Self> {
-        let instances = names.iter().cloned().map(InstanceSettings::new).collect();
-        let policy = PolicyName::Mixed.policy();
+impl Services {
+    fn new(keys: Vec<ServiceKey>, names: &[InstanceName]) -> anyhow::Result<Self> {
+        let mut engine = Engine::new(START);
+        for key in &keys {
+            let instances = names.iter().cloned().map(InstanceSettings::new).collect();
+            let policy = PolicyName::Mixed.policy();
+            engine.add(Machine::new(key.clone(), policy, Settings::new(instances)?, 1));
+        }
         Ok(Self {
-            machine: Machine::new(key.clone(), policy, Settings::new(instances)?, 1),
-            key,
-            held: BTreeMap::new(),
+            engine,
+            held: vec![BTreeMap::new(); keys.len()],
+            keys,
+            asked: Asked::default(),
         })
+    }
+
+    /// Tells a service's machine what instances offer.
+    fn offer<'a>(&mut self, service: usize, offers: impl IntoIterator<Item = (&'a InstanceName, &'a Vec<u8>)>) {
+        for (instance, text) in offers {
+            let offer = Event::InstanceOffers {
+                instance: instance.clone(),
+                text: text.clone(),
+                rebuilt: false,
+            };
+            self.tell(service, offer);
+        }
+    }
+
+    /// Answers all that was asked for, and all that is asked for then, until nothing is.
+    fn round(&mut self, what: &str) -> anyhow::Result<()> {
+        measure(what, || {
+            loop {
+                let Asked { uploads, audits } = std::mem::take(&mut self.asked);
+                if uploads.is_empty() && audits.is_empty() {
+                    break;
+                }
+                for (service, ticket, slot, text) in uploads {
+                    self.held[service].insert(slot, text);
+                    let answer = UploadAnswer::Accepted;
+                    self.tell(service, Event::UploadAnswered { ticket, answer });
+                }
+                for (service, ticket, slot) in audits {
+                    let text = self.held[service].get(&slot).map(|text| text.to_vec());
+                    let found = text.map_or(Found::Nothing, Found::Text);
+                    self.tell(service, Event::Audited { ticket, found });
+                }
+            }
+        })?;
+        for (service, key) in self.keys.iter().enumerate() {
+            let machine = self.engine.machine(service);
+            ensure!(machine.is_settled(), "{} is not settled", key.service_id());
+        }
+        Ok(())
     }
 }
 
@@ -205,50 +242,7 @@ fn points(rng: &mut ChaCha12Rng, donors: &[IntroductionPoint]) -> anyhow::Result
         .collect()
 }
 
-/// Asks every machine for what it wants.
-fn poll(services: &mut [Service], now: Moment, asked: &mut Asked) {
-    for (i, service) in services.iter_mut().enumerate() {
-        while let Some(action) = service.machine.poll(now) {
-            match action {
-                Action::Upload { ticket, slot, text, .. } => asked.uploads.push((i, ticket, slot, text)),
-                Action::Audit { ticket, slot, .. } => asked.audits.push((i, ticket, slot)),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Answers what was asked, and what is asked then, until all is settled.
-fn round(what: &str, services: &mut [Service], mut asked: Asked, now: Moment) -> anyhow::Result<()> {
-    measure(what, || {
-        while !asked.uploads.is_empty() || !asked.audits.is_empty() {
-            let Asked { uploads, audits } = std::mem::take(&mut asked);
-            for (i, ticket, slot, text) in uploads {
-                services[i].held.insert(slot, text);
-                let answer = UploadAnswer::Accepted;
-                services[i]
-                    .machine
-                    .handle(Event::UploadAnswered { ticket, answer }, now);
-            }
-            for (i, ticket, slot) in audits {
-                let text = services[i].held.get(&slot).map(|text| text.to_vec());
-                let found = text.map_or(Found::Nothing, Found::Text);
-                services[i].machine.handle(Event::Audited { ticket, found }, now);
-            }
-            poll(services, now, &mut asked);
-        }
-    })?;
-    for service in services {
-        ensure!(
-            service.machine.is_settled(),
-            "{} is not settled",
-            service.key.service_id()
-        );
-    }
-    Ok(())
-}
-
-/// Does the work, and says for how long it kept a core busy.
+/// Does the work, and prints and returns the time for which it kept a core busy.
 fn measure(what: &str, work: impl FnOnce()) -> anyhow::Result<Duration> {
     let (began, ran) = (Instant::now(), processor_time()?);
     work();
@@ -261,7 +255,7 @@ fn measure(what: &str, work: impl FnOnce()) -> anyhow::Result<Duration> {
     Ok(ran)
 }
 
-/// For how long this thread has run; other processes make it wait, but do not count.
+/// Returns the time for which this thread has run; time in which other processes run does not count.
 fn processor_time() -> anyhow::Result<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos = text
@@ -271,7 +265,7 @@ fn processor_time() -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos.parse()?))
 }
 
-/// The most memory that this process ever had, in megabytes.
+/// Returns the most memory, in megabytes, that this process ever had.
 fn peak_memory() -> anyhow::Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

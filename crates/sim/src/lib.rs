@@ -4,6 +4,9 @@
 mod directory;
 mod engine;
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod instance;
 mod network;
 mod place;

@@ -8,7 +8,7 @@
 //! | `clients` | all clients, thirty-two bytes each; `notes`, what else they remember; `wheel`, when each does something next |
 //! | `visit` | the rules by which a client finds a service |
 //! | `shelves` | what clients can see: consensuses, directories, texts, introduction points |
-//! | `world` | everything else that happens; `servers`, the instances; `publisher`, the machine; `pipe`, bandwidth |
+//! | `world` | everything else that happens, among it the publisher; `servers`, the instances; `pipe`, bandwidth |
 //! | `record` | what came of it: [`Record`] |
 //!
 //! # Time
@@ -25,19 +25,18 @@ use std::time::Duration;
 
 use onionweave_desc::v2::{Descriptor, ServiceKey};
 use onionweave_publish::{Policy, Settings, SlotId};
-use onionweave_ring::{Fingerprint, UnixTime};
+use onionweave_ring::Fingerprint;
 use rand::Rng as _;
 use rand_chacha::ChaCha12Rng;
 
+use crate::engine::{Engine, World as _};
 use crate::fixtures::Points;
 use crate::instance::State;
-use crate::queue::Queue;
 
 mod clients;
 mod notes;
 mod pipe;
 mod plan;
-mod publisher;
 mod record;
 mod scenario;
 mod servers;
@@ -52,9 +51,8 @@ pub use scenario::Scenario;
 
 use clients::Clients;
 use pipe::Pipe;
-use publisher::Publisher;
 use servers::Server;
-use shelves::Shelves;
+use shelves::{Shelves, View};
 use visit::Scene;
 use world::Due;
 
@@ -67,7 +65,10 @@ const AHEAD: Micros = 2 * SECOND;
 /// A worn-out introduction point is looked for once a second (`feature/rend/rendservice.c:4115`).
 const LOOKS: Micros = SECOND;
 
-fn micros(time: Duration) -> Micros {
+/// Number of the publisher's machine.
+const HOST: usize = 0;
+
+const fn micros(time: Duration) -> Micros {
     time.as_micros() as Micros
 }
 
@@ -94,8 +95,8 @@ fn below(rng: &mut ChaCha12Rng, span: u64) -> u64 {
 /// # Ok::<(), onionweave_sim::Error>(())
 /// ```
 pub struct Simulation {
-    start: UnixTime,
-    now: Micros,
+    /// Time, what will happen to the network, and the publisher's machine while it runs.
+    engine: Engine<Due>,
     key: ServiceKey,
     churn: f64,
     pace: Pace,
@@ -111,11 +112,11 @@ pub struct Simulation {
     reaches: Vec<Reach>,
     /// The instance of each process that there has been.
     lives: Vec<u32>,
-    publisher: Option<Publisher>,
+    /// The consensuses of the publisher's Tor, while there is a publisher.
+    publisher: Option<View>,
     /// How many uploads of an instance are on their way to a directory.
     loud_uploads: BTreeMap<(u32, Fingerprint), u32>,
     clients: Clients,
-    queue: Queue<Due>,
     /// When the next transfer is done, and at which instance.
     next_pipe: Option<(Micros, u32)>,
     record: Record,
@@ -152,13 +153,13 @@ impl Simulation {
         for server in &self.servers {
             if let Some(at) = server.plan.starts_at {
                 let starts = Happening::Starts(server.plan.name.clone());
-                self.queue.push(at, Due::Happens(starts));
+                self.engine.at(at, Due::Happens(starts));
             }
         }
         for (at, happening) in happenings {
-            self.queue.push(at, Due::Happens(happening));
+            self.engine.at(at, Due::Happens(happening));
         }
-        let end = self.shelves.turn(self.start);
+        let end = self.shelves.turn(self.engine.truth());
         self.at_time(end, Due::Period);
         if self.churn > 0.0 {
             self.at_time(self.shelves.valid_after(1), Due::Consensus);
@@ -174,7 +175,6 @@ impl Simulation {
             let client = self.clients.next_at();
             match (network, client) {
                 (Some(network), _) if network <= end && client.is_none_or(|client| network <= client) => {
-                    self.now = network.max(self.now);
                     self.network_step(network);
                 }
                 (_, Some(client)) if client <= end => {
@@ -184,12 +184,12 @@ impl Simulation {
                 _ => break,
             }
         }
-        self.now = self.now.max(end);
+        self.engine.sleep_until(Duration::from_micros(end));
     }
 
     /// How much time has been simulated.
     pub const fn now(&self) -> Duration {
-        Duration::from_micros(self.now)
+        self.engine.uptime()
     }
 
     /// How many clients have arrived.
@@ -209,7 +209,7 @@ impl Simulation {
 
     /// Whether there is a publisher, and every slot holds what it wants.
     pub fn is_settled(&self) -> bool {
-        self.publisher.as_ref().is_some_and(|one| one.machine().is_settled())
+        self.publisher.is_some() && self.engine.machine(HOST).is_settled()
     }
 
     /// Ends it.
@@ -217,7 +217,7 @@ impl Simulation {
         for server in 0..self.reaches.len() as u32 {
             self.advance_pipe(server);
         }
-        self.record.end = self.now;
+        self.record.end = self.tick();
         self.record.clients = self.clients.arrived();
         let spots = self.shelves.spots().iter();
         let seen = spots.filter(|spot| spot.handed_out + spot.missing + spot.unanswered > 0);
@@ -236,21 +236,17 @@ impl Simulation {
 
     /// When something happens next that is not only a client's doing.
     fn network_at(&self) -> Option<Micros> {
-        let queue = self.queue.next_at().map(micros);
-        let publisher = self.publisher.as_ref().and_then(|one| one.deadline);
+        let engine = self.engine.next_at().map(micros);
         let pipe = self.next_pipe.map(|(at, _)| at);
-        queue.into_iter().chain(publisher).chain(pipe).min()
+        engine.into_iter().chain(pipe).min()
     }
 
     fn network_step(&mut self, at: Micros) {
         if self.next_pipe.is_some_and(|(next, _)| next == at) {
+            self.engine.sleep_until(Duration::from_micros(at));
             self.end_transfer();
-        } else if self.queue.next_at().map(micros) == Some(at) {
-            if let Some(due) = self.queue.pop() {
-                self.happen(due);
-            }
         } else {
-            self.call_publisher(None);
+            self.step(Duration::MAX);
         }
     }
 
@@ -278,7 +274,7 @@ impl Simulation {
     fn scene<'a>(&'a mut self, horizon: Micros, touched: &'a mut bool) -> (&'a mut Clients, Scene<'a>) {
         let scene = Scene {
             horizon,
-            start: self.start,
+            start: self.engine.start(),
             gait: &self.gait,
             churns: self.churn > 0.0,
             shelves: &mut self.shelves,
@@ -318,7 +314,7 @@ impl Simulation {
             .get_mut(server as usize)
             .and_then(|reach| reach.pipe.as_mut());
         for client in pipe.map(Pipe::cut).unwrap_or_default() {
-            let (now, mut touched) = (self.now, false);
+            let (now, mut touched) = (self.tick(), false);
             let (clients, mut scene) = self.scene(now, &mut touched);
             clients.broke_off(client, now, hangs, &mut scene);
         }
@@ -326,11 +322,12 @@ impl Simulation {
     }
 
     fn advance_pipe(&mut self, server: u32) {
+        let now = self.tick();
         let reach = self.reaches.get_mut(server as usize);
         if let Some(pipe) = reach.and_then(|reach| reach.pipe.as_mut()) {
-            let (since, sent) = pipe.advance(self.now);
+            let (since, sent) = pipe.advance(now);
             if sent > 0.0 {
-                self.record.sent(server as usize, since, self.now, sent);
+                self.record.sent(server as usize, since, now, sent);
             }
         }
     }

@@ -18,8 +18,8 @@ use super::servers::Server;
 use super::shelves::{self, Shelves, View};
 use super::{Gait, Reach, Simulation, micros};
 use crate::Error;
+use crate::engine::Engine;
 use crate::fixtures::{self, Points};
-use crate::queue::Queue;
 
 /// Instances with one key, a publisher or none, and clients: what a [`Simulation`] is made of.
 ///
@@ -307,8 +307,7 @@ impl Scenario {
         }
         let clients = Clients::new(&self.crowds, &mut rng);
         let mut simulation = Simulation {
-            start: self.start,
-            now: 0,
+            engine: Engine::new(self.start),
             key,
             churn: self.churn,
             pace: self.pace,
@@ -324,7 +323,6 @@ impl Scenario {
             publisher: None,
             loud_uploads: BTreeMap::new(),
             clients,
-            queue: Queue::new(),
             next_pipe: None,
             record,
             rng,

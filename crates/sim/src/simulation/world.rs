@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onionweave_publish::{Down, Event, SlotId, Ticket, UploadAnswer};
+use onionweave_publish::{Action, Down, Event, Machine, SlotId, Ticket, UploadAnswer};
 use onionweave_ring::v2::DescriptorId;
 use onionweave_ring::{Fingerprint, UnixTime};
 use rand::RngExt as _;
 
 use super::notes::NONE;
 use super::plan::Happening;
-use super::publisher::{Asked, Publisher};
 use super::servers::{self, Own};
 use super::shelves::View;
-use super::{Micros, SECOND, Simulation, micros};
+use super::{HOST, Micros, SECOND, Simulation, micros};
 use crate::Fault;
+use crate::engine::{Engine, World};
 use crate::instance::State;
 
 /// How often a Tor that hangs is looked at again for what it has put off.
@@ -22,9 +22,9 @@ const PUT_OFF: Micros = SECOND;
 /// The shortest time that an instance's own upload takes.
 const OWN_UPLOAD: Micros = SECOND / 10;
 
-/// Something that will happen.
+/// Event to come of a [`Simulation`].
 #[derive(Debug)]
-pub(super) enum Due {
+pub enum Due {
     /// What the scenario says.
     Happens(Happening),
     /// The next consensus is made.
@@ -49,50 +49,12 @@ pub(super) enum Due {
     /// The publisher notices how an instance is.
     Noticed { server: u32 },
     /// The publisher's upload arrives, and it is told.
-    Uploaded(Ticket, SlotId, Box<[u8]>),
+    Uploaded(Ticket, SlotId, Arc<[u8]>),
     /// The publisher's audit is answered.
     Audited(Ticket, SlotId, DescriptorId),
 }
 
 impl Simulation {
-    /// Something happens.
-    pub(super) fn happen(&mut self, due: Due) {
-        match due {
-            Due::Happens(happening) => self.befall(&happening),
-            Due::Consensus => {
-                self.shelves.churn(self.churn, &mut self.rng);
-                let next = self.shelves.valid_after(self.shelves.newest() + 1);
-                self.at_time(next, Due::Consensus);
-            }
-            Due::PublisherReads => self.publisher_reads(),
-            Due::Period => {
-                let end = self.shelves.turn(self.clock());
-                self.at_time(end, Due::Period);
-            }
-            Due::Established { server, life } => self.established(server, life),
-            Due::Builds { server, life, plan } => self.builds(server, life, plan),
-            Due::Expires { server, life, point } => self.expires(server, life, point),
-            Due::Posted {
-                server,
-                life,
-                directory,
-                text,
-            } => self.posted(server, life, &directory, &text),
-            Due::Noticed { server } => self.noticed(server),
-            Due::Uploaded(ticket, slot, text) => {
-                let clock = self.clock();
-                if let Some(answer) = self.shelves.upload(&slot.directory, &text, clock) {
-                    self.tell(Event::UploadAnswered { ticket, answer });
-                }
-            }
-            Due::Audited(ticket, slot, id) => {
-                if let Some(found) = self.shelves.read(&slot.directory, &id) {
-                    self.tell(Event::Audited { ticket, found });
-                }
-            }
-        }
-    }
-
     fn befall(&mut self, happening: &Happening) {
         match happening {
             Happening::Starts(name) => self.with(name, Self::start_server),
@@ -100,7 +62,7 @@ impl Simulation {
             Happening::Hangs(name) => self.with(name, Self::hang),
             Happening::GoesOn(name) => self.with(name, Self::go_on),
             Happening::Rotates(name) => self.with(name, Self::rotate),
-            Happening::PublisherStops => self.publisher = None,
+            Happening::PublisherStops => self.stop_publisher(),
             Happening::PublisherStarts => self.start_publisher(),
             Happening::DirectoryDies { replica, place } => {
                 if let Some(directory) = self.responsible(*replica, *place) {
@@ -161,6 +123,7 @@ impl Simulation {
             Some(State::Hangs) => return self.after(PUT_OFF, Due::Established { server, life }),
             _ => return,
         }
+        let now = self.tick();
         let Some(one) = self.servers.get_mut(server as usize) else {
             return;
         };
@@ -179,17 +142,18 @@ impl Simulation {
             }
         }
         one.opening = false;
-        one.dirty = Some(self.now);
+        one.dirty = Some(now);
         self.plan_to_build(server, life);
     }
 
     fn plan_to_build(&mut self, server: u32, life: u32) {
+        let now = self.tick();
         let Some(one) = self.servers.get_mut(server as usize) else {
             return;
         };
         one.plans += 1;
         let plan = one.plans;
-        if let Some(at) = one.builds_at(self.now, &self.pace, &mut self.rng) {
+        if let Some(at) = one.builds_at(now, &self.pace, &mut self.rng) {
             self.at(at, Due::Builds { server, life, plan });
         }
     }
@@ -199,7 +163,7 @@ impl Simulation {
         if self.life_of(server, life) != Some(State::Runs) {
             return;
         }
-        let clock = self.clock();
+        let (now, clock) = (self.tick(), self.clock());
         let service = self.key.service_id();
         let Some(one) = self.servers.get_mut(server as usize) else {
             return;
@@ -207,7 +171,7 @@ impl Simulation {
         if one.plans != plan {
             return;
         }
-        one.built(&service, clock, self.now, &self.pace);
+        one.built(&service, clock, now, &self.pace);
         let mut expire = Vec::new();
         for own in one.points.iter_mut().filter(|own| !own.published) {
             own.published = true;
@@ -394,24 +358,25 @@ impl Simulation {
         }
         let view = View::drawn(&self.shelves, self.clock(), &mut self.rng);
         let seed = self.rng.random();
-        self.publisher = Some(Publisher::new(
-            self.key.clone(),
-            policy(),
-            self.settings.clone(),
-            seed,
-            view,
-        ));
+        let machine = Machine::new(self.key.clone(), policy(), self.settings.clone(), seed);
+        self.engine.add(machine);
+        self.publisher = Some(view);
         self.publisher_reads();
         for server in 0..self.servers.len() as u32 {
             self.noticed(server);
         }
     }
 
+    fn stop_publisher(&mut self) {
+        self.publisher = None;
+        self.engine.truncate(HOST);
+    }
+
     fn publisher_reads(&mut self) {
         let clock = self.clock();
-        let Some(publisher) = &mut self.publisher else { return };
-        let consensus = publisher.view.advance(&self.shelves, clock, &mut self.rng);
-        let next = publisher.view.next(&self.shelves);
+        let Some(view) = &mut self.publisher else { return };
+        let consensus = view.advance(&self.shelves, clock, &mut self.rng);
+        let next = view.next(&self.shelves);
         let ring = self.shelves.ring(consensus).clone();
         self.tell(Event::Directories(Arc::new(ring.into())));
         if self.churn > 0.0 {
@@ -458,54 +423,109 @@ impl Simulation {
         }
     }
 
+    /// Tells the publisher something, if there is one.
     fn tell(&mut self, event: Event) {
-        self.call_publisher(Some(event));
-    }
-
-    /// Tells the publisher's machine something, or just calls it, and does what it asks for.
-    pub(super) fn call_publisher(&mut self, event: Option<Event>) {
-        let Some(publisher) = &mut self.publisher else { return };
-        for asked in publisher.call(event, self.start, self.now) {
-            match asked {
-                Asked::Upload(ticket, slot, text) => {
-                    self.record.uploads += 1;
-                    if let Some((period, replica)) = slot.v2() {
-                        self.shelves.spot(slot.directory, period, replica);
-                    }
-                    let takes = self.jittered(self.pace.upload);
-                    self.after(takes, Due::Uploaded(ticket, slot, text));
-                }
-                Asked::Audit(ticket, slot, id) => {
-                    let takes = self.jittered(self.pace.audit);
-                    self.after(takes, Due::Audited(ticket, slot, id));
-                }
-            }
+        if self.publisher.is_some() {
+            World::tell(self, HOST, event);
         }
     }
 
     // Time.
 
-    pub(super) fn clock(&self) -> UnixTime {
-        self.start.saturating_add(Duration::from_secs(self.now / SECOND))
+    pub(super) const fn clock(&self) -> UnixTime {
+        self.engine.truth()
+    }
+
+    /// Returns the time since the start, in the unit in which clients count.
+    pub(super) const fn tick(&self) -> Micros {
+        micros(self.engine.uptime())
     }
 
     pub(super) fn at(&mut self, at: Micros, due: Due) {
-        self.queue.push(Duration::from_micros(at), due);
+        self.engine.at(Duration::from_micros(at), due);
     }
 
     pub(super) fn after(&mut self, delay: Micros, due: Due) {
-        self.at(self.now + delay, due);
+        self.at(self.tick() + delay, due);
     }
 
     /// Lets something happen at a time of the clock, or now if that is past.
     pub(super) fn at_time(&mut self, time: UnixTime, due: Due) {
-        let seconds = time.as_secs().saturating_sub(self.start.as_secs());
-        self.at((seconds * SECOND).max(self.now + 1), due);
+        let seconds = time.as_secs().saturating_sub(self.engine.start().as_secs());
+        self.at((seconds * SECOND).max(self.tick() + 1), due);
     }
 
     /// Up to a tenth more, so that answers come in any order.
     fn jittered(&mut self, delay: Duration) -> Micros {
         let delay = micros(delay);
         delay + self.rng.random_range(0..=delay / 10)
+    }
+}
+
+impl World for Simulation {
+    type Due = Due;
+
+    fn engine(&mut self) -> &mut Engine<Due> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, _: usize, action: Action) {
+        match action {
+            Action::Upload { ticket, slot, text, .. } => {
+                self.record.uploads += 1;
+                if let Some((period, replica)) = slot.v2() {
+                    self.shelves.spot(slot.directory, period, replica);
+                }
+                let takes = self.jittered(self.pace.upload);
+                self.after(takes, Due::Uploaded(ticket, slot, text));
+            }
+            Action::Audit {
+                ticket,
+                slot,
+                descriptor_id: onionweave_ring::DescriptorId::V2(id),
+                ..
+            } => {
+                let takes = self.jittered(self.pace.audit);
+                self.after(takes, Due::Audited(ticket, slot, id));
+            }
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::Happens(happening) => self.befall(&happening),
+            Due::Consensus => {
+                self.shelves.churn(self.churn, &mut self.rng);
+                let next = self.shelves.valid_after(self.shelves.newest() + 1);
+                self.at_time(next, Due::Consensus);
+            }
+            Due::PublisherReads => self.publisher_reads(),
+            Due::Period => {
+                let end = self.shelves.turn(self.clock());
+                self.at_time(end, Due::Period);
+            }
+            Due::Established { server, life } => self.established(server, life),
+            Due::Builds { server, life, plan } => self.builds(server, life, plan),
+            Due::Expires { server, life, point } => self.expires(server, life, point),
+            Due::Posted {
+                server,
+                life,
+                directory,
+                text,
+            } => self.posted(server, life, &directory, &text),
+            Due::Noticed { server } => self.noticed(server),
+            Due::Uploaded(ticket, slot, text) => {
+                let clock = self.clock();
+                if let Some(answer) = self.shelves.upload(&slot.directory, &text, clock) {
+                    self.tell(Event::UploadAnswered { ticket, answer });
+                }
+            }
+            Due::Audited(ticket, slot, id) => {
+                if let Some(found) = self.shelves.read(&slot.directory, &id) {
+                    self.tell(Event::Audited { ticket, found });
+                }
+            }
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! Functions for fuzzing: each takes any bytes and ends in an invariant.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use onionweave_assign::{Damping, Load, PolicyName};
 use onionweave_desc::v2::ServiceKey;
+use onionweave_publish::{
+    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Settings, SlotId, Source, Ticket, UploadAnswer,
+};
 use onionweave_ring::{Directories, Fingerprint, UnixTime};
 
-use crate::{
-    Action, Down, Event, Found, InstanceName, InstanceSettings, Machine, Moment, Settings, SlotId, Source, Ticket,
-    UploadAnswer,
-};
+use crate::engine::{Engine, World};
+
+/// Number of the only machine.
+const HOST: usize = 0;
 
 /// Tells a machine any events in any order and at any times.
 ///
@@ -23,35 +27,62 @@ pub fn machine(input: &[u8]) {
     instances[1].source = Source::File;
     let mut settings = Settings::new(instances.to_vec()).expect("the names differ");
     settings.damping = Some(Damping::default());
-    let start = Moment::new(UnixTime::from_secs(1_795_349_239), Duration::ZERO);
-    let mut world = World {
-        machine: Machine::new(key, PolicyName::Mixed.policy(), settings, 7),
+    let mut engine = Engine::new(UnixTime::from_secs(1_795_349_239));
+    engine.add(Machine::new(key, PolicyName::Mixed.policy(), settings, 7));
+    let mut world = Fuzzed {
+        engine,
         names,
-        now: start,
         asked: Vec::new(),
         uploads: Vec::new(),
     };
     let mut rest = input;
     while let Some((&what, after)) = rest.split_first() {
-        rest = world.happen(what, after);
+        rest = world.read(what, after);
     }
-    assert!(world.machine.proved().count() <= world.machine.wanted().count());
+    let machine = world.engine.machine(HOST);
+    assert!(machine.proved().count() <= machine.wanted().count());
 }
 
-/// The machine, and what it asked for.
-struct World {
-    machine: Machine,
+/// A machine, and what it asked for.
+struct Fuzzed {
+    engine: Engine<Infallible>,
     names: [InstanceName; 2],
-    now: Moment,
     asked: Vec<Ticket>,
-    /// For which slot, and when the machine gives it up.
+    /// Uploads on their way, and the uptime at which the machine gives each up.
     uploads: Vec<(Ticket, SlotId, Duration)>,
 }
 
-impl World {
-    /// Makes something happen, of which the first bytes of `rest` tell more; returns the bytes that
+impl World for Fuzzed {
+    type Due = Infallible;
+
+    fn engine(&mut self) -> &mut Engine<Infallible> {
+        &mut self.engine
+    }
+
+    fn act(&mut self, _: usize, action: Action) {
+        match action {
+            Action::Upload { ticket, slot, .. } => {
+                let now = self.engine.uptime();
+                self.uploads.retain(|(.., given_up)| now < *given_up);
+                let busy = self.uploads.iter().any(|(_, other, ..)| *other == slot);
+                assert!(!busy, "two uploads for {slot} are on their way");
+                // Twenty seconds for an answer, by default.
+                self.uploads.push((ticket, slot, now + Duration::from_secs(20)));
+            }
+            Action::Audit { ticket, .. } => self.asked.push(ticket),
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, due: Infallible) {
+        match due {}
+    }
+}
+
+impl Fuzzed {
+    /// Tells the machine an event, of which the first bytes of `rest` tell more. Returns those that
     /// are left.
-    fn happen<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
+    fn read<'a>(&mut self, what: u8, rest: &'a [u8]) -> &'a [u8] {
         let instance = self.names[usize::from(what >> 7)].clone();
         let more = rest.first().copied().unwrap_or_default();
         let (event, used) = match what & 0x0f {
@@ -120,7 +151,7 @@ impl World {
                     4 => Found::Text(include_bytes!("../testdata/descriptor.txt").to_vec()),
                     // What it wants to be there, somewhere.
                     _ => {
-                        let mut wanted = self.machine.wanted();
+                        let mut wanted = self.engine.machine(HOST).wanted();
                         let text = wanted.next().map(|(_, descriptor)| descriptor.bytes().to_vec());
                         Found::Text(text.unwrap_or_default())
                     }
@@ -128,17 +159,16 @@ impl World {
                 (Event::Audited { ticket, found }, 1)
             }
             11 | 12 => {
-                // Up to four minutes on; the wall clock may be set at the same time, hours to and
-                // fro.
-                let uptime = self.now.uptime() + Duration::from_secs(more.into());
+                // Up to four minutes asleep; the wall clock may be set at the same time, hours to and fro.
                 let set = i64::from((what as i8) >> 4) * i64::from(what & 1) * 3600;
-                let wall = self.now.wall().as_secs() + u64::from(more);
-                self.now = Moment::new(UnixTime::from_secs(wall.saturating_add_signed(set)), uptime);
-                self.act();
+                let wakes = self.engine.uptime() + Duration::from_secs(more.into());
+                self.engine.sleep_until(wakes);
+                self.engine.step_clock_unnoticed(HOST, set);
+                self.call(HOST);
                 return rest.get(1..).unwrap_or_default();
             }
             13 => {
-                let Some((slot, descriptor)) = self.machine.wanted().next() else {
+                let Some((slot, descriptor)) = self.engine.machine(HOST).wanted().next() else {
                     return rest;
                 };
                 let event = Event::InstanceUploads {
@@ -155,44 +185,21 @@ impl World {
                 (Event::InstanceLoad { instance, load }, 1)
             }
             _ => {
-                let Some((slot, _)) = self.machine.wanted().next() else {
+                let Some((slot, _)) = self.engine.machine(HOST).wanted().next() else {
                     return rest;
                 };
                 let directory = slot.directory;
                 (Event::InstanceUploadEnded { instance, directory }, 0)
             }
         };
-        self.machine.handle(event, self.now);
-        self.act();
+        self.tell(HOST, event);
         rest.get(used..).unwrap_or_default()
     }
 
+    /// Takes an upload that is on its way.
     fn taken(&mut self, more: u8) -> Option<(Ticket, SlotId, Duration)> {
         let at = usize::from(more).checked_rem(self.uploads.len())?;
         Some(self.uploads.swap_remove(at))
-    }
-
-    fn act(&mut self) {
-        // Twenty seconds for an answer, by default.
-        let now = self.now.uptime();
-        self.uploads.retain(|(.., given_up)| now < *given_up);
-        let mut actions = 0;
-        while let Some(action) = self.machine.poll(self.now) {
-            actions += 1;
-            assert!(actions < 1000, "it never ends");
-            match action {
-                Action::Upload { ticket, slot, .. } => {
-                    let busy = self.uploads.iter().any(|(_, other, ..)| *other == slot);
-                    assert!(!busy, "two uploads for {slot} are on their way");
-                    let given_up = now + Duration::from_secs(20);
-                    self.uploads.push((ticket, slot, given_up));
-                }
-                Action::Audit { ticket, .. } => self.asked.push(ticket),
-                _ => {}
-            }
-        }
-        let next = self.machine.next_deadline(self.now);
-        assert!(next.is_none_or(|at| now < at), "it asks to be called at once for ever");
     }
 }
 
@@ -200,7 +207,7 @@ impl World {
 mod tests {
     use super::*;
 
-    /// Every committed input, and every one cut short.
+    /// Runs every committed input, whole and cut short.
     fn run_corpus(name: &str, function: impl Fn(&[u8])) {
         let folder = format!("{}/testdata/fuzz-corpus/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut inputs = 0;
