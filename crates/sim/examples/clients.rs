@@ -22,24 +22,25 @@ use onionweave_assign::PolicyName;
 use onionweave_sim::{Crowd, Happening, InstancePlan, Miss, Record, Scenario};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How often a long run tells how far it has come, where there is no terminal for a bar.
+/// Time between two lines in which a long run tells how far it has come, where there is no terminal
+/// for a bar.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// How wide the longest bar is.
+/// Width of the longest bar, in characters.
 const BAR: usize = 40;
 
 /// Let clients visit a service of several instances in virtual time, and tell whom they reached
 #[derive(Parser)]
 struct Args {
-    /// How many clients
+    /// Number of clients
     #[arg(long, default_value_t = 1_000_000)]
     clients: u32,
-    /// How many hours
+    /// Number of hours
     #[arg(long, default_value_t = 5.0)]
     hours: f64,
-    /// Who writes the descriptors: race (nobody but the instances), mixed, single, hybrid, weighted
+    /// Writer of the descriptors: race (nobody but the instances), mixed, single, hybrid, weighted
     #[arg(long, default_value_t = PolicyName::Mixed)]
     policy: PolicyName,
-    /// How many instances
+    /// Number of instances
     #[arg(long, default_value_t = 3)]
     instances: usize,
     /// An instance dies: its number, and when, such as 2@90m; may be given again
@@ -54,7 +55,7 @@ struct Args {
     /// Over what time the clients arrive
     #[arg(long, default_value = "1m..1h", value_parser = range)]
     arrive: RangeInclusive<Duration>,
-    /// How long they wait between two visits
+    /// Time that they wait between two visits
     #[arg(long, default_value = "3m..3m", value_parser = range)]
     pause: RangeInclusive<Duration>,
     /// They forget everything before each visit
@@ -63,16 +64,17 @@ struct Args {
     /// They use a new circuit for each visit
     #[arg(long)]
     isolated: bool,
-    /// How many bytes each visit fetches
+    /// Number of bytes that each visit fetches
     #[arg(long, default_value_t = 0)]
     bytes: u64,
-    /// How many bytes each instance can send in a second
+    /// Number of bytes that each instance can send in a second
     #[arg(long)]
     cap: Option<u64>,
-    /// How many directories there are
+    /// Number of directories
     #[arg(long, default_value_t = 100)]
     directories: usize,
-    /// The part of the directories that leaves and joins in every hour; the public network's is 0.01
+    /// The part of the directories that leaves and joins in every hour; the public network's is
+    /// 0.01
     #[arg(long, default_value_t = 0.0)]
     churn: f64,
     /// Instances publish by themselves over what the publisher writes

@@ -1,12 +1,14 @@
-//! Measures the time of a full round on one core, and the memory, of a publisher with many services.
+//! Measures the time of a full round on one core, and the memory, of a publisher with many
+//! services.
 //!
 //! ```text
 //! cargo run --release -p onionweave-sim --example services
 //! ```
 //!
 //! Every service has a key and a machine of its own, and instances that offer three introduction
-//! points each. The directories are simulated and answer at once, so the publisher alone is measured.
-//! Keys are made before the clock starts. The last lines hold the figures against the aims.
+//! points each. The directories are simulated and answer at once, so the publisher alone is
+//! measured. Keys are made before the clock starts. The last lines hold the figures against the
+//! aims.
 #![allow(clippy::print_stdout, reason = "programs print")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -255,7 +257,8 @@ fn measure(what: &str, work: impl FnOnce()) -> anyhow::Result<Duration> {
     Ok(ran)
 }
 
-/// Returns the time for which this thread has run; time in which other processes run does not count.
+/// Returns the time for which this thread has run; time in which other processes run does not
+/// count.
 fn processor_time() -> anyhow::Result<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos = text

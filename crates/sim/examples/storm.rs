@@ -6,11 +6,12 @@
 //! cargo run --release -p onionweave-sim --example storm -- --seeds 1000 --days 1 --digest
 //! ```
 //!
-//! A storm that breaks is told on the standard output, with what happened last and the command that runs it alone. How far a long
-//! run has come is told on the standard error output.
+//! A storm that breaks is told on the standard output, with what happened last and the command that
+//! runs it alone. How far a long run has come is told on the standard error output.
 //!
-//! `--digest` prints the digests of the storms in the form of `testdata/storm-digests.txt`: the number of days, the first seed,
-//! and the digests of ten seeds. Two builds that print the same lines let their publishers do the same things at the same times.
+//! `--digest` prints the digests of the storms in the form of `testdata/storm-digests.txt`: the
+//! number of days, the first seed, and the digests of ten seeds. Two builds that print the same
+//! lines let their publishers do the same things at the same times.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
 use std::collections::BTreeMap;
@@ -23,27 +24,28 @@ use anyhow::ensure;
 use clap::Parser;
 use onionweave_sim::{Error, Storm, StormDigest, Tally};
 
-/// How often a long run tells how far it has come.
+/// Time between two lines in which a long run tells how far it has come.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Number of digests on a line.
 const DIGESTS_PER_LINE: usize = 10;
 
-/// Run the publisher's machine among seeded random faults, and check after every step what must always hold
+/// Run the publisher's machine among seeded random faults, and check after every step what must
+/// always hold
 #[derive(Clone, Copy, Parser)]
 struct Args {
     /// The seed of the first storm
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How many storms, each with the next seed
+    /// Number of storms, each with the next seed
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// How many days each
+    /// Number of days of each
     #[arg(long, default_value_t = 10)]
     days: u32,
-    /// How many of the things that happened last a failure tells
+    /// Number of the last events that a failure tells
     #[arg(long, default_value_t = 60)]
     history: usize,
-    /// How many storms at once [default: one for each processor]
+    /// Number of storms at once [default: one for each processor]
     #[arg(long)]
     threads: Option<usize>,
     /// Sign with RSA, which takes most of the time
@@ -54,7 +56,7 @@ struct Args {
     digest: bool,
 }
 
-/// What a storm left.
+/// Outcome of a storm.
 enum Outcome {
     Tally(Tally),
     Digest(u64, StormDigest),

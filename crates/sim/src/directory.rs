@@ -28,7 +28,7 @@ impl Directory {
         self.upload_with(&RustCrypto, body, now)
     }
 
-    /// As [`upload`](Self::upload), with the signatures checked by `rsa`.
+    /// Does the same as [`upload`](Self::upload), with the signatures checked by `rsa`.
     ///
     /// ```
     /// use onionweave_desc::rsa::RustCrypto;
@@ -47,7 +47,7 @@ impl Directory {
         verdict
     }
 
-    /// What it hands out for a descriptor ID.
+    /// Returns the text that it hands out for a descriptor ID.
     pub fn fetch(&self, id: &DescriptorId) -> Option<&Descriptor> {
         self.held.get(id)
     }

@@ -135,7 +135,8 @@ impl<D> Engine<D> {
         Moment::new(UnixTime::from_secs(wall), self.now)
     }
 
-    /// Returns the number of seconds by which the wall clock of a machine is ahead of the true time.
+    /// Returns the number of seconds by which the wall clock of a machine is ahead of the true
+    /// time.
     pub fn ahead(&self, host: usize) -> i64 {
         self.hosts[host].ahead
     }
@@ -158,7 +159,8 @@ impl<D> Engine<D> {
         self.hosts[host].ahead = self.hosts[host].ahead.saturating_add(by);
     }
 
-    /// Plans an event after `delay`. Of two at the same time, the one planned earlier happens first.
+    /// Plans an event after `delay`. Of two at the same time, the one planned earlier happens
+    /// first.
     pub fn after(&mut self, delay: Duration, due: D) {
         self.at(self.now.saturating_add(delay), due);
     }
@@ -168,7 +170,7 @@ impl<D> Engine<D> {
         self.queue.push(uptime, due);
     }
 
-    /// Lets the time pass until this uptime while all drivers sleep, unless it is past.
+    /// Moves the time to this uptime while all drivers sleep, unless it is past.
     ///
     /// Deadlines and planned events until then wait, and are late.
     pub fn sleep_until(&mut self, uptime: Duration) {
@@ -285,7 +287,8 @@ pub trait World {
     /// Carries out a planned event.
     fn happen(&mut self, due: Self::Due);
 
-    /// Takes note that all actions of a call were passed to [`act`](Self::act). Does nothing by default.
+    /// Takes note that all actions of a call were passed to [`act`](Self::act). Does nothing by
+    /// default.
     fn rest(&mut self, host: usize) {
         let _ = host;
     }

@@ -14,7 +14,8 @@ use crate::Error;
 const KEY: &str = include_str!("../testdata/private_key");
 /// The key of an instance with an address of its own.
 const INSTANCE_KEY: &str = include_str!("../testdata/instance_key");
-/// Whose introduction points' RSA keys are borrowed: making new ones would take longer than the simulation.
+/// Descriptor whose introduction points lend their RSA keys: making new ones would take longer than
+/// the simulation.
 const DONOR: &[u8] = include_bytes!("../testdata/descriptor.txt");
 
 pub(crate) fn private_key() -> Result<PrivateKey, Error> {
@@ -25,7 +26,8 @@ pub(crate) fn instance_key() -> Result<PrivateKey, Error> {
     Ok(PrivateKey::from_pem(INSTANCE_KEY)?)
 }
 
-/// What tells an introduction point from all others: its relay may have others too, and the addresses here are drawn anew.
+/// Identity of an introduction point among all others: its relay may have others too, and the
+/// addresses here are drawn anew.
 pub(crate) type PointName = (Fingerprint, Ipv4Addr);
 
 pub(crate) fn name(point: &IntroductionPoint) -> PointName {
@@ -47,7 +49,7 @@ impl Points {
         Ok(Self { donors, relays })
     }
 
-    /// Lets points stand at so many relays only, so that instances meet at some.
+    /// Places points at this number of relays only, so that instances meet at some.
     pub(crate) fn at_relays(mut self, rng: &mut impl Rng, count: usize) -> Self {
         self.relays = (0..count)
             .map(|_| Fingerprint::from(rng.random::<[u8; 20]>()))

@@ -159,7 +159,8 @@ impl Fuzzed {
                 (Event::Audited { ticket, found }, 1)
             }
             11 | 12 => {
-                // Up to four minutes asleep; the wall clock may be set at the same time, hours to and fro.
+                // Up to four minutes asleep; the wall clock may be set at the same time, hours to
+                // and fro.
                 let set = i64::from((what as i8) >> 4) * i64::from(what & 1) * 3600;
                 let wakes = self.engine.uptime() + Duration::from_secs(more.into());
                 self.engine.sleep_until(wakes);

@@ -7,16 +7,16 @@ use onionweave_ring::v2::{Replica, TimePeriod};
 
 use crate::fixtures::{PointName, name};
 
-/// How a process is.
+/// State of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Runs,
-    /// It holds its connections and answers nothing.
+    /// The process holds its connections and answers nothing.
     Hangs,
     Dead,
 }
 
-/// One Tor with the service's key.
+/// A Tor with the service's key.
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) name: InstanceName,
@@ -25,7 +25,7 @@ pub(crate) struct Instance {
     pub(crate) life: u32,
     /// Counts the descriptors that it built, and the moments at which it lost one.
     pub(crate) builds: u32,
-    /// How far its clock is ahead, in seconds.
+    /// Number of seconds by which its clock is ahead.
     pub(crate) ahead: i64,
     /// Whether what it stands before can be used.
     pub(crate) fit: bool,
@@ -98,7 +98,8 @@ impl Instance {
         UnixTime::from_secs(now.as_secs().saturating_add_signed(self.ahead))
     }
 
-    /// The descriptor that it builds in a period for a replica, when its clock shows `clock`, if it has points.
+    /// The descriptor that it builds in a period for a replica, when its clock shows `clock`, if it
+    /// has points.
     pub(crate) fn text(
         &self,
         key: &ServiceKey,
@@ -113,7 +114,7 @@ impl Instance {
     }
 }
 
-/// What a Tor makes of these points.
+/// Builds the descriptor that a Tor makes of these points.
 pub(crate) fn draft(points: Vec<IntroductionPoint>, authorization: Option<&Authorization>) -> Draft {
     let draft = Draft::new(points);
     match authorization {

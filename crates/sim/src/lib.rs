@@ -27,7 +27,7 @@ pub use simulation::{
 pub use storm::{Broken, Storm, StormDigest, Tally};
 pub use witness::{ReadText, TraceWitness, Witness};
 
-/// What can go wrong in the simulator.
+/// Errors of the simulator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

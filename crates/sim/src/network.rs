@@ -25,7 +25,8 @@ mod builder;
 
 pub use builder::Builder;
 
-/// How long things take, from the publisher's point of view. The defaults were measured on private networks of tor 0.4.5.9.
+/// Durations of things, from the publisher's point of view. The defaults were measured on private
+/// networks of tor 0.4.5.9.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Delays {
@@ -94,9 +95,9 @@ const HOST: usize = 0;
 ///
 /// # Panics
 ///
-/// A method that takes the name of an instance panics if the network has no such instance, and a
-/// method that changes a directory panics if there is no such directory. A misspelt name would else
-/// let a test pass that tests nothing. The message names those that there are.
+/// A method that takes the name of an instance panics if the network has no such instance. A method
+/// that changes a directory panics if there is no such directory. A misspelt name would else let a
+/// test pass that tests nothing. The message names those that there are.
 #[derive(Debug)]
 pub struct Network {
     key: ServiceKey,
@@ -268,12 +269,14 @@ impl Network {
         self.directory(&directory).directory.forget();
     }
 
-    /// Adds a directory, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
+    /// Adds a directory, known to the publisher with the next
+    /// [`publish_consensus`](Self::publish_consensus).
     pub fn add_directory(&mut self, fingerprint: Fingerprint) {
         self.directories.entry(fingerprint).or_default();
     }
 
-    /// Takes a directory off the network, known to the publisher with the next [`publish_consensus`](Self::publish_consensus).
+    /// Takes a directory off the network, known to the publisher with the next
+    /// [`publish_consensus`](Self::publish_consensus).
     #[track_caller]
     pub fn remove_directory(&mut self, fingerprint: &Fingerprint) {
         self.directory(fingerprint);
@@ -286,7 +289,8 @@ impl Network {
         self.tell(Event::Directories(Arc::new(ring.into())));
     }
 
-    /// Sets the publisher's wall clock, by so many seconds; the directories' clocks go on as they did.
+    /// Sets the publisher's wall clock, by so many seconds; the directories' clocks go on as they
+    /// did.
     pub fn step_clock(&mut self, by: i64) {
         self.engine.step_clock(HOST, by);
     }
@@ -401,8 +405,8 @@ impl Network {
         HashRing::new(self.directories.keys().copied())
     }
 
-    /// The trace of what passed between the machine and the world; empty unless the network was built
-    /// [`recorded`](Builder::recorded).
+    /// The trace of what passed between the machine and the world; empty unless the network was
+    /// built [`recorded`](Builder::recorded).
     pub fn trace(&self) -> &[Entry] {
         self.trace.as_ref().map(|(_, entries)| &**entries).unwrap_or_default()
     }
@@ -427,14 +431,15 @@ impl Network {
         self.audits
     }
 
-    /// What a slot's directory holds.
+    /// Returns the text that a slot's directory holds.
     pub fn held(&self, slot: &SlotId) -> Option<Descriptor> {
         let (period, replica) = slot.v2()?;
         let id = self.descriptor_id(period, replica);
         self.directories.get(&slot.directory)?.held(&id).cloned()
     }
 
-    /// Whose introduction points each of the machine's slots is handed out with.
+    /// Returns the instances whose introduction points each of the machine's slots is handed out
+    /// with.
     pub fn handed_out(&self) -> BTreeMap<SlotId, BTreeSet<&str>> {
         self.machine()
             .wanted()
@@ -451,7 +456,7 @@ impl Network {
             .collect()
     }
 
-    /// What must hold at every moment, whatever happens.
+    /// Checks the rules that hold at every moment, whatever happens.
     ///
     /// # Panics
     ///

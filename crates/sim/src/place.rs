@@ -8,11 +8,11 @@ use onionweave_ring::v2::DescriptorId;
 
 use crate::Directory;
 
-/// How an upload or an audit goes wrong.
+/// Way in which an upload or an audit goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does not.
+    /// Nothing goes wrong.
     #[default]
     None,
     /// The directory is dead: no answer, ever.
@@ -31,7 +31,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes an upload that arrives, at the time `now` by the directory's clock. Returns the answer, if there is one.
+    /// Takes an upload that arrives, at the time `now` by the directory's clock. Returns the
+    /// answer, if there is one.
     pub(crate) fn upload(&mut self, rsa: &impl Backend, body: &[u8], now: UnixTime) -> Option<UploadAnswer> {
         let accepted = match &mut self.fault {
             Fault::Silent => return None,
@@ -51,7 +52,7 @@ impl Place {
         })
     }
 
-    /// What a Tor tells that asks it, if it answers.
+    /// Returns what a Tor tells that asks it, if it answers.
     pub(crate) fn read(&self, id: &DescriptorId) -> Option<Found> {
         if self.fault == Fault::Silent {
             return None;

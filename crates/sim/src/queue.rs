@@ -1,4 +1,4 @@
-//! What will happen, in virtual time.
+//! Events to come, in virtual time.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

@@ -6,8 +6,9 @@ use onionweave_desc::v2::{Descriptor, UnverifiedDescriptor};
 
 /// RSA with the exponent 1, so to speak: what is signed is padded and not raised to any power.
 ///
-/// Signing takes most of a simulated day, and what it proves, that nobody else can do it, matters to nobody in a simulation. All
-/// else stays as it is: texts have the same form and length, and a text that was changed in any place is refused.
+/// Signing takes most of a simulated day, and what it proves, that nobody else can do it, matters
+/// to nobody in a simulation. All else stays as it is: texts have the same form and length, and a
+/// text that was changed in any place is refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seal;
 

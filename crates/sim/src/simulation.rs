@@ -13,11 +13,12 @@
 //!
 //! # Time
 //!
-//! What happens to the network waits in one queue, what clients do in a wheel of their own. Clients meet only through the network, so a
-//! client whose next step comes before anything happens to the network takes it at once, and most visits are one event. A step
-//! has no effect on the network within two seconds (a worn-out introduction point is replaced later than that), so a client may go that far ahead
-//! of the others and nothing comes out otherwise. Only transfers from instances whose bandwidth is limited touch each other, and these
-//! begin and end in the order of time.
+//! What happens to the network waits in one queue, what clients do in a wheel of their own. Clients
+//! meet only through the network, so a client whose next step comes before anything happens to the
+//! network takes it at once, and most visits are one event. A step has no effect on the network
+//! within two seconds (a worn-out introduction point is replaced later than that), so a client may
+//! go that far ahead of the others and nothing comes out otherwise. Only transfers from instances
+//! whose bandwidth is limited touch each other, and these begin and end in the order of time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,7 +61,7 @@ use world::Due;
 type Micros = u64;
 
 const SECOND: Micros = 1_000_000;
-/// How far a client may go ahead of the others.
+/// Longest time by which a client may go ahead of the others.
 const AHEAD: Micros = 2 * SECOND;
 /// A worn-out introduction point is looked for once a second (`feature/rend/rendservice.c:4115`).
 const LOOKS: Micros = SECOND;
@@ -72,7 +73,8 @@ const fn micros(time: Duration) -> Micros {
     time.as_micros() as Micros
 }
 
-/// A number below `span`, all as likely as makes no difference. It costs a multiplication, and is drawn for every visit.
+/// A number below `span`, all as likely as makes no difference. It costs a multiplication, and is
+/// drawn for every visit.
 fn below(rng: &mut ChaCha12Rng, span: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(span)) >> 64) as u64
 }
@@ -108,13 +110,13 @@ pub struct Simulation {
     points: Points,
     shelves: Shelves,
     servers: Vec<Server>,
-    /// What clients meet of each instance.
+    /// Parts of each instance that clients meet.
     reaches: Vec<Reach>,
     /// The instance of each process that there has been.
     lives: Vec<u32>,
     /// The consensuses of the publisher's Tor, while there is a publisher.
     publisher: Option<View>,
-    /// How many uploads of an instance are on their way to a directory.
+    /// Number of uploads of an instance that are on their way to a directory.
     loud_uploads: BTreeMap<(u32, Fingerprint), u32>,
     clients: Clients,
     /// When the next transfer is done, and at which instance.
@@ -124,7 +126,7 @@ pub struct Simulation {
     worn: Vec<(Micros, u32)>,
 }
 
-/// What clients meet of an instance.
+/// Parts of an instance that clients meet.
 #[derive(Debug)]
 struct Reach {
     state: State,
@@ -187,17 +189,17 @@ impl Simulation {
         self.engine.sleep_until(Duration::from_micros(end));
     }
 
-    /// How much time has been simulated.
+    /// Returns the time that has been simulated.
     pub const fn now(&self) -> Duration {
         self.engine.uptime()
     }
 
-    /// How many clients have arrived.
+    /// Returns the number of clients that have arrived.
     pub fn arrived(&self) -> u64 {
         self.clients.arrived()
     }
 
-    /// How many bytes of memory hold what the clients remember.
+    /// Returns the number of bytes of memory that hold what the clients remember.
     pub fn memory(&self) -> usize {
         self.clients.room()
     }
@@ -257,7 +259,7 @@ impl Simulation {
         self.follow(touched);
     }
 
-    /// What clients have done to the network.
+    /// Takes note of what clients have done to the network.
     fn follow(&mut self, touched: bool) {
         if touched {
             self.look_at_pipes();

@@ -1,4 +1,5 @@
-//! Storms: the publisher's machine among seeded random faults, with what must always hold checked after every step.
+//! Storms: the publisher's machine among seeded random faults, with what must always hold checked
+//! after every step.
 
 mod climate;
 mod digest;
@@ -21,26 +22,33 @@ use world::World;
 
 /// Some days of a publisher's life among faults that are drawn from a seed.
 ///
-/// Uploads and audits are lost, delayed, duplicated, overtaken, dropped in silence and refused. Instances die, hang, flap, restart with the
-/// same or other introduction points, become unfit and fit, publish by themselves, and some wait as spares; one may be known only from a
-/// file or from the directories, which may show its old texts. Directories fall silent, forget, leave and join, consensuses
-/// jump, time periods end. The publisher's clock is set, its configuration changes, it is killed and started again, and in some
-/// storms a second publisher writes to the same ring. Most of the time little happens, as in real life; at times much does.
+/// Uploads and audits are lost, delayed, duplicated, overtaken, dropped in silence and refused.
+/// Instances die, hang, flap, restart with the same or other introduction points, become unfit and
+/// fit, publish by themselves, and some wait as spares; one may be known only from a file or from
+/// the directories, which may show its old texts. Directories fall silent, forget, leave and join,
+/// consensuses jump, time periods end. The publisher's clock is set, its configuration changes, it
+/// is killed and started again, and in some storms a second publisher writes to the same ring. Most
+/// of the time little happens, as in real life; at times much does.
 ///
 /// After every step these are checked, independently of the machine's own pictures:
 ///
-/// - all texts carry one publication time, which moves with the hour, never goes back, and never moves beyond the publisher's clock;
-/// - no two directories are given the same bytes, no text names a relay twice, and after an instance was away its texts have other bytes;
+/// - all texts carry one publication time, which moves with the hour, never goes back, and never
+///   moves beyond the publisher's clock;
+/// - no two directories are given the same bytes, no text names a relay twice, and after an
+///   instance was away its texts have other bytes;
 /// - one upload at a time is on its way for a slot, and it is what the slot shall hold;
-/// - no text names an instance of which the publisher was told that it is dead, or unfit while another is fit; all others have a part
-///   in the texts, or as many as shall serve, and whoever serves goes on while it can;
-/// - a directory that answers names no such instance six seconds after the publisher was told, unless nobody is left;
-/// - within the same bound no slot is empty while an instance offers introduction points, the slots are those that
-///   ring and clock demand, each directory holds what the machine wants it to hold, and the machine knows. After an answer that did not
-///   come there is the time that answers have and two pauses besides, and after what no publisher can see the time until an audit;
+/// - no text names an instance of which the publisher was told that it is dead, or unfit while
+///   another is fit; all others have a part in the texts, or as many as shall serve, and whoever
+///   serves goes on while it can;
+/// - a directory that answers names no such instance six seconds after the publisher was told,
+///   unless nobody is left;
+/// - within the same bound no slot is empty while an instance offers introduction points, the slots
+///   are those that ring and clock demand, each directory holds what the machine wants it to hold,
+///   and the machine knows. After an answer that did not come there is the time that answers have
+///   and two pauses besides, and after what no publisher can see the time until an audit;
 /// - then nothing is uploaded, and nothing read back before it is due, until something happens;
-/// - an instance that is read from a file or from directories is never believed by an older descriptor than before, and in the end by its
-///   newest;
+/// - an instance that is read from a file or from directories is never believed by an older
+///   descriptor than before, and in the end by its newest;
 /// - two publishers do not answer each other without end;
 /// - the machine never has something to do, nor asks to be called again, at once for ever.
 ///
@@ -70,14 +78,14 @@ impl Storm {
         }
     }
 
-    /// How many days are simulated. The first of them are the same whatever the number.
+    /// Number of days that are simulated. The first of them are the same whatever the number.
     #[must_use]
     pub const fn days(self, days: u32) -> Self {
         Self { days, ..self }
     }
 
-    /// Signs and verifies with RSA. Without this, signatures are padded digests, which cost nothing and can be forged by
-    /// anyone; nobody here forges. All else is the same.
+    /// Signs and verifies with RSA. Without this, signatures are padded digests, which cost nothing
+    /// and can be forged by anyone; nobody here forges. All else is the same.
     ///
     /// ```
     /// use onionweave_sim::Storm;
@@ -92,7 +100,7 @@ impl Storm {
         }
     }
 
-    /// How many of the things that happened last a failure tells, by default 60.
+    /// Number of the last events that a failure tells, by default 60.
     #[must_use]
     pub const fn history(self, history: usize) -> Self {
         Self { history, ..self }
@@ -101,7 +109,8 @@ impl Storm {
     /// Runs it.
     ///
     /// # Errors
-    /// [`Error::Broken`] if anything did not hold, which means a fault of the machine, or of this simulator.
+    /// [`Error::Broken`] if anything did not hold, which means a fault of the machine, or of this
+    /// simulator.
     pub fn run(self) -> Result<Tally, Error> {
         self.run_with(|_| ())
     }
@@ -143,7 +152,7 @@ impl Storm {
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What happened in a storm.
+/// Outcome of a storm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
@@ -195,12 +204,12 @@ impl fmt::Display for Tally {
 pub struct Broken {
     /// The storm's seed.
     pub seed: u64,
-    /// How many days have to be run to see it.
+    /// Number of days that have to be run to see it.
     pub days: u32,
-    /// How long after the beginning.
+    /// Time since the beginning.
     pub at: Duration,
-    /// What did not hold.
+    /// The rule that did not hold.
     pub what: String,
-    /// What happened last, one line each.
+    /// The last events, a line each.
     pub history: String,
 }

@@ -1,4 +1,5 @@
-//! A witness of a publisher: it hears everything that the publisher is told, asks for and wants, and says what breaks a rule.
+//! A witness of a publisher: it hears everything that the publisher is told, asks for and wants,
+//! and says what breaks a rule.
 
 mod far;
 mod news;
@@ -21,12 +22,13 @@ use texts::Text;
 pub(crate) use texts::{Ending, read_signed};
 pub use trace::TraceWitness;
 
-/// Longest time after which what a publisher knows and can do stands in every directory that answers: the first look at the
-/// ring takes three seconds, an upload of others is waited for during two, and at one directory several uploads wait for each
-/// other.
+/// Longest time after which what a publisher knows and can do stands in every directory that
+/// answers: the first look at the ring takes three seconds, an upload of others is waited for
+/// during two, and at one directory several uploads wait for each other.
 pub(crate) const SWIFT: Duration = Duration::from_secs(6);
 
-/// Largest difference, in seconds, between a text's date and its own clock at which a directory takes the text.
+/// Largest difference, in seconds, between a text's date and its own clock at which a directory
+/// takes the text.
 pub(crate) const MAX_SKEW: i64 = 24 * 3600;
 
 /// Reads a descriptor whose signature is good. `None` for any other text.
@@ -34,21 +36,27 @@ pub type ReadText = fn(&[u8]) -> Option<Descriptor>;
 
 /// A witness of one process of a publisher.
 ///
-/// It has beliefs of its own about what the publisher knows, which it draws from the events alone, and never asks the
-/// publisher's machine. It hears a simulated publisher and the trace of a real one alike.
+/// It has beliefs of its own about what the publisher knows, which it draws from the events alone,
+/// and never asks the publisher's machine. It hears a simulated publisher and the trace of a real
+/// one alike.
 ///
 /// These rules hold at any time:
 ///
-/// - all texts carry one publication time, which never goes back, and never moves beyond the publisher's clock;
+/// - all texts carry one publication time, which never goes back, and never moves beyond the
+///   publisher's clock;
 /// - no two directories of a replica are given the same bytes, and no text names a relay twice;
 /// - after an instance built its descriptor anew, the texts that name it have other bytes;
-/// - no text names an instance of which the publisher was told that it is dead, or unfit while another is fit;
-/// - all other instances have a part in the texts, or as many as the settings let serve, and an instance that serves goes on;
-/// - an instance that is read from a file or from directories is never believed by an older descriptor than before;
-/// - one upload at a time is on its way for a slot, and it is the text that the slot is wanted to hold.
+/// - no text names an instance of which the publisher was told that it is dead, or unfit while
+///   another is fit;
+/// - all other instances have a part in the texts, or as many as the settings let serve, and an
+///   instance that serves goes on;
+/// - an instance that is read from a file or from directories is never believed by an older
+///   descriptor than before;
+/// - one upload at a time is on its way for a slot, and it is the text that the slot is wanted to
+///   hold.
 ///
-/// Some seconds after the last news, the slots are those that ring and clock demand, and the publication time is that of the
-/// hour.
+/// Some seconds after the last news, the slots are those that ring and clock demand, and the
+/// publication time is that of the hour.
 #[derive(Debug)]
 pub struct Witness {
     service: ServiceId,
@@ -69,11 +77,13 @@ pub struct Witness {
     shunned: BTreeMap<PointName, Duration>,
     /// The instance that is read from a file or from directories.
     far: Far,
-    /// Whether the publisher was told of other points or of another health since its texts were last looked at.
+    /// Whether the publisher was told of other points or of another health since its texts were
+    /// last looked at.
     news: bool,
-    /// How far its wall clock was ahead of its uptime when it last looked, in seconds.
+    /// Number of seconds by which its wall clock was ahead of its uptime when it last looked, in
+    /// seconds.
     ahead: u64,
-    /// What its wall clock makes of the present.
+    /// The present by its wall clock.
     era: Option<Era>,
     demands: Option<Demands>,
 
@@ -81,7 +91,7 @@ pub struct Witness {
     texts: BTreeMap<SlotId, Text>,
     /// The publication time of its texts.
     time: Option<UnixTime>,
-    /// Whose points its texts name.
+    /// Instances whose points its texts name.
     served: BTreeSet<InstanceName>,
     /// The texts that named an instance which has just built its descriptor anew.
     hopeless: BTreeMap<SlotId, Ending>,
@@ -119,7 +129,8 @@ pub(crate) struct Demand {
 }
 
 impl Witness {
-    /// A witness of a publisher that knows nothing yet. `read` decides which texts of instances are genuine.
+    /// A witness of a publisher that knows nothing yet. `read` decides which texts of instances are
+    /// genuine.
     pub fn new(service: ServiceId, settings: Settings, read: ReadText, now: Moment) -> Self {
         let links = news::links(&settings);
         Self {
@@ -149,8 +160,8 @@ impl Witness {
         }
     }
 
-    /// A witness of the process that takes the place of this one. It knows nothing, and what its predecessor knew is of no use
-    /// until it is told again.
+    /// A witness of the process that takes the place of this one. It knows nothing, and what its
+    /// predecessor knew is of no use until it is told again.
     #[must_use]
     pub fn succeeded(self, settings: Settings, now: Moment) -> Self {
         let mut dead = self.dead;
@@ -324,7 +335,7 @@ impl Witness {
     }
 }
 
-/// How far the wall clock is ahead of the uptime, in seconds.
+/// Returns the number of seconds by which the wall clock is ahead of the uptime.
 fn ahead(now: Moment) -> u64 {
     now.wall().as_secs().wrapping_sub(now.uptime().as_secs())
 }

@@ -1,4 +1,5 @@
-//! Services for authorized clients: nobody can read back what their directories hold, and all the same it is mended.
+//! Services for authorized clients: nobody can read back what their directories hold, and all the
+//! same it is mended.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeSet;
@@ -128,7 +129,7 @@ fn loud_instance_is_answered_though_its_text_cannot_be_read() {
     }
 }
 
-/// What the machine is told when the configuration is read again.
+/// Settings that the machine is told when the configuration is read again.
 fn reconfigured(authorization: Authorization) -> Event {
     let instances = NAMES.map(|name| InstanceSettings::new(name.parse().unwrap()));
     let mut settings = Settings::new(instances.to_vec()).unwrap();
@@ -180,7 +181,8 @@ fn instance_without_authorization_is_not_published() {
     assert!(told, "its operator forgot a line");
 }
 
-/// A text has room for some hundred clients. What does not go in is told, and not tried again before something changes.
+/// A text has room for some hundred clients. What does not go in is told, and not tried again
+/// before something changes.
 #[test]
 fn more_clients_than_a_text_has_room_for_are_told() {
     let few = Authorization::Basic(vec![cookie(1), cookie(2)]);

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How likely counts are that lie as far from an even split.
+/// Probability of counts that lie as far from an even split.
 fn chi_square_p(counts: impl IntoIterator<Item = u64>) -> f64 {
     let counts: Vec<_> = counts.into_iter().map(|count| count as f64).collect();
     let expected = counts.iter().sum::<f64>() / counts.len() as f64;
@@ -91,7 +91,8 @@ fn in_a_race_one_has_nearly_all_at_a_time() {
     assert!(winners.iter().all(|&evenness| (evenness - 1.0 / 3.0).abs() < 1e-9));
 }
 
-/// An instance publishes 30 s after its points stand, and then each hour, or when its points change.
+/// An instance publishes 30 s after its points stand, and then each hour, or when its points
+/// change.
 #[test]
 fn loud_instances_publish_on_tors_schedule() {
     let uploads = |time, happening: Option<(Duration, Happening)>| {
@@ -111,7 +112,8 @@ fn loud_instances_publish_on_tors_schedule() {
     assert_eq!(uploads(30 * MINUTE + 34 * SECOND, Some(rotates)), 12);
 }
 
-/// Without a publisher, the dead one's texts stay until somebody else publishes: the thesis's graph B of figure 4.3.
+/// Without a publisher, the dead one's texts stay until somebody else publishes: the thesis's graph
+/// B of figure 4.3.
 #[test]
 fn a_death_in_the_race_is_an_outage_until_the_next_hour() {
     let plans = [
@@ -157,7 +159,8 @@ fn a_death_in_the_mix_costs_a_moment() {
     assert!(chi_square_p([after[0], after[2]]) > 1e-4, "{after:?}");
 }
 
-/// A hung instance that nobody leaves out costs its clients two minutes; of a text with points of others too, one.
+/// A hung instance that nobody leaves out costs its clients two minutes; of a text with points of
+/// others too, one.
 #[test]
 fn a_hung_instance_costs_minutes() {
     let record = |policy| {
@@ -185,7 +188,8 @@ fn a_hung_instance_costs_minutes() {
     assert!(single.waited().quantile(0.99) > 61 * SECOND);
 }
 
-/// Clients keep a descriptor for as long as a point works, so what is written anew moves only those who come anew.
+/// Clients keep a descriptor for as long as a point works, so what is written anew moves only those
+/// who come anew.
 #[test]
 fn clients_stay_with_a_descriptor_that_works() {
     let crowd = |crowd: Crowd| crowd.arriving(2 * MINUTE..=5 * MINUTE).pausing(MINUTE..=5 * MINUTE);
@@ -205,8 +209,8 @@ fn clients_stay_with_a_descriptor_that_works() {
     assert!(chi_square_p(new.iter().copied()) > 1e-4, "{new:?}");
 }
 
-/// A circuit is used again within ten minutes, without any introduction, until the instance closes it: ten minutes after it was made, and up to half a
-/// minute later.
+/// A circuit is used again within ten minutes, without any introduction, until the instance closes
+/// it: ten minutes after it was made, and up to half a minute later.
 #[test]
 fn circuits_are_kept_for_ten_minutes() {
     let record = |pause: Duration| {
@@ -225,7 +229,8 @@ fn circuits_are_kept_for_ten_minutes() {
     assert_eq!(seldom.instances()[0].introductions, seldom.served());
 }
 
-/// As many transfers as there are share a cap, and more instances are done sooner: the thesis's figure 4.2.
+/// Holds that as many transfers as there are share a cap, and more instances are done sooner: the
+/// thesis's figure 4.2.
 #[test]
 fn downloads_take_as_long_as_the_caps_say() {
     const CAP: u64 = 1_024_000;
@@ -284,7 +289,8 @@ fn transfers_break_off_with_their_instance() {
     assert!(record.intervals()[12].served[1] > 30);
 }
 
-/// After so many introductions a point is replaced, and a publisher knows the new ones half a minute later.
+/// After so many introductions a point is replaced, and a publisher knows the new ones half a
+/// minute later.
 #[test]
 fn points_wear_out() {
     let crowd = visitors(300_000).arriving(2 * MINUTE..=60 * MINUTE);
@@ -332,7 +338,8 @@ fn clients_bear_churn() {
     assert!(missed < 0.001, "{missed}");
 }
 
-/// When the directories of a replica are dead, most who draw it are served after half a minute each.
+/// When the directories of a replica are dead, most who draw it are served after half a minute
+/// each.
 #[test]
 fn dead_directories_cost_half_minutes() {
     let mut scenario = Scenario::new(10)

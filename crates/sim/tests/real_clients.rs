@@ -1,9 +1,12 @@
-//! The simulator's clients against real ones: the same directories, the same texts to the byte, the same death, and then the same shares.
+//! The simulator's clients against real ones: the same directories, the same texts to the byte, the
+//! same death, and then the same shares.
 //!
-//! A private network of tor 0.4.5.9 is started, with three instances. The simulator is given its directories, the service's key and the instances'
-//! introduction points; what its publisher writes is posted to the real directories. Real clients with fresh identities then visit the
-//! service, before and after an instance is killed, and are sorted by the instance that served them, and before the death by the directory that they
-//! asked, after it by how many they asked. Twenty thousand simulated clients give the chance of each sort, as good as exactly, and Pearson's
+//! A private network of tor 0.4.5.9 is started, with three instances. The simulator is given its
+//! directories, the service's key and the instances' introduction points; what its publisher writes
+//! is posted to the real directories. Real clients with fresh identities then visit the service,
+//! before and after an instance is killed, and are sorted by the instance that served them, and
+//! before the death by the directory that they asked, after it by how many they asked. Twenty
+//! thousand simulated clients give the chance of each sort, as good as exactly, and Pearson's
 //! chi-square test says how likely it is that the real counts are drawn from these.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
@@ -29,22 +32,26 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const WEIGHTS: [u32; 3] = [4, 1, 1];
 /// Real clients at once.
 const CLIENTS: usize = 32;
-/// Visits of each, before the death and after it. A client becomes a new one every ten seconds at most.
+/// Visits of each, before the death and after it. A client becomes a new one every ten seconds at
+/// most.
 const ROUNDS: usize = 4;
-/// Simulated clients, before the death and after it: too few to wear out an introduction point, which would change the texts.
+/// Simulated clients, before the death and after it: too few to wear out an introduction point,
+/// which would change the texts.
 const SIMULATED: u32 = 20_000;
-/// How long is simulated.
+/// Time that is simulated.
 const SIMULATED_TIME: Duration = Duration::from_secs(300);
-/// Real counts that are less likely than this are drawn once more. If the model is right, that happens in one run of two hundred, and the test
-/// fails in one of eighty thousand.
+/// Real counts that are less likely than this are drawn once more. If the model is right, that
+/// happens in one run of two hundred, and the test fails in one of eighty thousand.
 const UNLIKELY: f64 = 0.0025;
-/// Sorts that are expected to have fewer visits are counted together: the test's distribution is good for five.
+/// Sorts that are expected to have fewer visits are counted together: the test's distribution is
+/// good for five.
 const LEAST_EXPECTED: f64 = 5.0;
 
-/// Simulated clients, none of whom did what a real one does, say that it hardly ever happens. Two may be accidents of the real network.
+/// Simulated clients, none of whom did what a real one does, say that it hardly ever happens. Two
+/// may be accidents of the real network.
 const MOST_STRANGERS: f64 = 2.0;
 
-/// Which directory a visit asked first, who served it, and how many directories it asked.
+/// The directory that a visit asked first, who served it, and how many directories it asked.
 #[derive(Clone, Debug)]
 struct Tale {
     first_asked: Option<SlotId>,
@@ -55,7 +62,8 @@ struct Tale {
 /// Visits of one sort are counted together.
 type Sort = (String, String);
 
-/// Before the death, everybody asks one directory. Which one, and which point was drawn from its text?
+/// Before the death, everybody asks one directory. Which one, and which point was drawn from its
+/// text?
 fn by_directory(tale: &Tale) -> Sort {
     let asked = match (tale.first_asked, tale.fetches) {
         (Some(slot), 1) => short(&slot),
@@ -64,7 +72,8 @@ fn by_directory(tale: &Tale) -> Sort {
     (asked, tale.served.clone().unwrap_or_default())
 }
 
-/// After the death, the other points of a text are drawn, and then other directories are asked. Of both the number of directories tells.
+/// After the death, the other points of a text are drawn, and then other directories are asked. Of
+/// both the number of directories tells.
 fn by_fetches(tale: &Tale) -> Sort {
     (
         format!("{} directories", tale.fetches),
@@ -274,8 +283,8 @@ impl Visitor {
     }
 }
 
-/// Waits until all clients have the microdescriptors of all directories: they ask no other (`feature/hs/hs_common.c:1662-1666`), and Tor thinks itself
-/// ready before it has all.
+/// Waits until all clients have the microdescriptors of all directories: they ask no other
+/// (`feature/hs/hs_common.c:1662-1666`), and Tor thinks itself ready before it has all.
 async fn wait_until_known(clients: &[Visitor], places: &BTreeMap<Place, SlotId>) {
     let directories = places.values().map(|slot| slot.directory).collect();
     let began = Instant::now();
@@ -294,9 +303,11 @@ async fn wait_until_known(clients: &[Visitor], places: &BTreeMap<Place, SlotId>)
 
 /// Sends real clients until there is a verdict, and returns how many visits were in vain.
 ///
-/// Nobody gives up in the simulation. In the real network, a relay may go on acknowledging introductions for an instance that it has lost: the
-/// cell that tells so waits in its queue until something else is sent (`core/or/circuitmux.c:1197-1205`), which the clients in vain see to. That is
-/// the matter of relays, which are not simulated; so only rounds count in which all are served.
+/// Nobody gives up in the simulation. In the real network, a relay may go on acknowledging
+/// introductions for an instance that it has lost: the cell that tells so waits in its queue until
+/// something else is sent (`core/or/circuitmux.c:1197-1205`), which the clients in vain see to.
+/// That is the matter of relays, which are not simulated; so only rounds count in which all are
+/// served.
 async fn agree(
     what: &str,
     clients: &mut [Visitor],
@@ -348,8 +359,8 @@ async fn agree(
     panic!("{what}: {unlucky:?}");
 }
 
-/// How likely it is that counts lie at least as far from what is expected, and what was compared: each sort that is expected often enough, and all
-/// others together.
+/// Returns the probability that counts lie at least as far from what is expected, and what was
+/// compared: each sort that is expected often enough, and all others together.
 fn chi_square(counts: &BTreeMap<Sort, f64>, chances: &BTreeMap<Sort, f64>) -> (Vec<(Sort, f64, f64)>, f64) {
     let total: f64 = counts.values().sum();
     let mut sorts: Vec<_> = chances
@@ -440,13 +451,15 @@ fn verified(text: &[u8]) -> Descriptor {
         .unwrap()
 }
 
-/// When the simulation begins: now, or so much earlier that no hour ends in it. With a new hour a new round begins, and the publisher writes other texts.
+/// When the simulation begins: now, or so much earlier that no hour ends in it. With a new hour a
+/// new round begins, and the publisher writes other texts.
 fn calm_start(now: UnixTime) -> UnixTime {
     let end = now.as_secs() % 3600 + SIMULATED_TIME.as_secs();
     now.saturating_sub(Duration::from_secs(end.saturating_sub(3599)))
 }
 
-/// A key of a service whose time period goes on for longer than the test, and did not begin just now.
+/// A key of a service whose time period goes on for longer than the test, and did not begin just
+/// now.
 fn calm_key() -> onionweave_testnet::ServiceKey {
     loop {
         let key = onionweave_testnet::ServiceKey::generate().unwrap();

@@ -1,4 +1,4 @@
-//! What the machine does when things happen, in virtual time.
+//! Answers of the machine to events, in virtual time.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ fn settled(seed: u64, instances: usize) -> Network {
     network
 }
 
-/// How many slots each instance is handed out in.
+/// Returns the number of slots in which each instance is handed out.
 fn counts(network: &Network) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for holders in network.handed_out().values() {
@@ -55,7 +55,7 @@ fn slots(network: &Network) -> Vec<SlotId> {
     network.machine().wanted().map(|(slot, _)| slot).collect()
 }
 
-/// What a directory makes of a text of somebody else.
+/// Returns what a directory makes of a text of somebody else.
 fn plant(network: &mut Network, slot: SlotId, points: Vec<IntroductionPoint>, time: UnixTime) -> Fate {
     network.plant(slot, points, time).unwrap().offers()[0].fate()
 }
@@ -106,7 +106,8 @@ fn six_directories_hand_out_the_plan() {
 fn remainder_rotates_with_the_hours() {
     let mut network = settled(3, 4);
     let mut total: BTreeMap<String, usize> = BTreeMap::new();
-    // Two rounds are a full rotation of four instances over six slots; sixteen hours stay within the period.
+    // Two rounds are a full rotation of four instances over six slots; sixteen hours stay within
+    // the period.
     for _ in 0..16 {
         for (name, count) in counts(&network) {
             *total.entry(name.into()).or_default() += count;
@@ -177,7 +178,8 @@ fn a_blip_changes_the_bytes_though_the_points_are_the_same() {
         network.settle(10 * SECOND).unwrap();
         let now = texts(&network);
         let changed = now.iter().filter(|text| seen.insert((*text).clone())).count();
-        // The three slots of the instance that blinked, and no other; and never bytes that were there before.
+        // The three slots of the instance that blinked, and no other; and never bytes that were
+        // there before.
         assert_eq!(changed, 3, "blip {blip}");
     }
     assert!(
@@ -230,7 +232,8 @@ fn loud_instance_is_answered_at_once() {
         network.publish("b");
         assert!(!network.machine().is_settled(), "the mix is about to be overwritten");
         let took = network.settle(10 * SECOND).unwrap();
-        // Its upload, ours, which was sent while that was on its way, and the reading, which was sent while ours was.
+        // Its upload, ours, which was sent while that was on its way, and the reading, which was
+        // sent while ours was.
         assert!(took < Duration::from_millis(400) || number == 0, "{took:?}");
         assert_eq!(counts(&network), BTreeMap::from([("a", 2), ("b", 2), ("c", 2)]));
         network.run_for(600 * SECOND);
@@ -262,7 +265,8 @@ fn is_trouble((_, report): &(Duration, Report)) -> bool {
     matches!(report, Report::Trouble { .. })
 }
 
-/// Uploads and audits take about equally long, so a look that is sent while the upload is on its way finds it there.
+/// Uploads and audits take about equally long, so a look that is sent while the upload is on its
+/// way finds it there.
 #[test]
 fn glance_proves_a_directory_before_an_audit_would() {
     let mut network = with_delays(SECOND, SECOND);
@@ -353,7 +357,8 @@ fn answer_that_overtakes_a_loud_upload_is_sent_again() {
     assert!(!network.reports().iter().any(is_trouble));
 }
 
-/// A loud instance uploads before it is known what it offers; meanwhile the directories may have become others.
+/// A loud instance uploads before it is known what it offers; meanwhile the directories may have
+/// become others.
 #[test]
 fn loud_instance_is_answered_at_directories_that_joined_while_nobody_offered() {
     let mut network = settled(41, 1);
@@ -462,11 +467,12 @@ fn dropped_and_refused_uploads_are_tried_again() {
     }
 }
 
-/// What became of an older text is no reason for a newer one to wait.
+/// Holds that what became of an older text is no reason for a newer one to wait.
 #[test]
 fn new_text_does_not_wait_for_the_failure_of_the_one_before() {
     let mut network = settled(37, 2);
-    // So often that the pause is long, and once more: the last failure comes when the next text is wanted already.
+    // So often that the pause is long, and once more: the last failure comes when the next text is
+    // wanted already.
     let slot = slots(&network)[0];
     network.set_fault(slot.directory, Fault::Refuses(8));
     network.rotate("a");
@@ -552,7 +558,8 @@ fn foreign_text_is_replaced_and_two_publishers_do_not_fight_without_end() {
     );
 }
 
-/// To outrank others, all slots are written anew. That would end the pause of those that are left alone.
+/// To outrank others, all slots are written anew. That would end the pause of those that are left
+/// alone.
 #[test]
 fn contested_slot_is_left_alone_with_second_stamps_too() {
     let mut network = Network::builder(38)
@@ -619,7 +626,8 @@ fn text_of_the_future_blocks_its_slot_until_then_and_no_other() {
     );
 }
 
-/// Each text of the future blocks its own slot until its own time, whatever else is dated later still.
+/// Each text of the future blocks its own slot until its own time, whatever else is dated later
+/// still.
 #[test]
 fn texts_of_several_futures_are_outlived_one_by_one() {
     let mut network = settled(34, 3);
@@ -764,7 +772,8 @@ fn clock_steps_do_no_harm() {
         network.run_for(120 * SECOND);
         assert!(network.machine().is_settled(), "{step}");
         let time = network.held(&slots(&network)[0]).unwrap().publication_time();
-        // Back: the time stays, since the directories would drop an older one. Forth: it moves on with the clock.
+        // Back: the time stays, since the directories would drop an older one. Forth: it moves on
+        // with the clock.
         let honest = UnixTime::from_secs(1_795_349_700).start_of_hour();
         assert!(time >= honest, "{step}");
         network.kill("a");
@@ -789,7 +798,8 @@ fn instances_are_believed_though_our_clock_is_off() {
     }
 }
 
-/// Directories drop what is dated more than a day ahead, so nothing is lost if the time goes back from there; and all would be if it did not.
+/// Directories drop what is dated more than a day ahead, so nothing is lost if the time goes back
+/// from there; and all would be if it did not.
 #[test]
 fn clock_that_was_days_ahead_is_forgotten_once_it_is_right() {
     let mut network = settled(35, 3);
@@ -832,7 +842,8 @@ fn clock_that_an_instance_or_the_consensus_belies_is_reported_once() {
     for step in [-3600, 3600] {
         let mut network = settled(32, 3);
         network.step_clock(step);
-        // The instances' clocks are right: what they build now carries another hour than the publisher's.
+        // The instances' clocks are right: what they build now carries another hour than the
+        // publisher's.
         let differ = |network: &Network| {
             network
                 .reports()
@@ -998,7 +1009,8 @@ fn ten_points_are_all_handed_out() {
 
 #[test]
 fn instance_answers_with_the_next_period_and_its_points_serve_both() {
-    // In a period's last hour `GETINFO hs/service/desc/id` gives the next period's replica 1 (`rendcache.c:784-789`).
+    // In a period's last hour `GETINFO hs/service/desc/id` gives the next period's replica 1
+    // (`rendcache.c:784-789`).
     let mut network = settled(28, 1);
     let service = network.machine().address().v2().unwrap();
     let period = TimePeriod::at(&service, network.now().wall());
@@ -1061,8 +1073,8 @@ fn descriptors_that_cannot_be_trusted_change_nothing() {
     );
 }
 
-/// Whatever happens, in whatever order: the rules are kept at every step (the network checks them), and once nothing happens any
-/// more, the ring settles at a plan of the living, and stays.
+/// Holds that, whatever happens in whatever order, the rules are kept at every step; the network
+/// checks them. Once nothing happens any more, the ring settles at a plan of the living, and stays.
 #[test]
 fn any_storm_ends_in_a_settled_ring() {
     use rand::{RngExt as _, SeedableRng as _};
@@ -1118,7 +1130,8 @@ fn any_storm_ends_in_a_settled_ring() {
         // A clock that is behind the others' finds texts of the future, and waits.
         network.step_clock(-stepped);
         network.start(names[0]);
-        // A directory that forgot is noticed at the next audit; contested slots and ailing directories wait for a minute at most.
+        // A directory that forgot is noticed at the next audit; contested slots and ailing
+        // directories wait for a minute at most.
         network.run_for(65 * SECOND);
         let settled = network.settle(150 * SECOND);
         assert!(

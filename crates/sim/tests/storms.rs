@@ -2,8 +2,9 @@
 //!
 //! The environment variable `ONIONWEAVE_STORMS` sets another number of storms, of ten days each.
 //!
-//! A seed that breaks anything is printed with the command that runs it alone. What it found becomes a scenario with a name
-//! (`scenarios.rs`), since the seed itself draws other days once the weather changes.
+//! A seed that breaks anything is printed with the command that runs it alone. What it found
+//! becomes a scenario with a name (`scenarios.rs`), since the seed itself draws other days once the
+//! weather changes.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::sync::Mutex;
@@ -12,7 +13,8 @@ use std::thread;
 
 use onionweave_sim::{Storm, StormDigest, Tally};
 
-/// Digests of storms, as `cargo run --release -p onionweave-sim --example storm -- --digest` prints them.
+/// Digests of storms, as `cargo run --release -p onionweave-sim --example storm -- --digest` prints
+/// them.
 const DIGESTS: &str = include_str!("../testdata/storm-digests.txt");
 
 /// Number of storms. Without optimisation a day takes twenty times as long, and fewer must do.
@@ -42,7 +44,8 @@ fn nothing_breaks_in_days_of_faults() {
     assert!(total.faults > 10 * u64::from(total.days), "{total}");
 }
 
-/// A refactoring changes nothing that happens. A change of behaviour on purpose records the digests anew.
+/// A refactoring changes nothing that happens. A change of behaviour on purpose records the digests
+/// anew.
 #[test]
 fn publishers_do_the_same_things_at_the_same_times() {
     let recorded = recorded_digests();

@@ -1,4 +1,4 @@
-//! What a network is made of.
+//! Parts of a network.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Builder {
         }
     }
 
-    /// How many relays have the `HSDir` flag. Default: 12.
+    /// Sets the number of relays that have the `HSDir` flag. Default: 12.
     pub fn directories(mut self, directories: usize) -> Self {
         self.directories = directories;
         self
@@ -76,7 +76,7 @@ impl Builder {
         self
     }
 
-    /// How long things take.
+    /// Sets the durations of things.
     pub fn delays(mut self, delays: Delays) -> Self {
         self.delays = delays;
         self

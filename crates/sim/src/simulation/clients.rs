@@ -26,7 +26,7 @@ pub(super) struct Clients {
     next_arrival: Option<(Micros, usize)>,
 }
 
-/// What a client remembers. The rest is in notes, of which most have none.
+/// Memory of a client. The rest is in notes, of which most have none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     /// The number of the descriptor that it holds.
@@ -45,7 +45,7 @@ pub(super) struct Client {
     pub(super) habit: u16,
 }
 
-/// How the clients of a crowd behave.
+/// Behaviour of a crowd's clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habit {
     pause: (Micros, Micros),
@@ -77,7 +77,7 @@ impl Client {
 /// The moments at which the clients of a crowd arrive, each drawn when the one before has come.
 #[derive(Debug)]
 struct Arrivals {
-    /// How many have yet to come, the next one among them.
+    /// Number of those that have yet to come, the next one among them.
     left: u32,
     next: Option<Micros>,
     end: Micros,
@@ -112,7 +112,7 @@ impl Clients {
         wheel.into_iter().chain(self.next_arrival.map(|(at, _)| at)).min()
     }
 
-    /// Lets whoever is next do what is next, and all that follows until `scene.horizon`.
+    /// Has the next client do what is next, and all that follows until `scene.horizon`.
     pub(super) fn step(&mut self, scene: &mut Scene<'_>) {
         let appointment = self.wheel.next_at();
         match self.next_arrival {
@@ -256,12 +256,12 @@ impl Clients {
         self.habits[usize::from(client.habit)]
     }
 
-    /// How many have arrived.
+    /// Returns the number of clients that have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.clients.len() as u64
     }
 
-    /// How many bytes of memory hold what clients remember.
+    /// Returns the number of bytes of memory that hold what clients remember.
     pub(super) fn room(&self) -> usize {
         self.clients.capacity() * size_of::<Client>()
             + self.views.capacity() * size_of::<View>()
@@ -301,8 +301,9 @@ impl Arrivals {
         arrivals
     }
 
-    /// Somebody came at that time: draws when the next one comes. Of n moments that are drawn evenly from what is left of the time, none comes
-    /// before a part x of it with the chance (1 - x)^n.
+    /// Somebody came at that time: draws when the next one comes. Of n moments that are drawn
+    /// evenly from what is left of the time, none comes before a part x of it with the chance (1 -
+    /// x)^n.
     fn draw(&mut self, now: Micros, rng: &mut ChaCha12Rng) {
         self.left -= 1;
         self.next = (self.left > 0).then(|| {

@@ -1,11 +1,11 @@
-//! What clients remember besides a descriptor.
+//! Memory of clients besides a descriptor.
 
 /// No note.
 pub(super) const NONE: u32 = u32::MAX;
 /// Marks a note on a relay.
 const RELAY: u32 = 1 << 31;
 
-/// What a note is about.
+/// Subject of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
     /// A place where the client asked for a descriptor: a directory and a descriptor ID.
@@ -14,7 +14,8 @@ pub(super) enum Topic {
     Failed(u32),
 }
 
-/// All clients' notes. Each client has a list, which begins with a number that the client keeps; most lists are empty.
+/// All clients' notes. Each client has a list, which begins with a number that the client keeps;
+/// most lists are empty.
 #[derive(Debug)]
 pub(super) struct Notes {
     notes: Vec<Note>,
@@ -91,7 +92,7 @@ impl Notes {
         }
     }
 
-    /// How many notes all clients have room for.
+    /// Number of notes for which all clients have room.
     pub(super) fn room(&self) -> usize {
         self.notes.capacity() * size_of::<Note>()
     }

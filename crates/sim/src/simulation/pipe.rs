@@ -7,8 +7,9 @@ use super::Micros;
 
 /// Serves all transfers at once, each at the same rate, and all together at no more than a cap.
 ///
-/// What matters is how many bytes each transfer has been given since the beginning, which is the same number for all; a transfer is done when
-/// that has grown by its size. So neither coming nor going touches the other transfers.
+/// What matters is how many bytes each transfer has been given since the beginning, which is the
+/// same number for all; a transfer is done when that has grown by its size. So neither coming nor
+/// going touches the other transfers.
 #[derive(Debug)]
 pub(super) struct Pipe {
     /// Bytes a microsecond.
@@ -36,7 +37,7 @@ impl Pipe {
         }
     }
 
-    /// Lets time pass. Returns since when, and how many bytes were served meanwhile.
+    /// Moves the time on. Returns since when, and how many bytes were served meanwhile.
     pub(super) fn advance(&mut self, now: Micros) -> (Micros, f64) {
         let since = std::mem::replace(&mut self.at, now);
         if self.transfers.is_empty() {
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn transfers_share_evenly() {
-        // A byte a microsecond. Two of 100 and 300 bytes together: at 200 the small one is done, and the other goes on alone.
+        // A byte a microsecond. Two of 100 and 300 bytes together: at 200 the small one is done,
+        // and the other goes on alone.
         let mut pipe = Pipe::new(1_000_000);
         pipe.begin(1, 100);
         pipe.begin(2, 300);

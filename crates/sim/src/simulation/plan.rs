@@ -1,4 +1,4 @@
-//! What a scenario is made of.
+//! Parts of a scenario.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use onionweave_assign::Weight;
 use onionweave_desc::v2::IntroductionPoint;
 
-/// One Tor with the service's key, and what shall become of it.
+/// A Tor with the service's key, and its future.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct InstancePlan {
 }
 
 impl InstancePlan {
-    /// An instance that starts at once, with three introduction points and no limit of its bandwidth.
+    /// An instance that starts at once, with three introduction points and no limit of its
+    /// bandwidth.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -66,14 +67,15 @@ impl InstancePlan {
         self
     }
 
-    /// It starts only when [`Happening::Starts`] says so.
+    /// Makes it start only when [`Happening::Starts`] says so.
     #[must_use]
     pub fn not_yet(mut self) -> Self {
         self.starts_at = None;
         self
     }
 
-    /// How many bytes it serves in a second, shared evenly by all who fetch something at the time.
+    /// Sets the number of bytes that it serves in a second, shared evenly by all who fetch
+    /// something at the time.
     #[must_use]
     pub fn cap(mut self, bytes_per_second: u64) -> Self {
         self.cap = Some(bytes_per_second);
@@ -87,7 +89,8 @@ impl InstancePlan {
         self
     }
 
-    /// How many introduction points it opens, one to ten (`HiddenServiceNumIntroductionPoints`). By default three.
+    /// Sets the number of introduction points that it opens, one to ten
+    /// (`HiddenServiceNumIntroductionPoints`). By default three.
     #[must_use]
     pub fn point_count(mut self, count: usize) -> Self {
         self.point_count = count.clamp(1, 10);
@@ -102,11 +105,13 @@ impl InstancePlan {
         self
     }
 
-    /// At which moment of each second its process looks whether to publish; what is more than a second is cut off.
+    /// At which moment of each second its process looks whether to publish; what is more than a
+    /// second is cut off.
     ///
-    /// Tor looks when it starts, and then a second after each look (`core/mainloop/periodic.c:101,146`): processes which a simulator such as
-    /// Shadow starts at the same time look at the same time for ever. By default the moment is drawn for each publication: on machines, where
-    /// every look takes a while, it wanders.
+    /// Tor looks when it starts, and then a second after each look
+    /// (`core/mainloop/periodic.c:101,146`): processes which a simulator such as Shadow starts at
+    /// the same time look at the same time for ever. By default the moment is drawn for each
+    /// publication: on machines, where every look takes a while, it wanders.
     ///
     /// ```
     /// use std::time::Duration;
@@ -124,8 +129,9 @@ impl InstancePlan {
 
 /// Clients that behave alike.
 ///
-/// A client arrives, visits the service, waits, visits it again, and so on. It chooses directories and introduction points as Tor does, and keeps
-/// what Tor keeps: the descriptor, the rendezvous circuit, which directories it asked, which points failed.
+/// A client arrives, visits the service, waits, visits it again, and so on. It chooses directories
+/// and introduction points as Tor does, and keeps what Tor keeps: the descriptor, the rendezvous
+/// circuit, which directories it asked, which points failed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -152,7 +158,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// So many clients, which arrive within the first minute, come back after one to ten minutes, again and again, and fetch nothing to speak of.
+    /// Describes this number of clients, which arrive within the first minute, come back after one
+    /// to ten minutes, again and again, and fetch nothing to speak of.
     pub const fn new(clients: u32) -> Self {
         Self {
             clients,
@@ -166,7 +173,7 @@ impl Crowd {
         }
     }
 
-    /// How many clients.
+    /// Number of clients.
     pub const fn len(&self) -> u32 {
         self.clients
     }
@@ -183,43 +190,50 @@ impl Crowd {
         self
     }
 
-    /// How long they wait from the end of a visit to the next, drawn evenly. A client that was not served waits as well.
+    /// Sets the time that they wait from the end of a visit to the next, drawn evenly. A client
+    /// that was not served waits as well.
     #[must_use]
     pub const fn pausing(mut self, pause: RangeInclusive<Duration>) -> Self {
         self.pausing = pause;
         self
     }
 
-    /// How many visits each makes, counting those in vain. By default there is no end.
+    /// Sets the number of visits that each makes, counting those in vain. By default there is no
+    /// end.
     #[must_use]
     pub const fn visits(mut self, visits: u32) -> Self {
         self.visits = Some(visits);
         self
     }
 
-    /// Before each visit they forget everything, as after `SIGNAL NEWNYM` (`feature/hs/hs_client.c:2592-2610`): each is one of a new client.
+    /// Before each visit they forget everything, as after `SIGNAL NEWNYM`
+    /// (`feature/hs/hs_client.c:2592-2610`): each is one of a new client.
     #[must_use]
     pub const fn fresh(mut self) -> Self {
         self.fresh = true;
         self
     }
 
-    /// Each visit has a circuit of its own, as streams with other SOCKS passwords have; the descriptor is kept. Without this, a circuit to an
-    /// instance is used again until it was idle for ten minutes, or the instance closes it: ten minutes after it was made, as soon as nothing flows.
+    /// Each visit has a circuit of its own, as streams with other SOCKS passwords have; the
+    /// descriptor is kept. Without this, a circuit to an instance is used again until it was idle
+    /// for ten minutes, or the instance closes it: ten minutes after it was made, as soon as
+    /// nothing flows.
     #[must_use]
     pub const fn isolated(mut self) -> Self {
         self.isolated = true;
         self
     }
 
-    /// How many bytes each visit fetches. It matters to instances with a [`cap`](InstancePlan::cap).
+    /// Sets the number of bytes that each visit fetches. It matters to instances with a
+    /// [`cap`](InstancePlan::cap).
     #[must_use]
     pub const fn fetching(mut self, bytes: u64) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// How long a client waits for a transfer of which nothing comes any more. By default a minute.
+    /// Sets the time for which a client waits for a transfer of which nothing comes any more. By
+    /// default a minute.
     #[must_use]
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -245,18 +259,19 @@ pub enum Happening {
     PublisherStops,
     /// A publisher starts that knows nothing of what was before.
     PublisherStarts,
-    /// A directory that is responsible now answers nobody any more: the one at this place, 0 to 2, of replica 0 or 1.
+    /// A directory that is responsible now answers nobody any more: the one at this place, 0 to 2,
+    /// of replica 0 or 1.
     DirectoryDies {
-        /// Which replica.
+        /// The replica.
         replica: u8,
-        /// Which of its directories, in the order of the ring.
+        /// Number of the directory among the replica's, in the order of the ring.
         place: u8,
     },
     /// A directory that is responsible now answers again, and has forgotten everything.
     DirectoryReturns {
-        /// Which replica.
+        /// The replica.
         replica: u8,
-        /// Which of its directories, in the order of the ring.
+        /// Number of the directory among the replica's, in the order of the ring.
         place: u8,
     },
 }
@@ -273,40 +288,48 @@ impl Happening {
     }
 }
 
-/// How long things take a client, and an instance.
+/// Durations of things at a client, and at an instance.
 ///
-/// The defaults were measured on private networks of tor 0.4.5.9, where nothing is far away: `docs/faults.md`.
+/// The defaults were measured on private networks of tor 0.4.5.9, where nothing is far away:
+/// `docs/faults.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pace {
     /// From asking a directory to having its answer: 0.2 s.
     pub fetch: Duration,
-    /// How long a client insists on a directory that does not answer: 31 s.
+    /// Time for which a client insists on a directory that does not answer: 31 s.
     pub silent_directory: Duration,
     /// From drawing an introduction point to being connected, if all is well: 0.3 s.
     pub connect: Duration,
     /// From drawing a dead introduction point to knowing that: 0.45 s.
     pub dead_point: Duration,
-    /// How long a client waits for an instance that got its introduction and does not come, before it draws again: 61 s. It is the time that circuits
-    /// may take to be built, as long as a client has not learned another, and a second until it is looked at
+    /// Time for which a client waits for an instance that got its introduction and does not come,
+    /// before it draws again: 61 s. It is the time that circuits may take to be built, as long as a
+    /// client has not learned another, and a second until it is looked at
     /// (`core/or/circuitstats.h:75`, `core/or/circuituse.c:532,574`).
     pub silent_instance: Duration,
-    /// When a client gives up: two minutes after it began, or after it last got a descriptor (`SocksTimeout`, `app/config/config.c:661`;
-    /// `core/or/connection_edge.c:1164`, `feature/rend/rendclient.c:951`).
+    /// When a client gives up: two minutes after it began, or after it last got a descriptor
+    /// (`SocksTimeout`, `app/config/config.c:661`; `core/or/connection_edge.c:1164`,
+    /// `feature/rend/rendclient.c:951`).
     pub give_up: Duration,
     /// From the end of nothing to the first byte where a circuit stands: 0.1 s.
     pub reuse: Duration,
-    /// How long a client does not ask a directory again: 15 minutes (`REND_HID_SERV_DIR_REQUERY_PERIOD`, `feature/hs/hs_common.h:279`). With
-    /// `TestingTorNetwork` it is 5 s.
+    /// Time for which a client does not ask a directory again: 15 minutes
+    /// (`REND_HID_SERV_DIR_REQUERY_PERIOD`, `feature/hs/hs_common.h:279`). With `TestingTorNetwork`
+    /// it is 5 s.
     pub requery: Duration,
-    /// From the start of an instance, or the loss of an introduction point, to introduction points that stand: 2.3 s.
+    /// From the start of an instance, or the loss of an introduction point, to introduction points
+    /// that stand: 2.3 s.
     pub establish: Duration,
-    /// How long an instance's points must have stood before it builds a descriptor of them: 30 s
-    /// (`MIN_REND_INITIAL_POST_DELAY`, `feature/rend/rendservice.c:4285`). With `TestingTorNetwork` it is 5 s.
+    /// Time for which an instance's points must have stood before it builds a descriptor of them:
+    /// 30 s (`MIN_REND_INITIAL_POST_DELAY`, `feature/rend/rendservice.c:4285`). With
+    /// `TestingTorNetwork` it is 5 s.
     pub settle: Duration,
-    /// How often an instance builds its descriptor anew: each hour (`RendPostPeriod`, `feature/rend/rendservice.c:3866`).
+    /// Time between two buildings of an instance's descriptor: each hour (`RendPostPeriod`,
+    /// `feature/rend/rendservice.c:3866`).
     pub post_period: Duration,
-    /// The longest that an instance's own upload takes: 1.1 s. They take a tenth of a second at least, and are drawn evenly.
+    /// The longest that an instance's own upload takes: 1.1 s. They take a tenth of a second at
+    /// least, and are drawn evenly.
     pub own_upload: Duration,
     /// From the publisher's post to the directory's answer: 0.16 s.
     pub upload: Duration,
@@ -314,7 +337,8 @@ pub struct Pace {
     pub audit: Duration,
     /// From an instance's death to the publisher's knowing: 3 ms.
     pub notice_death: Duration,
-    /// From the moment in which an instance hangs to the publisher's knowing, at most: 2 s. It is drawn evenly from the upper half.
+    /// From the moment in which an instance hangs to the publisher's knowing, at most: 2 s. It is
+    /// drawn evenly from the upper half.
     pub notice_hang: Duration,
 }
 
@@ -342,8 +366,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// That of a network with `TestingTorNetwork 1`, where instances publish after five seconds and then every two minutes, and clients ask a
-    /// directory again after five seconds.
+    /// Returns the pace of a network with `TestingTorNetwork 1`, where instances publish after five
+    /// seconds and then every two minutes, and clients ask a directory again after five seconds.
     ///
     /// ```
     /// use onionweave_sim::Pace;

@@ -1,4 +1,4 @@
-//! What came of a scenario: who reached whom, when, and why others did not.
+//! Outcome of a scenario: who reached whom, when, and why others did not.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -16,18 +16,20 @@ mod times;
 
 pub use times::Times;
 
-/// Why a visit was in vain.
+/// Cause for which a visit was in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Miss {
-    /// No directory was left that the client had not asked within fifteen minutes, and none had given it anything to use; it waited until it gave up.
+    /// No directory was left that the client had not asked within fifteen minutes, and none had
+    /// given it anything to use; it waited until it gave up.
     NoDescriptor,
-    /// All introduction points had failed, and the next directory's text was the one that the client had given up, or an older one
-    /// (`feature/rend/rendcache.c:966-984`).
+    /// All introduction points had failed, and the next directory's text was the one that the
+    /// client had given up, or an older one (`feature/rend/rendcache.c:966-984`).
     NothingNew,
     /// Introduction points failed one after the other until the client gave up.
     DeadPoints,
-    /// A hung instance got the introduction, or has the circuit, and did not answer until the client gave up.
+    /// A hung instance got the introduction, or has the circuit, and did not answer until the
+    /// client gave up.
     Silent,
     /// A transfer broke off because the instance died, or nothing came any more because it hung.
     BrokenOff,
@@ -61,7 +63,7 @@ impl fmt::Display for Miss {
     }
 }
 
-/// How a visit ended.
+/// End of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -71,75 +73,76 @@ pub enum Outcome {
     Missed(Miss),
 }
 
-/// One visit, for those who want every single one: [`Scenario::log_visits`](super::Scenario::log_visits).
+/// A visit, for those who want every single one:
+/// [`Scenario::log_visits`](super::Scenario::log_visits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Visit {
-    /// Which client, counted from 0 in the order of arrival.
+    /// Number of the client, counted from 0 in the order of arrival.
     pub client: u32,
     /// When it began.
     pub began: Duration,
-    /// How long it took until the client was connected, or not served.
+    /// Time that it took until the client was connected, or not served.
     pub waited: Duration,
     /// When it ended, with what was fetched.
     pub ended: Duration,
-    /// How many directories were asked.
+    /// Number of directories that were asked.
     pub fetches: u16,
-    /// Which one was asked first, and for what.
+    /// The directory that was asked first, and the replica.
     pub first_asked: Option<SlotId>,
-    /// What came of it.
+    /// End of the visit.
     pub outcome: Outcome,
 }
 
-/// What happened within one interval. A visit belongs to the one in which it ended.
+/// Counts of one interval. A visit belongs to the one in which it ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// How many visits each instance served.
+    /// Number of visits that each instance served.
     pub served: Vec<u64>,
-    /// How many bytes each instance sent.
+    /// Number of bytes that each instance sent.
     pub bytes: Vec<f64>,
-    /// How many visits were in vain, in the order of [`Miss::ALL`].
+    /// Number of visits that were in vain, in the order of [`Miss::ALL`].
     pub missed: [u64; Miss::ALL.len()],
 }
 
-/// What an instance did in all.
+/// Work of an instance in all.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct InstanceRecord {
     /// Its name.
     pub name: String,
-    /// How many visits it served.
+    /// Number of visits that it served.
     pub served: u64,
-    /// How many of these came by an introduction, and not over a circuit that stood.
+    /// Number of those among them that came by an introduction, and not over a circuit that stood.
     pub introductions: u64,
-    /// How many bytes it sent.
+    /// Number of bytes that it sent.
     pub bytes: f64,
-    /// How many texts it uploaded by itself.
+    /// Number of texts that it uploaded by itself.
     pub uploads: u64,
-    /// How many introduction points it opened.
+    /// Number of introduction points that it opened.
     pub points: u64,
 }
 
-/// What a directory did for one descriptor ID.
+/// Work of a directory for one descriptor ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectoryRecord {
-    /// Which directory.
+    /// The directory.
     pub directory: Fingerprint,
     /// Of which time period.
     pub period: TimePeriod,
     /// Of which replica.
     pub replica: Replica,
-    /// How many fetches it answered with a text.
+    /// Number of fetches that it answered with a text.
     pub handed_out: u64,
-    /// How many it had nothing for.
+    /// Number of fetches for which it had nothing.
     pub missing: u64,
-    /// How many it did not answer.
+    /// Number of fetches that it did not answer.
     pub unanswered: u64,
 }
 
-/// What came of a scenario.
+/// Outcome of a scenario.
 ///
 /// ```
 /// use std::time::Duration;
@@ -206,7 +209,7 @@ impl Record {
         }
     }
 
-    /// How long was simulated.
+    /// Returns the time that was simulated.
     pub fn duration(&self) -> Duration {
         Duration::from_micros(self.end)
     }
@@ -216,62 +219,64 @@ impl Record {
         Duration::from_micros(self.last)
     }
 
-    /// How many visits were served.
+    /// Returns the number of visits that were served.
     pub const fn served(&self) -> u64 {
         self.served
     }
 
-    /// How many visits were in vain.
+    /// Returns the number of visits that were in vain.
     pub fn missed(&self) -> u64 {
         self.missed.iter().sum()
     }
 
-    /// How many visits were in vain for this cause.
+    /// Returns the number of visits that were in vain for this cause.
     pub fn missed_by(&self, cause: Miss) -> u64 {
         self.missed.get(cause as usize).copied().unwrap_or_default()
     }
 
-    /// How many clients arrived.
+    /// Returns the number of clients that arrived.
     pub const fn clients(&self) -> u64 {
         self.clients
     }
 
-    /// How many descriptors clients asked for.
+    /// Returns the number of descriptors that clients asked for.
     pub const fn fetches(&self) -> u64 {
         self.fetches
     }
 
-    /// How many texts the publisher uploaded; what instances uploaded is told of each.
+    /// Returns the number of texts that the publisher uploaded; what instances uploaded is told of
+    /// each.
     pub const fn uploads(&self) -> u64 {
         self.uploads
     }
 
-    /// How many steps of clients were simulated.
+    /// Returns the number of clients' steps that were simulated.
     pub const fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// What each instance did, in the order of the plan.
+    /// Returns the work of each instance, in the order of the plan.
     pub fn instances(&self) -> &[InstanceRecord] {
         &self.instances
     }
 
-    /// What each directory did that anybody was sent to, one entry for each descriptor ID.
+    /// Returns the work of each directory that anybody was sent to, one entry for each descriptor
+    /// ID.
     pub fn directories(&self) -> &[DirectoryRecord] {
         &self.directories
     }
 
-    /// How long those waited who were served, until they were connected.
+    /// Returns the times that those waited who were served, until they were connected.
     pub const fn waited(&self) -> &Times {
         &self.waited
     }
 
-    /// How long those waited who were not.
+    /// Returns the times that those waited who were not.
     pub const fn waited_in_vain(&self) -> &Times {
         &self.waited_in_vain
     }
 
-    /// How long an interval is.
+    /// Returns the length of an interval.
     pub fn interval(&self) -> Duration {
         Duration::from_micros(self.interval)
     }
@@ -281,7 +286,8 @@ impl Record {
         &self.intervals
     }
 
-    /// The single visits, as far as they were wanted, in the order in which they ended (within two seconds).
+    /// The single visits, as far as they were wanted, in the order in which they ended (within two
+    /// seconds).
     pub fn visits(&self) -> &[Visit] {
         &self.visits
     }
@@ -295,7 +301,8 @@ impl Record {
             .collect()
     }
 
-    /// How evenly the visits were spread: Jain's index, 1 if all instances served as many, 1/n if one served all.
+    /// Returns the evenness with which visits were spread: Jain's index, 1 if all instances served
+    /// as many, 1/n if one served all.
     ///
     /// ```
     /// use std::time::Duration;
@@ -315,8 +322,9 @@ impl Record {
         counts().sum::<f64>().powi(2) / (squares * self.instances.len() as f64)
     }
 
-    /// When nobody was served: from a second in which only visits began that were in vain, to the next in which one began that was served.
-    /// Whether a second counts depends on whether somebody came, so it takes clients enough.
+    /// When nobody was served: from a second in which only visits began that were in vain, to the
+    /// next in which one began that was served. Whether a second counts depends on whether somebody
+    /// came, so it takes clients enough.
     pub fn outages(&self) -> Vec<Range<Duration>> {
         let mut outages = Vec::new();
         let mut since = None;
@@ -341,7 +349,8 @@ impl Record {
 
     // Files.
 
-    /// A line for each interval and instance, and one for each interval and cause: `seconds,what,visits,bytes`.
+    /// A line for each interval and instance, and one for each interval and cause:
+    /// `seconds,what,visits,bytes`.
     pub fn intervals_csv(&self) -> String {
         let mut csv = String::from("seconds,what,visits,bytes\n");
         for (number, interval) in self.intervals.iter().enumerate() {
@@ -372,7 +381,8 @@ impl Record {
         csv
     }
 
-    /// A line for each directory and descriptor ID: `directory,period,replica,handed out,missing,unanswered`.
+    /// A line for each directory and descriptor ID: `directory,period,replica,handed
+    /// out,missing,unanswered`.
     pub fn directories_csv(&self) -> String {
         let mut csv = String::from("directory,period,replica,handed out,missing,unanswered\n");
         for one in &self.directories {
@@ -390,7 +400,8 @@ impl Record {
         csv
     }
 
-    /// A line for each single visit: `client,began,waited,ended,fetches,outcome`, with times in seconds.
+    /// A line for each single visit: `client,began,waited,ended,fetches,outcome`, with times in
+    /// seconds.
     pub fn visits_csv(&self) -> String {
         let mut csv = String::from("client,began,waited,ended,fetches,outcome\n");
         for visit in &self.visits {

@@ -1,4 +1,4 @@
-//! What a [`Simulation`] is made of.
+//! Parts of a [`Simulation`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,8 +23,9 @@ use crate::fixtures::{self, Points};
 
 /// Instances with one key, a publisher or none, and clients: what a [`Simulation`] is made of.
 ///
-/// By default there are a hundred directories that stay, a hundred relays for introduction points, and a publisher with the policy
-/// `mixed`. The same scenario with the same seed always comes out the same.
+/// By default there are a hundred directories that stay, a hundred relays for introduction points,
+/// and a publisher with the policy `mixed`. The same scenario with the same seed always comes out
+/// the same.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,9 +74,10 @@ enum Directories {
 }
 
 impl Scenario {
-    /// The part of the directories that leaves, and joins, from one hourly consensus to the next on the public network: a hundredth, rounded
-    /// up. (Of all relays, 1.2 % averaged over a day would already be remarkable: Winter et al., *Identifying and characterizing Sybils in the Tor network*,
-    /// 2016, section 5.1.)
+    /// The part of the directories that leaves, and joins, from one hourly consensus to the next on
+    /// the public network: a hundredth, rounded up. (Of all relays, 1.2 % averaged over a day would
+    /// already be remarkable: Winter et al., *Identifying and characterizing Sybils in the Tor
+    /// network*, 2016, section 5.1.)
     pub const PUBLIC_CHURN: f64 = 0.01;
 
     /// A scenario without instances and clients; `seed` decides all that is drawn.
@@ -102,30 +104,31 @@ impl Scenario {
 
     // The network.
 
-    /// How many relays have the `HSDir` flag. By default 100, as in the thesis.
+    /// Sets the number of relays that have the `HSDir` flag. By default 100, as in the thesis.
     #[must_use]
     pub fn directories(mut self, count: usize) -> Self {
         self.directories = Directories::Drawn(count);
         self
     }
 
-    /// Which relays have the `HSDir` flag.
+    /// Names the relays that have the `HSDir` flag.
     #[must_use]
     pub fn directories_named(mut self, fingerprints: impl IntoIterator<Item = Fingerprint>) -> Self {
         self.directories = Directories::Given(fingerprints.into_iter().collect());
         self
     }
 
-    /// How many relays there are for introduction points, at least ten. Tor draws one with a chance that goes by its bandwidth; here all
-    /// are alike.
+    /// Sets the number of relays for introduction points, at least ten. Tor draws one with a chance
+    /// that goes by its bandwidth; here all are alike.
     #[must_use]
     pub fn relays(mut self, count: usize) -> Self {
         self.relays = count.max(10);
         self
     }
 
-    /// With which chance each directory leaves in each hour, for good; as many new ones join. Then a consensus is made every hour, and everybody
-    /// gets it when Tor would. By default 0; see [`PUBLIC_CHURN`](Self::PUBLIC_CHURN).
+    /// With which chance each directory leaves in each hour, for good; as many new ones join. Then
+    /// a consensus is made every hour, and everybody gets it when Tor would. By default 0; see
+    /// [`PUBLIC_CHURN`](Self::PUBLIC_CHURN).
     #[must_use]
     pub fn churn(mut self, chance_an_hour: f64) -> Self {
         self.churn = chance_an_hour.clamp(0.0, 1.0);
@@ -139,7 +142,7 @@ impl Scenario {
         self
     }
 
-    /// How long things take.
+    /// Sets the durations of things.
     #[must_use]
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
@@ -168,8 +171,9 @@ impl Scenario {
         self.instances(InstancePlan::numbered(count))
     }
 
-    /// Who writes what the directories hand out: with [`PolicyName::Race`] there is no publisher, and the instances are loud, as Tor is by itself;
-    /// with all others there is one that follows the policy, and the instances are quiet.
+    /// Sets the writer of what the directories hand out. With [`PolicyName::Race`] there is no
+    /// publisher, and the instances are loud, as Tor is by itself. With all others there is one
+    /// that follows the policy, and the instances are quiet.
     #[must_use]
     pub fn policy(mut self, name: PolicyName) -> Self {
         if name == PolicyName::Race {
@@ -195,7 +199,7 @@ impl Scenario {
         self
     }
 
-    /// Lets the instances publish by themselves over what the publisher writes, as in the thesis.
+    /// Makes the instances publish by themselves over what the publisher writes, as in the thesis.
     #[must_use]
     pub fn loud(mut self) -> Self {
         self.loud = true;
@@ -209,7 +213,8 @@ impl Scenario {
         self
     }
 
-    /// The service's key, instead of one that is the same in all scenarios. With it, signatures are real.
+    /// The service's key, instead of one that is the same in all scenarios. With it, signatures are
+    /// real.
     #[must_use]
     pub fn key(mut self, key: ServiceKey) -> Self {
         (self.key, self.real_signatures) = (Some(key), true);
@@ -225,7 +230,7 @@ impl Scenario {
         self
     }
 
-    /// Lets something happen.
+    /// Makes something happen.
     #[must_use]
     pub fn at(mut self, at: Duration, happening: Happening) -> Self {
         self.happenings.push((at, happening));
@@ -234,7 +239,7 @@ impl Scenario {
 
     // What is recorded.
 
-    /// How long the intervals of the [`Record`] are. By default a minute.
+    /// Sets the length of the [`Record`]'s intervals. By default a minute.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
@@ -275,7 +280,8 @@ impl Scenario {
     /// Puts everything in its place.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`] and [`Error::DuplicateInstance`]; [`Error::Descriptor`] if the fixtures cannot be read.
+    /// [`Error::UnknownInstance`] and [`Error::DuplicateInstance`]; [`Error::Descriptor`] if the
+    /// fixtures cannot be read.
     pub fn build(self) -> Result<Simulation, Error> {
         self.check()?;
         let mut rng = ChaCha12Rng::seed_from_u64(self.seed);

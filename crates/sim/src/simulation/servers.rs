@@ -1,4 +1,5 @@
-//! The instances: Tors with the service's key that open introduction points, build descriptors and, if they are loud, publish them.
+//! The instances: Tors with the service's key that open introduction points, build descriptors and,
+//! if they are loud, publish them.
 //!
 //! Places in Tor are below `src/feature/rend`.
 
@@ -15,19 +16,21 @@ use crate::Error;
 use crate::fixtures::Points;
 use crate::instance::Instance;
 
-/// How long an introduction point lasts, in seconds, from the first descriptor that names it (`core/or/or.h:1093`, `rendservice.c:3923-3960`).
+/// Time that an introduction point lasts, in seconds, from the first descriptor that names it
+/// (`core/or/or.h:1093`, `rendservice.c:3923-3960`).
 const LIFETIME: std::ops::Range<u64> = 18 * 3600..24 * 3600;
 /// After so many introductions it is replaced (`core/or/or.h:1082-1085`, `rendservice.c:4264`).
 const INTRODUCTIONS: std::ops::Range<u32> = 16_384..32_768;
 
-/// One Tor.
+/// A Tor.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) plan: InstancePlan,
     pub(super) instance: Instance,
     /// The points that it has and publishes.
     pub(super) points: Vec<Own>,
-    /// Points that were replaced. They stay open until a descriptor without them is uploaded, so for ever if it is quiet (`rendservice.c:4060-4088`).
+    /// Points that were replaced. They stay open until a descriptor without them is uploaded, so
+    /// for ever if it is quiet (`rendservice.c:4060-4088`).
     pub(super) expiring: Vec<u32>,
     /// Whether points are on their way that stood before.
     pub(super) opening: bool,
@@ -77,8 +80,8 @@ impl Server {
         drawn
     }
 
-    /// When it builds a descriptor next: when its points have stood for long enough, or else when the period is over. It looks once a
-    /// second (`rendservice.c:4299-4338`).
+    /// When it builds a descriptor next: when its points have stood for long enough, or else when
+    /// the period is over. It looks once a second (`rendservice.c:4299-4338`).
     pub(super) fn builds_at(&mut self, now: Micros, pace: &Pace, rng: &mut ChaCha12Rng) -> Option<Micros> {
         if self.opening || self.points.is_empty() {
             return None;
@@ -100,7 +103,8 @@ impl Server {
         })
     }
 
-    /// It has built a descriptor: when the next one is due, whatever happens (`rendservice.c:3861-3871`).
+    /// Notes that it has built a descriptor: when the next one is due, whatever happens
+    /// (`rendservice.c:3861-3871`).
     pub(super) fn built(&mut self, service: &ServiceId, clock: UnixTime, now: Micros, pace: &Pace) {
         let left = TimePeriod::at(service, clock).seconds_left(service, clock);
         let (overlap, period) = (OVERLAP.as_secs(), micros(pace.post_period));
@@ -117,7 +121,8 @@ impl Server {
         self.instance.build(Some(points));
     }
 
-    /// The texts that it publishes: for each replica, and for the next time period too when this one ends within the hour.
+    /// The texts that it publishes: for each replica, and for the next time period too when this
+    /// one ends within the hour.
     pub(super) fn texts(&self, key: &ServiceKey, clock: UnixTime) -> Vec<(TimePeriod, Replica, Vec<u8>)> {
         let mut texts = Vec::new();
         for period in TimePeriod::published(&key.service_id(), clock) {
@@ -129,7 +134,7 @@ impl Server {
         texts
     }
 
-    /// What `GETINFO hs/service/desc/id` gives: the text that it built last.
+    /// Returns what `GETINFO hs/service/desc/id` gives: the text that it built last.
     pub(super) fn offer(&self, key: &ServiceKey, clock: UnixTime) -> Option<Vec<u8>> {
         self.texts(key, clock).pop().map(|(_, _, text)| text)
     }
@@ -140,7 +145,7 @@ pub(super) fn most_introductions(rng: &mut ChaCha12Rng) -> u32 {
     rng.random_range(INTRODUCTIONS)
 }
 
-/// How long a point lasts that was just published.
+/// Draws the time that a point lasts that was just published.
 pub(super) fn lifetime(rng: &mut ChaCha12Rng) -> Micros {
     rng.random_range(LIFETIME) * SECOND
 }

@@ -1,4 +1,5 @@
-//! What clients can see: consensuses, the directories that they name, the descriptors there, and the introduction points in these.
+//! Things that clients can see: consensuses, the directories that they name, the descriptors there,
+//! and the introduction points in these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,7 +23,8 @@ pub(super) const MOST_POINTS: usize = 10;
 const PER_REPLICA: usize = onionweave_ring::v2::DIRECTORIES_PER_REPLICA;
 const HOUR: u64 = 3600;
 
-/// Every number that is kept here belongs to something that stays as long as this: nothing is ever removed.
+/// Every number that is kept here belongs to something that stays as long as this: nothing is ever
+/// removed.
 #[derive(Debug)]
 pub(super) struct Shelves {
     service: ServiceId,
@@ -48,15 +50,15 @@ pub(super) struct Spot {
     pub(super) id: DescriptorId,
     pub(super) period: TimePeriod,
     pub(super) replica: Replica,
-    /// What is handed out, [`NONE`] for nothing.
+    /// Number of the text that is handed out, [`NONE`] for nothing.
     pub(super) text: u32,
     /// Whether anybody answers.
     pub(super) answers: bool,
-    /// So many fetches it answered with a text.
+    /// Number of fetches that it answered with a text.
     pub(super) handed_out: u64,
-    /// So many it had nothing for.
+    /// Number of fetches for which it had nothing.
     pub(super) missing: u64,
-    /// So many were never answered.
+    /// Number of fetches that were never answered.
     pub(super) unanswered: u64,
 }
 
@@ -79,10 +81,10 @@ pub(super) struct Text {
 /// An introduction point: a circuit of an instance that ends at a relay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
-    /// Whose it is; [`NONE`] for nobody's.
+    /// Number of its owner; [`NONE`] for nobody's.
     pub(super) server: u32,
     pub(super) open: bool,
-    /// How many introductions it has passed on.
+    /// Number of introductions that it has passed on.
     pub(super) introductions: u32,
     /// After how many it is replaced.
     pub(super) most: u32,
@@ -275,7 +277,7 @@ impl Shelves {
         answer
     }
 
-    /// What a directory tells a Tor that asks, if it answers.
+    /// Returns what a directory tells a Tor that asks, if it answers.
     pub(super) fn read(&self, directory: &Fingerprint, id: &DescriptorId) -> Option<Found> {
         self.directories.get(directory)?.read(id)
     }
@@ -381,7 +383,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// That of a Tor which has run for some hours.
+    /// Returns the view of a Tor that has run for some hours.
     pub(super) fn drawn(shelves: &Shelves, now: UnixTime, rng: &mut ChaCha12Rng) -> Self {
         let mut view = Self::default();
         view.get(shelves, shelves.newest_at(now).saturating_sub(3), rng);
@@ -407,8 +409,10 @@ impl View {
         shelves.first_hour.as_secs() + u64::from(self.next)
     }
 
-    /// A client gets another three quarters of an hour after the old one stopped being fresh, or up to seven eighths of the time until it is
-    /// invalid later (`feature/nodelist/networkstatus.c:1180-1225`). A consensus is fresh for an hour and valid for three.
+    /// A client gets another three quarters of an hour after the old one stopped being fresh, or up
+    /// to seven eighths of the time until it is invalid later
+    /// (`feature/nodelist/networkstatus.c:1180-1225`). A consensus is fresh for an hour and valid
+    /// for three.
     fn get(&mut self, shelves: &Shelves, consensus: usize, rng: &mut ChaCha12Rng) {
         const FIRST: u64 = HOUR + HOUR * 3 / 4;
         const WITHIN: u64 = (3 * HOUR - FIRST) * 7 / 8;

@@ -1,4 +1,5 @@
-//! A visit: the rules by which a client of tor 0.4.5.9 finds a service. Places in Tor are below `src/feature/rend` where nothing else is said.
+//! A visit: the rules by which a client of tor 0.4.5.9 finds a service. Places in Tor are below
+//! `src/feature/rend` where nothing else is said.
 
 use std::time::Duration;
 
@@ -15,17 +16,21 @@ use crate::instance::State;
 
 /// `REND_CACHE_MAX_AGE` and `REND_CACHE_MAX_SKEW`, `rendcache.h:17-20`.
 const OLDEST: Duration = Duration::from_secs((48 + 24) * 3600);
-/// How long a relay counts as failed, in seconds (`REND_CACHE_FAILURE_MAX_AGE`, `rendcache.h:22`).
+/// Time for which a relay counts as failed, in seconds (`REND_CACHE_FAILURE_MAX_AGE`,
+/// `rendcache.h:22`).
 const FAILED_FOR: u32 = 5 * 60;
-/// How long a circuit can be idle and still be used, in seconds (`MaxCircuitDirtiness`; each use begins it anew for a rendezvous circuit,
-/// `core/or/circuituse.c:160`, `core/or/circuituse.c:2986`).
+/// Time for which a circuit can be idle and still be used, in seconds (`MaxCircuitDirtiness`; each
+/// use begins it anew for a rendezvous circuit, `core/or/circuituse.c:160`,
+/// `core/or/circuituse.c:2986`).
 const CIRCUIT_KEPT: u32 = 10 * 60;
-/// How often an instance looks which of its own circuits are as old and have no stream, in seconds (`NewCircuitPeriod`, and a second for
-/// the comparison, `core/or/circuituse.c:1366-1371`). It counts from the rendezvous (`rendservice.c:3493`), so that it closes circuits on which clients
-/// still rely, whatever the comment at `core/or/circuituse.c:1534` says.
+/// Time between two looks of an instance which of its own circuits are as old and have no stream,
+/// in seconds (`NewCircuitPeriod`, and a second for the comparison,
+/// `core/or/circuituse.c:1366-1371`). It counts from the rendezvous (`rendservice.c:3493`), so that
+/// it closes circuits on which clients still rely, whatever the comment at
+/// `core/or/circuituse.c:1534` says.
 const CIRCUITS_LOOKED_AT: u64 = 31;
 
-/// What surrounds a client that does something.
+/// Surroundings of a client that does something.
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     /// Until when nothing happens but what clients do: so far a client may go on alone.
@@ -41,7 +46,7 @@ pub(super) struct Scene<'a> {
     pub(super) rng: &'a mut ChaCha12Rng,
     /// Introduction points that have passed on as much as they shall, and when.
     pub(super) worn: &'a mut Vec<(Micros, u32)>,
-    /// Whose transfers changed.
+    /// Instance whose transfers changed.
     pub(super) touched: &'a mut bool,
 }
 
@@ -56,17 +61,17 @@ pub(super) struct Attempt {
     pub(super) phase: Phase,
     /// The replicas that the stream itself asked for, a bit for each.
     own: u8,
-    /// How many directories were asked.
+    /// Number of directories that were asked.
     pub(super) fetches: u16,
     /// The first of them.
     pub(super) first_asked: u32,
 }
 
-/// What a client does next.
+/// Next step of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
     Begins,
-    /// It asks a directory.
+    /// The client asks a directory.
     Asks {
         /// Whether the stream does, or something else for it.
         own: bool,
@@ -75,16 +80,16 @@ pub(super) enum Phase {
     Answered {
         spot: u32,
     },
-    /// It draws an introduction point, after something went wrong with another.
+    /// The client draws an introduction point, after something went wrong with another.
     Draws(Miss),
-    /// It is connected, and fetches something.
+    /// The client is connected, and fetches something.
     Joined(u32),
-    /// It is given something by an instance.
+    /// The client is given something by an instance.
     Transfers(u32),
     GivesUp(Miss),
 }
 
-/// What comes of a step.
+/// Outcome of a step.
 pub(super) enum Step {
     Later(Micros, Phase),
     Transfers(u32),
@@ -134,7 +139,8 @@ impl Clients {
             Phase::Transfers(server) => Step::Later(at, Phase::Joined(server)),
             Phase::GivesUp(cause) => self.give_up(client, attempt, at, cause, scene),
         };
-        // A stream that is not attached is given up when it is old enough (core/or/connection_edge.c:1163, core/or/circuituse.c:2868).
+        // A stream that is not attached is given up when it is old enough
+        // (core/or/connection_edge.c:1163, core/or/circuituse.c:2868).
         let last = attempt.born + scene.gait.give_up;
         match step {
             Step::Later(when, Phase::Asks { .. } | Phase::Answered { .. }) if when >= last => {
@@ -163,7 +169,8 @@ impl Clients {
                     .get(server as usize)
                     .is_some_and(|one| one.state == State::Hangs);
                 return match hangs {
-                    // A stream that is attached waits for as long (core/or/connection_edge.c:1190-1205).
+                    // A stream that is attached waits for as long
+                    // (core/or/connection_edge.c:1190-1205).
                     true => Step::Later(at + scene.gait.give_up, Phase::GivesUp(Miss::Silent)),
                     false => self.connect(client, at + scene.gait.reuse, server, scene),
                 };
@@ -171,7 +178,8 @@ impl Clients {
             client.circuit = NONE;
         }
         if client.text != NONE && self.any_usable(client, at, scene) {
-            // A descriptor is used for as long as there is a point to try (core/or/connection_edge.c:2035, 2090).
+            // A descriptor is used for as long as there is a point to try
+            // (core/or/connection_edge.c:2035, 2090).
             return self.draw(client, at, scene);
         }
         Step::Later(at, Phase::Asks { own: true })
@@ -179,8 +187,8 @@ impl Clients {
 
     // Directories.
 
-    /// Draws the replica, and then one of its directories that were not asked lately (`rendclient.c:610-675`,
-    /// `feature/hs/hs_common.c:1634-1708`).
+    /// Draws the replica, and then one of its directories that were not asked lately
+    /// (`rendclient.c:610-675`, `feature/hs/hs_common.c:1634-1708`).
     fn ask(
         &mut self,
         client: &mut Client,
@@ -240,14 +248,17 @@ impl Clients {
                 return Step::Later(at + scene.gait.fetch, Phase::Answered { spot });
             }
             seen.unanswered += 1;
-            // When its connection is closed at last, another directory is asked (feature/dirclient/dirclient.c:3023-3036).
+            // When its connection is closed at last, another directory is asked
+            // (feature/dirclient/dirclient.c:3023-3036).
             return Step::Later(at + scene.gait.silent_directory, Phase::Asks { own: false });
         }
-        // Nobody tells the stream, so it waits until it is too old (`rendclient.c:676-681`, `rendclient.c:737-741`).
+        // Nobody tells the stream, so it waits until it is too old (`rendclient.c:676-681`,
+        // `rendclient.c:737-741`).
         Step::Later(attempt.born + scene.gait.give_up, Phase::GivesUp(Miss::NoDescriptor))
     }
 
-    /// Keeps a text, or not (`rendcache.c:966-995`), and goes on with what there is then (`rendclient.c:922-966`).
+    /// Keeps a text, or not (`rendcache.c:966-995`), and goes on with what there is then
+    /// (`rendclient.c:922-966`).
     fn answered(
         &mut self,
         client: &mut Client,
@@ -278,15 +289,17 @@ impl Clients {
         self.draw(client, at, scene)
     }
 
-    /// What becomes of a text that was fetched. Returns whether the client accepts it, be it that it goes on with the one that it has. The whole of the
-    /// rules, with those that no text here can break, is `onionweave_desc::v2::Fetch::judge`.
+    /// Takes a text that was fetched. Returns whether the client accepts it, be it that it goes on
+    /// with the one that it has. The whole of the rules, with those that no text here can break, is
+    /// `onionweave_desc::v2::Fetch::judge`.
     fn keeps(&mut self, client: &mut Client, number: u32, at: Micros, clock: UnixTime, shelves: &Shelves) -> bool {
         let text = text(shelves, number);
         if is_too_old(text, clock) {
             return false; // rendcache.c:955
         }
         let held = (client.text != NONE).then(|| text_of(shelves, client).time);
-        // The bytes that it holds, it has already (rendcache.c:969); and an older text does not take the place of a newer one (rendcache.c:979).
+        // The bytes that it holds, it has already (rendcache.c:969); and an older text does not
+        // take the place of a newer one (rendcache.c:979).
         if number == client.text || held.is_some_and(|held| held > text.time) {
             return true;
         }
@@ -304,7 +317,7 @@ impl Clients {
         true
     }
 
-    /// Which points of a text are at relays that failed lately, a bit for each.
+    /// Returns the points of a text that are at relays that failed lately, a bit for each.
     fn failed_points(&self, client: &Client, text: &Text, at: Micros) -> u16 {
         if client.notes == NONE {
             return 0;
@@ -326,7 +339,8 @@ impl Clients {
 
     // Introduction points.
 
-    /// The points that it has not taken out and that are not at a relay that failed (`rendclient.c:1047-1067`), a bit for each.
+    /// The points that it has not taken out and that are not at a relay that failed
+    /// (`rendclient.c:1047-1067`), a bit for each.
     fn usable(&self, client: &Client, text: &Text, at: Micros) -> u16 {
         let all = (1 << text.points().len()) - 1;
         all & !client.gone & !self.failed_points(client, text, at)
@@ -349,8 +363,8 @@ impl Clients {
             left &= left - 1;
         }
         let drawn = left.trailing_zeros() as usize;
-        // The key is that of the first point at the relay that was not taken out (rendclient.c:162-171), and so is what is taken out if that
-        // fails (rendclient.c:833-848).
+        // The key is that of the first point at the relay that was not taken out
+        // (rendclient.c:162-171), and so is what is taken out if that fails (rendclient.c:833-848).
         let points = text.points();
         let relay = points.get(drawn).map_or(NONE, |&(_, relay)| relay);
         let first = points
@@ -376,7 +390,8 @@ impl Clients {
             .get(server as usize)
             .is_some_and(|one| one.state == State::Hangs)
         {
-            // The relay acknowledges it all the same; nothing is held against the point (core/or/circuituse.c:774-795).
+            // The relay acknowledges it all the same; nothing is held against the point
+            // (core/or/circuituse.c:774-795).
             return Step::Later(at + scene.gait.silent_instance, Phase::Draws(Miss::Silent));
         }
         if let Some(instance) = scene.record.instances.get_mut(server as usize) {
@@ -403,7 +418,7 @@ impl Clients {
 
     // The end.
 
-    /// It is connected, or will be at that time.
+    /// Notes that the client is connected, or will be at that time.
     fn connect(&self, client: &mut Client, at: Micros, server: u32, scene: &mut Scene<'_>) -> Step {
         let habit = self.habit_of(client);
         let Some(reach) = scene.servers.get(server as usize) else {
@@ -451,9 +466,11 @@ impl Clients {
         }
     }
 
-    /// The stream ends unattached. With it ends the attempt, and what it asked is forgotten: but Tor looks only for the descriptor IDs that
-    /// the stream itself has computed, and those that something else asked for it stay noted (`rendclient.c:991-1001`; a stream's own IDs are
-    /// wrong until it fetches, `feature/hs/hs_common.c:423-454`, and `rendclient.c:649-655` puts right the copy that fetches).
+    /// The stream ends unattached. With it ends the attempt, and what it asked is forgotten: but
+    /// Tor looks only for the descriptor IDs that the stream itself has computed, and those that
+    /// something else asked for it stay noted (`rendclient.c:991-1001`; a stream's own IDs are
+    /// wrong until it fetches, `feature/hs/hs_common.c:423-454`, and `rendclient.c:649-655` puts
+    /// right the copy that fetches).
     fn give_up(
         &mut self,
         client: &mut Client,
@@ -494,7 +511,7 @@ fn next_look(rng: &mut ChaCha12Rng) -> u32 {
 }
 
 impl Client {
-    /// It has all that it wanted over its circuit.
+    /// Notes that the client has all that it wanted over its circuit.
     pub(super) fn lets_go(&mut self, at: Micros, rng: &mut ChaCha12Rng) {
         if self.circuit != NONE && seconds(at) >= self.closes {
             self.closes = seconds(at) + next_look(rng);
@@ -534,8 +551,8 @@ mod tests {
 
     const NOW: UnixTime = UnixTime::from_secs(1_795_349_700);
 
-    /// All texts, all that may be held, all relays that may have failed: the client here and the verdict of `desc`, which was held against real Tor,
-    /// keep the same text with the same points.
+    /// All texts, all that may be held, all relays that may have failed: the client here and the
+    /// verdict of `desc`, which was held against real Tor, keep the same text with the same points.
     #[test]
     fn texts_are_kept_as_tor_keeps_them() {
         let key = ServiceKey::new(fixtures::private_key().unwrap(), &RustCrypto).unwrap();

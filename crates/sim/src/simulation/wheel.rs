@@ -7,26 +7,28 @@ use super::Micros;
 
 /// A bucket holds what happens within 2^20 µs, about a second.
 const WIDTH: u32 = 20;
-/// So many buckets stand in a row, for nineteen hours; what happens later is kept apart.
+/// Number of buckets that stand in a row, for nineteen hours; what happens later is kept apart.
 const ROW: u64 = 1 << 16;
 
-/// The clients' appointments, in the order of time; at the same time, in that of the clients' numbers.
+/// The clients' appointments, in the order of time; at the same time, in that of the clients'
+/// numbers.
 ///
-/// A heap of a million would cost a miss of the cache for each of its twenty levels. Here an appointment is appended to the bucket of its
-/// second, and a bucket is sorted when its second has come: an appointment takes eight bytes, and is moved twice.
+/// A heap of a million would cost a miss of the cache for each of its twenty levels. Here an
+/// appointment is appended to the bucket of its second, and a bucket is sorted when its second has
+/// come: an appointment takes eight bytes, and is moved twice.
 #[derive(Debug, Default)]
 pub(super) struct Wheel {
     /// The number of the bucket that is open.
     open: u64,
-    /// What is in it, the last first: the time within the bucket, and the client.
+    /// Its content, the last first: the time within the bucket, and the client.
     current: Vec<u64>,
-    /// What was added for the open second, or an earlier one, since it was opened.
+    /// Entries that were added for the open second, or an earlier one, since it was opened.
     late: BinaryHeap<Reverse<(Micros, u32)>>,
     /// The buckets after the open one.
     row: VecDeque<Vec<u64>>,
-    /// How much is in them.
+    /// Number of entries in them.
     in_row: usize,
-    /// What comes after the row, by bucket.
+    /// Entries after the row, by bucket.
     far: BTreeMap<u64, Vec<u64>>,
     /// Empty buckets, to be filled again.
     spare: Vec<Vec<u64>>,

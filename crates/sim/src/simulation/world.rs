@@ -1,4 +1,5 @@
-//! Everything in a scenario but the clients: what happens to directories, instances and the publisher.
+//! Everything in a scenario but the clients: what happens to directories, instances and the
+//! publisher.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::Fault;
 use crate::engine::{Engine, World};
 use crate::instance::State;
 
-/// How often a Tor that hangs is looked at again for what it has put off.
+/// Time between two looks at a Tor that hangs for what it has put off.
 const PUT_OFF: Micros = SECOND;
 /// The shortest time that an instance's own upload takes.
 const OWN_UPLOAD: Micros = SECOND / 10;
@@ -25,7 +26,7 @@ const OWN_UPLOAD: Micros = SECOND / 10;
 /// Event to come of a [`Simulation`].
 #[derive(Debug)]
 pub enum Due {
-    /// What the scenario says.
+    /// An event of the scenario.
     Happens(Happening),
     /// The next consensus is made.
     Consensus,
@@ -343,7 +344,7 @@ impl Simulation {
         }
     }
 
-    /// How a process is, if it is still the one.
+    /// Returns the state of a process, if it is still the one.
     fn life_of(&self, server: u32, life: u32) -> Option<State> {
         let reach = self.reaches.get(server as usize)?;
         (reach.life == life).then_some(reach.state)
@@ -449,7 +450,7 @@ impl Simulation {
         self.at(self.tick() + delay, due);
     }
 
-    /// Lets something happen at a time of the clock, or now if that is past.
+    /// Makes something happen at a time of the clock, or now if that is past.
     pub(super) fn at_time(&mut self, time: UnixTime, due: Due) {
         let seconds = time.as_secs().saturating_sub(self.engine.start().as_secs());
         self.at((seconds * SECOND).max(self.tick() + 1), due);

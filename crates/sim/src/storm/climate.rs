@@ -1,4 +1,5 @@
-//! What is drawn once for a storm: how large the network is, how it is configured, and how much goes wrong.
+//! Things that are drawn once for a storm: how large the network is, how it is configured, and how
+//! much goes wrong.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -23,7 +24,7 @@ const POLICIES: [PolicyName; 6] = [
     PolicyName::Weighted,
 ];
 
-/// What a storm is like.
+/// Character of a storm.
 #[derive(Clone, Debug)]
 pub(super) struct Climate {
     pub(super) start: UnixTime,
@@ -31,15 +32,17 @@ pub(super) struct Climate {
     pub(super) directories: usize,
     /// Whether a second publisher is started at times, by mistake.
     pub(super) second_publisher: bool,
-    /// Whether instances build their descriptors anew every hour, as Tor does unless it has just done so.
+    /// Whether instances build their descriptors anew every hour, as Tor does unless it has just
+    /// done so.
     pub(super) hourly: bool,
     /// Whether publishers post through instances that the other publisher watches.
     pub(super) shared_carriers: bool,
     /// Whether instances publish by themselves.
     pub(super) loud: bool,
-    /// The last instance is far away: its control port is out of reach, and it is known under an address of its own, from here.
+    /// The last instance is far away: its control port is out of reach, and it is known under an
+    /// address of its own, from here.
     pub(super) far: Option<Source>,
-    /// How the publishers match instances and slots.
+    /// Policy by which the publishers match instances and slots.
     pub(super) policy: PolicyName,
     pub(super) settings: Settings,
 }
@@ -50,7 +53,7 @@ impl Climate {
         self.settings.instances().iter().map(|instance| &instance.name)
     }
 
-    /// Which instance is far away, if one is.
+    /// The instance that is far away, if one is.
     pub(super) fn far(&self) -> Option<usize> {
         self.far.map(|_| self.instances - 1)
     }
@@ -78,7 +81,8 @@ impl Climate {
         if rng.random_bool(0.15) {
             settings.stamp = Stamp::Second;
         }
-        // An audit a minute is the default; most storms have fewer, which makes days cheap and faults last longer.
+        // An audit a minute is the default; most storms have fewer, which makes days cheap and
+        // faults last longer.
         let minutes = match rng.random_bool(0.35) {
             true => [1, 5, 10, 10, 15, 15, 30, 30][rng.random_range(0..8)],
             false => 60,
@@ -105,13 +109,13 @@ impl Climate {
     }
 }
 
-/// How much goes wrong at present.
+/// Amount of what goes wrong at present.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Season {
     pub(super) lasts: Duration,
     /// The mean time between two events.
     pub(super) between: Duration,
-    /// Which part of the uploads and audits goes wrong.
+    /// Part of the uploads and audits that goes wrong.
     pub(super) faulty: f64,
 }
 

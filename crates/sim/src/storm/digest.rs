@@ -10,11 +10,12 @@ use onionweave_publish::{
 };
 use sha1::{Digest as _, Sha1};
 
-/// The digest of a [`Storm`](crate::Storm): equal for two builds whose publishers were told and asked for the same things
-/// at the same times.
+/// The digest of a [`Storm`](crate::Storm): equal for two builds whose publishers were told and
+/// asked for the same things at the same times.
 ///
-/// It covers every event and every action with its time, the texts byte by byte, and the reports without their wording. It
-/// depends on no type's name, layout or `Debug` output, so that it outlives their refactoring.
+/// It covers every event and every action with its time, the texts byte by byte, and the reports
+/// without their wording. It depends on no type's name, layout or `Debug` output, so that it
+/// outlives their refactoring.
 ///
 /// ```
 /// use onionweave_sim::{Storm, StormDigest};

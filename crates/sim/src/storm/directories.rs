@@ -13,7 +13,7 @@ use crate::Fault;
 use crate::place::Place;
 use crate::seal::Seal;
 
-/// How long it may take until all is well again.
+/// Longest time until all is well again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// After something that a publisher is told of, or finds when it is not told.
@@ -30,7 +30,8 @@ pub(super) struct Watched {
     pub(super) lies: bool,
     /// Whether the consensus lists it.
     pub(super) listed: bool,
-    /// When something last went wrong here that a publisher is told of, or finds when it is not told.
+    /// When something last went wrong here that a publisher is told of, or finds when it is not
+    /// told.
     failed: Duration,
     /// When something last went wrong here that no publisher can know of before it looks.
     disturbed: Duration,
@@ -59,7 +60,8 @@ impl Watched {
         self.failed = now;
     }
 
-    /// Notes that something went wrong here which publishers are told of, or find when they are not told.
+    /// Notes that something went wrong here which publishers are told of, or find when they are not
+    /// told.
     pub(super) fn fail(&mut self, now: Duration) {
         self.failed = now;
     }
@@ -94,7 +96,7 @@ impl Watched {
         answer
     }
 
-    /// What a Tor tells that asks it, if it answers.
+    /// Returns what a Tor tells that asks it, if it answers.
     pub(super) fn read(&self, id: &DescriptorId) -> Option<Found> {
         self.place.read(id)
     }

@@ -1,4 +1,5 @@
-//! An instance that is far away: its control port is out of reach, and its descriptor is read from a file or from the directories.
+//! An instance that is far away: its control port is out of reach, and its descriptor is read from
+//! a file or from the directories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use crate::fixtures::PointName;
 use crate::instance::State as Process;
 use crate::witness::SWIFT;
 
-/// So many of its old texts are kept, to be shown again.
+/// Number of its old texts that are kept, to be shown again.
 const OLD_TEXTS: usize = 60;
 
-/// What is known of the far instance.
+/// Knowledge of the far instance.
 #[derive(Debug)]
 pub(super) struct Far {
     /// Its own.
@@ -31,7 +32,7 @@ pub(super) struct Far {
     /// The number of the last descriptor in which each point was.
     pub(super) builds: BTreeMap<PointName, u32>,
     texts: Vec<(DescriptorId, UnixTime, Vec<u8>)>,
-    /// What was uploaded last, and where to.
+    /// The text that was uploaded last, and its directories.
     newest: Option<Newest>,
     /// Since when nothing has befallen anybody.
     pub(super) calm_since: Duration,
@@ -102,7 +103,8 @@ impl World {
         }
     }
 
-    /// A publisher looks at the file into which the far instance's descriptor is written, if there is one.
+    /// A publisher looks at the file into which the far instance's descriptor is written, if there
+    /// is one.
     pub(super) fn far_link(&mut self, publisher: usize, index: usize) {
         if self.state.climate.far != Some(Source::File) {
             return;
@@ -196,7 +198,8 @@ impl World {
 }
 
 impl State {
-    /// From when a publisher's texts must name the far instance's newest points, if there is such a time.
+    /// From when a publisher's texts must name the far instance's newest points, if there is such a
+    /// time.
     pub(super) fn far_is_named_from(&self, publisher: usize) -> Option<(u32, Duration)> {
         let every = match self.climate.far? {
             Source::Directories { every } => every,
@@ -212,7 +215,8 @@ impl State {
             .places
             .values()
             .all(|place| !place.listed || (!place.is_silent() && !place.lies));
-        // Where slots are few, instances take turns, and where texts name several, one point may leave no room for another.
+        // Where slots are few, instances take turns, and where texts name several, one point may
+        // leave no room for another.
         let room = self.climate.policy == PolicyName::Mixed && ring.len() >= 3 && self.instances.len() <= 6;
         let calm = self.far.calm_since + every * 2 + self.climate.settings.answer_within + SWIFT;
         (it.state == Process::Runs && it.builds == newest.build && same_place && well && room)

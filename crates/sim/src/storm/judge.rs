@@ -1,4 +1,5 @@
-//! A judge compares the truth with what each publisher knows, wants and does. It reads the state and writes nothing there.
+//! A judge compares the truth with what each publisher knows, wants and does. It reads the state
+//! and writes nothing there.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -21,7 +22,8 @@ pub(super) const LOOKS_UP: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause of a slot where somebody else wrote.
 const TRUCE: Duration = Duration::from_secs(120);
-/// Largest number of uploads an hour that a slot may take in calm weather, where two publishers contest it.
+/// Largest number of uploads an hour that a slot may take in calm weather, where two publishers
+/// contest it.
 const CONTESTED: u32 = 80;
 /// Largest number of uploads an hour that a publisher may add to that for what changes.
 const CHANGES: u32 = 500;
@@ -37,7 +39,7 @@ pub(super) struct Judge {
     verdict: Option<String>,
 }
 
-/// What is known of one publisher.
+/// Knowledge of one publisher.
 #[derive(Debug)]
 struct Seat {
     witness: Witness,
@@ -148,7 +150,7 @@ impl Judge {
         self.verdict.get_or_insert_with(|| what.into());
     }
 
-    /// What is not as it must be in the end, and until when it may be so.
+    /// Things that are not as they must be in the end, and until when they may be so.
     fn flaws(&mut self, publisher: usize, state: &State) -> Vec<(Flaw, Duration)> {
         let clock_set = state.publishers[publisher].clock_set;
         let witness = &mut self.seats[publisher].witness;
@@ -170,7 +172,8 @@ impl Judge {
         let wall = state.moment(publisher).wall();
         let far_off = state.engine.ahead(publisher).abs() > MAX_SKEW;
         let alone = self.seats.len() == 1;
-        // Of two, each may be leaving the slot to the other, and not know yet what the other wrote there.
+        // Of two, each may be leaving the slot to the other, and not know yet what the other wrote
+        // there.
         let swift = if alone { SWIFT } else { patience.unseen };
         let mut proved = state
             .engine
@@ -343,9 +346,11 @@ impl Seat {
 }
 
 impl State {
-    /// How long a directory may hold something else than it should. What is not answered is given up; then the slot pauses, and
-    /// once more if the lost answer was that of an audit which would have found an upload dropped. What a publisher cannot see it
-    /// finds at the next audit, which may be given up as well; then the slot pauses, for that and for having been written over.
+    /// Longest time for which a directory may hold something else than it should. What is not
+    /// answered is given up; then the slot pauses, and once more if the lost answer was that of an
+    /// audit which would have found an upload dropped. What a publisher cannot see it finds at the
+    /// next audit, which may be given up as well; then the slot pauses, for that and for having
+    /// been written over.
     pub(super) fn patience(&self) -> Patience {
         let settings = &self.climate.settings;
         let seen = settings.answer_within + PAUSE * 2 + SWIFT;

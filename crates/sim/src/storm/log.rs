@@ -1,4 +1,4 @@
-//! What happened last.
+//! The last events.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -37,7 +37,8 @@ pub(super) enum Message {
     Answer { reply: Reply, event: Event },
     /// Something that a publisher sees at an instance.
     News { publisher: usize, life: u32, event: Event },
-    /// The end of an upload that publishers were told of, at those that watch the instance which carries it.
+    /// The end of an upload that publishers were told of, at those that watch the instance which
+    /// carries it.
     Ended { carrier: usize, directory: Fingerprint },
 }
 
@@ -51,22 +52,22 @@ pub(super) struct Reply {
     twice: bool,
 }
 
-/// What becomes of a message.
+/// Fate of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Arrives,
     Lost,
     AnswerLost,
-    /// It, or its answer, takes very long, and others overtake it.
+    /// The message, or its answer, takes very long, and others overtake it.
     Late,
-    /// It is delivered a second time, at some later time.
+    /// The message is delivered a second time, at some later time.
     Twice,
     AnsweredTwice,
     /// The Tor that carries it goes away, before or after it arrived.
     Interrupted {
         arrives: bool,
     },
-    /// It cannot be carried.
+    /// The message cannot be carried.
     Refused,
 }
 
@@ -368,7 +369,8 @@ impl World {
         }
     }
 
-    /// Lets an instance publish by itself: the same text to all directories of a replica, by its own clock.
+    /// Makes an instance publish by itself: the same text to all directories of a replica, by its
+    /// own clock.
     pub(super) fn publish(&mut self, instance: usize) {
         let truth = self.state.truth();
         let ring = directories::ring(&self.state.places);

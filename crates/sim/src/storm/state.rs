@@ -1,4 +1,4 @@
-//! What is true in a storm, whatever anybody knows of it.
+//! Truth of a storm, whatever anybody knows of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) far: Far,
     pub(super) places: BTreeMap<Fingerprint, Watched>,
     pub(super) instances: Vec<Instance>,
-    /// One, and at times a second.
+    /// The publishers: one, and at times a second.
     pub(super) publishers: Vec<Publisher>,
 }
 
@@ -41,7 +41,8 @@ pub(super) struct Publisher {
     pub(super) links: Vec<Link>,
     /// The directories that it was told of.
     pub(super) ring: HashRing,
-    /// The number of the far instance's descriptor that it was last told of, where it watches a file.
+    /// The number of the far instance's descriptor that it was last told of, where it watches a
+    /// file.
     pub(super) far_told: Option<u32>,
 }
 
@@ -52,7 +53,8 @@ pub(super) struct Link {
     pub(super) watched: bool,
     /// The connection is broken until then, although the instance may live.
     pub(super) broken_until: Duration,
-    /// The process and the descriptor of which the machine was told; `None` while the connection is down.
+    /// The process and the descriptor of which the machine was told; `None` while the connection is
+    /// down.
     pub(super) told: Option<Told>,
     /// Whether the machine was told that no connection can be made.
     pub(super) told_unreachable: bool,
@@ -60,7 +62,7 @@ pub(super) struct Link {
     pub(super) unfit: bool,
 }
 
-/// Which process of an instance a machine was told of, and which of its descriptors.
+/// The process of an instance that a machine was told of, and which of its descriptors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) life: u32,

@@ -1,4 +1,4 @@
-//! What befalls instances, directories and publishers.
+//! Events that befall instances, directories and publishers.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::witness;
 pub(super) enum Turn {
     /// An instance's process starts in place of that one, to offer the same points or others.
     Starts { instance: usize, life: u32, same: bool },
-    /// It has built its descriptor.
+    /// An instance has built its descriptor.
     Offers { instance: usize, life: u32, same: bool },
     /// A hung one goes on, or dies.
     HangEnds { instance: usize, life: u32, dies: bool },
-    /// It goes on dying and starting.
+    /// An instance goes on dying and starting.
     Flaps { instance: usize, left: u32 },
-    /// What it stands before can be used again, or not any more.
+    /// The backend of an instance can be used again, or not any more.
     Health { instance: usize, left: u32 },
     /// Its clock is right again.
     ClockOfInstance { instance: usize },
@@ -44,7 +44,8 @@ pub(super) enum Turn {
     ConfiguredAll { publisher: usize },
 }
 
-/// An upload or an audit is never lost twice as often as this many directories fall silent at once, or nothing would be left to see.
+/// An upload or an audit is never lost twice as often as this many directories fall silent at once,
+/// or nothing would be left to see.
 const MOST_SILENT: usize = 3;
 
 impl World {
@@ -140,7 +141,7 @@ impl World {
         self.published(instance);
     }
 
-    /// Lets an instance build its descriptor anew with the points that it has.
+    /// Makes an instance build its descriptor anew with the points that it has.
     pub(super) fn rebuild(&mut self, instance: usize) {
         let it = &mut self.state.instances[instance];
         if it.state == Process::Runs && it.has_points() {
@@ -149,7 +150,7 @@ impl World {
         }
     }
 
-    /// What follows when an instance has built its descriptor.
+    /// Does what follows when an instance has built its descriptor.
     fn published(&mut self, instance: usize) {
         if self.state.climate.far() == Some(instance) {
             self.far_built(instance);

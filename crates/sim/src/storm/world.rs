@@ -29,7 +29,7 @@ use crate::instance::{Instance, State as Process};
 use crate::seal::{self, Seal};
 use crate::witness::{self, Witness};
 
-/// So many relays are introduction points, few enough for instances to meet at some.
+/// Number of relays that are introduction points, few enough for instances to meet at some.
 const RELAYS: usize = 50;
 /// When a connection that broke is first made anew.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) enum Due {
     Weather,
     /// The next season begins.
     Season,
-    /// What was begun ends.
+    /// An event ends that was begun.
     Turn(Turn),
     /// A message arrives.
     Message(Message),
@@ -61,16 +61,17 @@ pub(super) enum Due {
 pub(super) struct World {
     storm: Storm,
     pub(super) rng: ChaCha12Rng,
-    /// What is true.
+    /// The truth.
     pub(super) state: State,
     /// Compares it with what the publishers do. It cannot write to the state.
     pub(super) judge: Judge,
     pub(super) points: Points,
-    /// So many processes of publishers there have been.
+    /// Number of processes of publishers that there have been.
     pub(super) publishers_so_far: u32,
     /// Actions of the publisher that is being called.
     asked: Vec<Action>,
-    /// Uploads of others that the publishers were told of, by directory and by the instance that carries them.
+    /// Uploads of others that the publishers were told of, by directory and by the instance that
+    /// carries them.
     pub(super) announced: BTreeMap<(usize, Fingerprint), u32>,
     pub(super) tally: Tally,
     pub(super) log: Log,
@@ -165,7 +166,7 @@ impl World {
         Witness::new(service, settings, read, self.state.moment(publisher))
     }
 
-    /// Lets something happen after so many milliseconds.
+    /// Makes something happen after this number of milliseconds.
     pub(super) fn after(&mut self, millis: std::ops::Range<u64>, due: Due) {
         let delay = Duration::from_micros(
             self.rng
@@ -287,7 +288,7 @@ impl World {
 
     // Links.
 
-    /// Lets every publisher notice within so many milliseconds that an instance changed.
+    /// Makes every publisher notice within this number of milliseconds that an instance changed.
     pub(super) fn notice(&mut self, instance: usize, millis: std::ops::Range<u64>) {
         for publisher in 0..self.state.publishers.len() {
             self.after(millis.clone(), Due::Link { publisher, instance });

@@ -1,4 +1,4 @@
-//! What a publisher was shown of an instance that is read from a file or from directories.
+//! Texts that a publisher was shown of an instance that is read from a file or from directories.
 
 use onionweave_publish::{Found, Source};
 use onionweave_ring::UnixTime;
@@ -26,7 +26,8 @@ struct Shown {
 }
 
 impl Far {
-    /// Notes a descriptor that the publisher was shown. `newest`: it must believe that at once, if it is not an older one.
+    /// Notes a descriptor that the publisher was shown. `newest`: it must believe that at once, if
+    /// it is not an older one.
     pub(super) fn seen(&mut self, dated: UnixTime, mut points: Vec<PointName>, newest: bool) {
         points.sort_unstable();
         let date = self.shown.iter().map(|shown| shown.last).max();
@@ -68,7 +69,7 @@ impl Witness {
         }
     }
 
-    /// What is wrong with the points of such an instance that the texts name.
+    /// Returns what is wrong with the points of such an instance that the texts name.
     pub(super) fn object_to_far(&mut self) -> Option<String> {
         let named = self.texts.values().flat_map(|text| &*text.points);
         let named: Vec<_> = named.filter(|point| self.far.is_known(point)).collect();

@@ -1,4 +1,4 @@
-//! What a publisher was told about instances.
+//! News of instances that a publisher was told.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::Witness;
 use super::texts::name_points;
 use crate::fixtures::PointName;
 
-/// What a publisher was told of one instance.
+/// News of one instance that a publisher was told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     points: Vec<PointName>,
@@ -37,7 +37,8 @@ pub(super) fn links(settings: &Settings) -> BTreeMap<InstanceName, Link> {
 }
 
 impl Witness {
-    /// The publisher was told which points an instance offers; `None` if it offers none because it is down.
+    /// The publisher was told which points an instance offers; `None` if it offers none because it
+    /// is down.
     pub(super) fn learn(&mut self, instance: &InstanceName, points: Option<Vec<PointName>>) {
         let Some(link) = self.links.get_mut(instance) else {
             return;

@@ -24,7 +24,8 @@ pub(crate) struct Text {
     pub(crate) points: Arc<[PointName]>,
 }
 
-/// The end of a text. The signature there is computed from all that stands before it, so texts with equal ends are equal.
+/// The end of a text. The signature there is computed from all that stands before it, so texts with
+/// equal ends are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ending([u8; Self::LEN]);
 
@@ -45,7 +46,8 @@ pub(super) fn name_points(points: &[IntroductionPoint]) -> Vec<PointName> {
 }
 
 impl Witness {
-    /// Looks at all texts that the publisher wants, if any is another, or if it was told of other points or of another health.
+    /// Looks at all texts that the publisher wants, if any is another, or if it was told of other
+    /// points or of another health.
     pub(super) fn look_at_texts<'a>(&mut self, texts: impl Iterator<Item = (SlotId, &'a [u8])>) {
         let texts: Vec<_> = texts.collect();
         let known = texts.len() == self.texts.len()
@@ -63,7 +65,8 @@ impl Witness {
             self.objections.extend(wrong);
             self.object_to_time();
         }
-        // A client that tried these texts while an instance was away takes the same bytes for the same hopeless texts.
+        // A client that tried these texts while an instance was away takes the same bytes for the
+        // same hopeless texts.
         let same =
             |(slot, ending): &(&SlotId, &Ending)| self.texts.get(*slot).is_some_and(|text| text.ending == **ending);
         if let Some((slot, _)) = hopeless.iter().find(same) {
@@ -131,14 +134,15 @@ impl Witness {
         }
     }
 
-    /// The instances that could serve: those that offer points and are fit, or, if none is, those that offer points.
+    /// The instances that could serve: those that offer points and are fit, or, if none is, those
+    /// that offer points.
     fn ready(&self) -> BTreeSet<&InstanceName> {
         let shunned = |link: &Link| link.points().any(|point| self.shunned.contains_key(point));
         let links = self.links.iter().filter(|(_, link)| link.offers());
         links.filter(|(_, link)| !shunned(link)).map(|(name, _)| name).collect()
     }
 
-    /// What is wrong with the choice of those whose points the texts name.
+    /// Returns what is wrong with the choice of those whose points the texts name.
     fn object_to_roster(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.offering_since.is_none() {
@@ -154,7 +158,8 @@ impl Witness {
         if served.len() > places {
             wrong.push(format!("{} instances serve instead of {places}", served.len()));
         }
-        // Where relays are shared, one instance's point may leave no room for another's, and where slots are few they take turns.
+        // Where relays are shared, one instance's point may leave no room for another's, and where
+        // slots are few they take turns.
         let relays = |name: &&InstanceName| self.links[*name].points().map(|(relay, _)| relay);
         let apart = ready.iter().flat_map(relays).collect::<BTreeSet<_>>().len();
         let all = ready.iter().flat_map(relays).count();

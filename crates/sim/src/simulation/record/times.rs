@@ -13,10 +13,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// So many classes for each doubling.
+    /// Number of classes for each doubling.
     const FINE: u32 = 5;
 
-    /// How many times there are.
+    /// Returns the number of times.
     pub const fn count(&self) -> u64 {
         self.count
     }
@@ -26,7 +26,8 @@ impl Times {
         Duration::from_micros(self.longest)
     }
 
-    /// The time that this part of all did not exceed, to 3 %: 0.5 gives the median. Zero if there are none.
+    /// The time that this part of all did not exceed, to 3 %: 0.5 gives the median. Zero if there
+    /// are none.
     pub fn quantile(&self, part: f64) -> Duration {
         let rank = (part.clamp(0.0, 1.0) * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
