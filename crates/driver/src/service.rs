@@ -235,7 +235,10 @@ impl ServiceTask {
                     self.handle(Event::InstanceOffersNothing { instance });
                 }
             }
-            (name, TorInput::Refuses(why)) => tracing::warn!(service = %self.service, instance = %name, "{why}"),
+            (LinkName::Instance(instance), TorInput::Refuses(why)) => {
+                self.handle(Event::InstanceRefuses { instance, why });
+            }
+            (LinkName::Own, TorInput::Refuses(_)) => {}
             (name, TorInput::Circuits(built)) => self.carriers.set_able(&name, built),
             (_, TorInput::Directories(directories)) => self.take_directories(directories),
             (LinkName::Instance(instance), TorInput::Upload(upload)) => self.upload_of_others(instance, &upload),

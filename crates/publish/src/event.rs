@@ -61,6 +61,14 @@ pub enum Event {
         /// Name of the instance.
         instance: InstanceName,
     },
+    /// An instance's Tor does not tell its descriptor, for a reason that its operator should know.
+    /// [`InstanceOffersNothing`](Self::InstanceOffersNothing) says what follows for the plan.
+    InstanceRefuses {
+        /// Name of the instance.
+        instance: InstanceName,
+        /// The reason, and what to look at.
+        why: String,
+    },
     /// The backend of an instance cannot be used, so the plan leaves the instance out.
     ///
     /// If nobody who offers points is fit, all who offer points are used: a check that condemns

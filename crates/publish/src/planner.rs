@@ -21,7 +21,7 @@ use onionweave_ring::{Directories, UnixTime};
 
 use crate::complaint::Complaint;
 use crate::machine::Context;
-use crate::version::{Point, Version};
+use crate::version::{Point, Unfit, Version};
 use crate::wanted::{Target, Wanted};
 use crate::{Action, Cause, Down, Event, InstanceName, Moment, Period, Policy, Report, Settings, SlotId};
 
@@ -148,6 +148,7 @@ impl Planner {
                 rebuilt,
             } => self.instance_offers(&instance, text, rebuilt, cx),
             Event::InstanceOffersNothing { instance } => self.set_points(&instance, Vec::new(), cx),
+            Event::InstanceRefuses { instance, why } => self.disbelieve(&instance, Unfit::Refused { why }, cx),
             Event::InstanceUnfit { instance, why } => self.instance_unfit(&instance, why, cx),
             Event::InstanceFit { instance } => self.instance_fit(&instance, cx),
             Event::InstanceLoad { instance, load } => self.instance_load(&instance, load, cx),

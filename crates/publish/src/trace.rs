@@ -132,6 +132,9 @@ pub enum Told {
     /// [`Event::InstanceOffersNothing`].
     #[non_exhaustive]
     OffersNothing { instance: InstanceName },
+    /// [`Event::InstanceRefuses`].
+    #[non_exhaustive]
+    Refuses { instance: InstanceName, why: String },
     /// [`Event::InstanceUnfit`].
     #[non_exhaustive]
     Unfit { instance: InstanceName, why: String },

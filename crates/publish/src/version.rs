@@ -227,6 +227,13 @@ pub enum Unfit {
         /// The place and the rule.
         why: String,
     },
+    /// The instance's Tor does not tell the descriptor.
+    #[error("{why}")]
+    #[non_exhaustive]
+    Refused {
+        /// The reason, and what to look at.
+        why: String,
+    },
     /// The descriptor is another service's.
     #[error("it belongs to {found}, not to {expected}")]
     #[non_exhaustive]

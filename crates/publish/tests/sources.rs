@@ -183,6 +183,14 @@ impl Accepting {
         });
     }
 
+    /// The problems with descriptors that a snapshot tells.
+    fn status_problems(&self) -> Vec<String> {
+        let status = self.engine.machine(0).status(self.engine.moment(0));
+        let problems = status.problems.iter();
+        let unusable = problems.filter(|problem| matches!(problem, Report::Unusable { .. }));
+        unusable.map(ToString::to_string).collect()
+    }
+
     fn complaint(&mut self) -> String {
         let complaint = self.complaints.pop().unwrap_or_default();
         assert!(self.complaints.is_empty(), "{:?}", self.complaints);
@@ -411,4 +419,28 @@ fn a_descriptor_that_is_too_old_is_complained_of_once() {
         world.offers(text.clone());
         assert_eq!(world.complaint(), "");
     }
+}
+
+#[test]
+fn refusals_of_a_control_port_are_told_once_each_until_the_descriptor_is_told() {
+    let mut world = Accepting::new(Source::Control);
+    let instance = || "a".parse().unwrap();
+    world.tell(Event::InstanceUp { instance: instance() });
+    let refuses = |why: &str| Event::InstanceRefuses {
+        instance: instance(),
+        why: why.to_owned(),
+    };
+    for why in ["a filter stands before it", "it does not host the service"] {
+        world.tell(refuses(why));
+        assert_eq!(world.complaint(), why);
+    }
+    world.tell(refuses("a filter stands before it"));
+    assert_eq!(world.complaint(), "", "they alternate");
+    assert_eq!(world.status_problems(), ["a: its descriptor cannot be used: a filter stands before it"]);
+
+    world.offers(signed(&own_key(), 1, start(), start().start_of_hour()));
+    assert_eq!((world.complaint().as_str(), world.offered), ("", Some(3)));
+    assert_eq!(world.status_problems(), [""; 0]);
+    world.tell(refuses("a filter stands before it"));
+    assert_eq!(world.complaint(), "a filter stands before it", "it is news again");
 }

@@ -73,6 +73,10 @@ impl From<&Event> for Told {
             Event::InstanceOffersNothing { instance } => Self::OffersNothing {
                 instance: instance.clone(),
             },
+            Event::InstanceRefuses { instance, why } => Self::Refuses {
+                instance: instance.clone(),
+                why: why.clone(),
+            },
             Event::InstanceUnfit { instance, why } => Self::Unfit {
                 instance: instance.clone(),
                 why: why.clone(),
@@ -148,6 +152,10 @@ impl TryFrom<&Told> for Event {
             },
             Told::OffersNothing { instance } => Self::InstanceOffersNothing {
                 instance: instance.clone(),
+            },
+            Told::Refuses { instance, why } => Self::InstanceRefuses {
+                instance: instance.clone(),
+                why: why.clone(),
             },
             Told::Unfit { instance, why } => Self::InstanceUnfit {
                 instance: instance.clone(),

@@ -80,6 +80,7 @@ impl Digester {
                 self.flag(*rebuilt);
             }
             Event::InstanceOffersNothing { instance } => self.named(4, instance),
+            Event::InstanceRefuses { instance, .. } => self.named(16, instance),
             Event::InstanceUnfit { instance, .. } => self.named(5, instance),
             Event::InstanceFit { instance } => self.named(6, instance),
             Event::InstanceLoad { instance, load } => {
