@@ -1173,13 +1173,15 @@ fn unfit_instance_leaves_every_directory_and_returns() {
             .contains(&Cause::Unfit("b".parse().unwrap()))
     );
 
-    // Said once, however often it is found.
+    // Each finding is told once, however often it is made, and none is a reason to work.
     let uploads = network.uploads();
-    network.tell(unfit("HTTP 500"));
+    for why in ["HTTP 500", "HTTP 503", "HTTP 500"] {
+        network.tell(unfit(why));
+    }
     network.run_for(60 * SECOND);
     assert_eq!(network.uploads(), uploads);
     let said = |wanted: fn(&Report) -> bool| network.reports().iter().filter(|(_, report)| wanted(report)).count();
-    assert_eq!(said(|report| matches!(report, Report::Unfit(..))), 1);
+    assert_eq!(said(|report| matches!(report, Report::Unfit(..))), 2);
 
     network.tell(Event::InstanceFit {
         instance: "b".parse().unwrap(),
