@@ -436,7 +436,10 @@ fn refusals_of_a_control_port_are_told_once_each_until_the_descriptor_is_told() 
     }
     world.tell(refuses("a filter stands before it"));
     assert_eq!(world.complaint(), "", "they alternate");
-    assert_eq!(world.status_problems(), ["a: its descriptor cannot be used: a filter stands before it"]);
+    assert_eq!(
+        world.status_problems(),
+        ["a: its descriptor cannot be used: a filter stands before it"]
+    );
 
     world.offers(signed(&own_key(), 1, start(), start().start_of_hour()));
     assert_eq!((world.complaint().as_str(), world.offered), ("", Some(3)));
