@@ -109,6 +109,10 @@ fn build_tests(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
     build.args(["--lib", "--bins", "--examples", "--test=*"]);
     build.args(["--no-run", "--message-format=json"]);
     let mut tests = workspace.build(&mut build)?;
+    // Cargo makes tests of the examples above. Other tests run them as the programs that they are.
+    let mut examples = workspace.cargo();
+    examples.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
+    setup::run(&mut examples)?;
     tests.retain(|test| is_real(&test.target));
     ensure!(!tests.is_empty(), "there are no tests on real tor processes");
     Ok(tests)

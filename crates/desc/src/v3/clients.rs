@@ -32,6 +32,8 @@ const MAX_FILE_LEN: usize = 1024;
 /// let file = secret.public_key().to_string();
 /// assert!(file.starts_with("descriptor:x25519:"));
 /// assert_eq!(file.parse::<ClientKey>()?, secret.public_key());
+/// assert_eq!(ClientKey::from_bytes(*secret.public_key().as_bytes())?, secret.public_key());
+/// assert!(ClientKey::from_bytes([0; 32]).is_err());
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,6 +41,7 @@ const LIFETIME_MINUTES: u32 = 180;
 /// let mut keys = PeriodKeys::new(&front, Period::new(now.as_secs() / 86_400, 1440));
 /// let counter = keys.revision_counter(now, 0..=u64::MAX)?;
 /// let draft = Draft::new(descriptor.points().to_vec()).header(descriptor.header().clone());
+/// assert!(draft.clone().size_limit(1000).sign(&mut keys, now, counter, 0).is_err());
 /// let signed = draft.sign(&mut keys, now, counter, 0)?;
 ///
 /// assert_eq!(signed.size_class(), sealed.size_class(), "as long as the instance's own");

@@ -41,7 +41,9 @@ const MAX_PROTOCOL_VERSION: u8 = 63;
 ///
 /// let header = Header::default().with_flow_control(Some(FlowControl::new("1-2", 31)));
 /// assert_eq!(header.flow_control().map(|line| line.sendme_increment()), Some(31));
-/// assert!(!header.is_single_onion());
+/// assert!(!header.is_single_onion() && header.clone().with_single_onion(true).is_single_onion());
+/// assert_eq!((header.intro_auth_required(), header.proof_of_work()), (None, None));
+/// assert_eq!(header.clone().with_proof_of_work(None), header);
 ///
 /// // A source that has no such line takes it from all.
 /// assert_eq!(Header::merge([&header, &Header::default()]), Header::default());

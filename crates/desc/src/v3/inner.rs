@@ -52,6 +52,7 @@ static NEXT_POINT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\ni
 /// assert_eq!((descriptor.points().len(), descriptor.skipped().len()), (3, 0));
 /// assert_eq!(descriptor.header().proof_of_work().map(|pow| pow.effort()), Some(0));
 /// assert!(!descriptor.is_restricted());
+/// assert_eq!(descriptor.auth_client_count(), 16, "none of them is a client");
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]

@@ -104,6 +104,20 @@ impl ServiceKey {
     /// As in C Tor, the scalar need not have the bits that a seed would give it: programs that
     /// search for an address count it up.
     ///
+    /// ```
+    /// use onionweave_desc::v3::ServiceKey;
+    /// use zeroize::Zeroizing;
+    ///
+    /// // The scalar is one, so the public key is the base point.
+    /// let mut halves = [7; 64];
+    /// halves[..32].fill(0);
+    /// halves[0] = 1;
+    /// let key = ServiceKey::from_expanded(Zeroizing::new(halves))?;
+    /// assert_eq!(key.address().to_string().len(), 56);
+    /// assert!(ServiceKey::from_expanded(Zeroizing::new([0; 64])).is_err());
+    /// # Ok::<(), onionweave_desc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Problem::Key`] if the scalar is zero.
     pub fn from_expanded(secret: Zeroizing<[u8; 64]>) -> Result<Self, Error> {

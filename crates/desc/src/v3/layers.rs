@@ -26,6 +26,12 @@ const COOKIE_LEN: usize = 16;
 pub(super) type Cookie = Zeroizing<[u8; COOKIE_LEN]>;
 
 /// Layer of a descriptor that is encrypted.
+///
+/// ```
+/// use onionweave_desc::v3::Layer;
+///
+/// assert_ne!(Layer::Superencrypted, Layer::Encrypted);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layer {

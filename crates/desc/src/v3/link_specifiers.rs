@@ -46,6 +46,7 @@ pub enum LinkSpecifier<'a> {
 /// assert_eq!(specifiers.rsa_identity(), Some([7; 20].into()));
 /// assert_eq!(specifiers.ed25519_identity(), None);
 /// assert_eq!(specifiers.address(), None);
+/// assert_eq!(specifiers.iter().count(), 2);
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

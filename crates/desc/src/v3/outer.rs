@@ -239,6 +239,7 @@ impl fmt::Debug for UnverifiedDescriptor {
 /// let sealed = UnverifiedDescriptor::parse(text)?.verify(UnixTime::from_secs(1_795_350_166))?;
 /// assert_eq!(sealed.text(), text);
 /// assert_eq!(sealed.lifetime_minutes(), 180);
+/// assert!(sealed.revision_counter() > 0);
 /// assert_eq!(sealed.size_class(), 10_000);
 /// assert_eq!(sealed.signing_key_expires().to_string(), "2026-11-24 19:00:00");
 /// # Ok::<(), onionweave_desc::Error>(())

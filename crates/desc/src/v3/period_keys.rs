@@ -38,10 +38,16 @@ const AUTH_CLIENT_MULTIPLE: usize = 16;
 /// ```
 /// use onionweave_desc::v3::{PeriodKeys, ServiceKey};
 /// use onionweave_ring::UnixTime;
-/// use onionweave_ring::v3::Period;
+/// use onionweave_ring::v3::{Period, Subcredential};
 ///
-/// let mut keys = PeriodKeys::new(&ServiceKey::from_seed(&[7; 32]), Period::new(20_780, 1440));
+/// let key = ServiceKey::from_seed(&[7; 32]);
+/// let mut keys = PeriodKeys::new(&key, Period::new(20_780, 1440));
+/// assert_eq!((keys.address(), keys.period()), (key.address(), Period::new(20_780, 1440)));
+/// assert_eq!(keys.blinded_id(), keys.address().blinded_id(keys.period()));
+/// assert_eq!(keys.subcredential(), Subcredential::new(&keys.address(), &keys.blinded_id()));
+///
 /// let noon = UnixTime::from_secs(20_780 * 86_400 + 43_200);
+/// assert!(keys.life().contains(&noon));
 /// let counter = keys.revision_counter(noon, 0..=u64::MAX)?;
 /// let later = UnixTime::from_secs(noon.as_secs() + 1);
 /// assert!(keys.revision_counter(later, 0..=u64::MAX)? > counter);

@@ -46,8 +46,10 @@ const KEY_BASE64_LENS: std::ops::RangeInclusive<usize> = 43..=44;
 /// use onionweave_desc::v3::{IntroductionPoint, LinkSpecifiers};
 ///
 /// let specifiers = LinkSpecifiers::from_bytes(&[&[1, 2, 20][..], &[7; 20]].concat())?;
-/// let point = IntroductionPoint::new(specifiers, [1; 32], [2; 32], [9; 32]);
-/// assert_eq!(point.rsa_identity(), Some([7; 20].into()));
+/// let point = IntroductionPoint::new(specifiers.clone(), [1; 32], [2; 32], [9; 32]);
+/// assert_eq!(point.link_specifiers(), &specifiers);
+/// assert_eq!((point.rsa_identity(), point.ed25519_identity()), (Some([7; 20].into()), None));
+/// assert_eq!([point.onion_key(), point.auth_key(), point.enc_key()], [&[1; 32], &[2; 32], &[9; 32]]);
 /// assert_eq!(IntroductionPoint::from_bytes(&point.to_bytes())?, point);
 /// # Ok::<(), onionweave_desc::Error>(())
 /// ```

@@ -24,7 +24,12 @@ use crate::relays::{OnionServices, RelayList};
 /// for (publication, id, spread) in v3.placements(&address) {
 ///     println!("{} {id}: {} directories", publication.which(), spread.stored().len());
 /// }
-/// # assert_eq!(v3.len(), 16);
+/// assert!(v3.len() == 16 && !v3.is_empty());
+/// assert_eq!(v3.schedule().publications().len(), v3.rings().count());
+/// assert_eq!(v3.values(), list.onion_services());
+///
+/// use onionweave_ring::v3;
+/// assert_eq!(v3::Directories::new(&list, Network::Testing).as_ref(), Some(v3));
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Debug)]

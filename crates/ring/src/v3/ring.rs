@@ -59,6 +59,12 @@ impl Index {
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use onionweave_ring::v3::Index;
+    ///
+    /// assert_eq!(Index::from([7; 32]).as_bytes(), &[7; 32]);
+    /// ```
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -103,6 +109,14 @@ pub struct Directory {
 
 impl Directory {
     /// A directory with this fingerprint and this Ed25519 identity.
+    ///
+    /// ```
+    /// use onionweave_ring::v3::Directory;
+    /// use onionweave_ring::{Ed25519Identity, Fingerprint};
+    ///
+    /// let (fingerprint, identity) = (Fingerprint::from([1; 20]), Ed25519Identity::from([2; 32]));
+    /// assert_eq!(Directory::new(fingerprint, identity), Directory::new(fingerprint, identity));
+    /// ```
     pub const fn new(fingerprint: Fingerprint, identity: Ed25519Identity) -> Self {
         Self { fingerprint, identity }
     }
@@ -127,8 +141,13 @@ impl Directory {
 ///
 /// let directories = (0..100).map(|n| Directory::new(Fingerprint::from([n; 20]), Ed25519Identity::from([n; 32])));
 /// let ring = Ring::new(Period::new(20_780, 1440), SharedRandom::from([7; 32]), directories);
-/// let responsible = ring.responsible(&BlindedId::from([9; 32]), &OnionServices::default());
-/// assert_eq!(responsible.count(), 2 * 4);
+/// let (id, values) = (BlindedId::from([9; 32]), OnionServices::default());
+/// assert_eq!(ring.responsible(&id, &values).count(), 2 * 4);
+/// assert_eq!(ring.asked(&id, &values).count(), 2 * 3);
+///
+/// assert_eq!((ring.period().number(), ring.value()), (20_780, SharedRandom::from([7; 32])));
+/// assert!(ring.len() == 100 && !ring.is_empty());
+/// assert!(ring.iter().is_sorted());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {
@@ -228,6 +247,7 @@ const MOST_REPLICAS: usize = 16;
 /// let place = ring.responsible(&BlindedId::from([9; 32]), &OnionServices::default()).next();
 /// let place = place.expect("there is a directory");
 /// assert_eq!((place.replica(), place.directory()), (1, Fingerprint::from([1; 20])));
+/// assert_eq!(ring.iter().next(), Some((place.index(), place.directory())));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -77,6 +77,8 @@ impl core::fmt::Display for Which {
 /// let [current, next] = *Directories::from(&list).v3().expect("it is a consensus").schedule().publications();
 /// assert_eq!(current.period().number() + 1, next.period().number());
 /// assert_ne!(current.is_read(), next.is_read());
+/// assert_ne!(current.value(), next.value());
+/// assert_eq!([current.which(), next.which()].map(|which| which.to_string()), ["current", "next"]);
 /// # Ok::<(), onionweave_ring::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
