@@ -171,7 +171,7 @@ pub enum Told {
     Configured(Configuration),
 }
 
-/// An [`UploadAnswer`].
+/// An [`UploadAnswer`](crate::UploadAnswer).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -180,15 +180,15 @@ pub enum Told {
 )]
 #[non_exhaustive]
 pub enum Answer {
-    /// [`UploadAnswer::Accepted`].
+    /// [`UploadAnswer::Accepted`](crate::UploadAnswer::Accepted).
     Accepted,
-    /// [`UploadAnswer::Refused`].
+    /// [`UploadAnswer::Refused`](crate::UploadAnswer::Refused).
     Refused(String),
-    /// [`UploadAnswer::Interrupted`].
+    /// [`UploadAnswer::Interrupted`](crate::UploadAnswer::Interrupted).
     Interrupted,
 }
 
-/// A [`Found`].
+/// A [`Found`](crate::Found).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -197,15 +197,15 @@ pub enum Answer {
 )]
 #[non_exhaustive]
 pub enum Seen {
-    /// [`Found::Text`].
+    /// [`Found::Text`](crate::Found::Text).
     Text(String),
-    /// [`Found::Nothing`].
+    /// [`Found::Nothing`](crate::Found::Nothing).
     Nothing,
-    /// [`Found::Unusable`].
+    /// [`Found::Unusable`](crate::Found::Unusable).
     Unusable(String),
-    /// [`Found::Failed`].
+    /// [`Found::Failed`](crate::Found::Failed).
     Failed(String),
-    /// [`Found::Interrupted`].
+    /// [`Found::Interrupted`](crate::Found::Interrupted).
     Interrupted,
 }
 
@@ -247,13 +247,13 @@ pub enum Asked {
     /// [`Action::Restart`].
     #[non_exhaustive]
     Restart { instance: InstanceName },
-    /// [`Report::DatedAhead`].
+    /// [`Report::DatedAhead`](crate::Report::DatedAhead).
     #[non_exhaustive]
     DatedAhead { slot: SlotId, until: UnixTime },
-    /// [`Report::Offers`].
+    /// [`Report::Offers`](crate::Report::Offers).
     #[non_exhaustive]
     Offers { instance: InstanceName, points: usize },
-    /// Any other [`Report`], as the line that an operator reads.
+    /// Any other [`Report`](crate::Report), as the line that an operator reads.
     Report(String),
 }
 

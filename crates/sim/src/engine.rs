@@ -263,7 +263,7 @@ impl<D> Engine<D> {
 /// }
 ///
 /// let key = ServiceKey::from_pem(include_str!("../../publish/testdata/private_key"))?;
-/// let settings = Settings::new(vec![InstanceSettings::new("a".parse().unwrap())]);
+/// let settings = Settings::new(vec![InstanceSettings::new("a".parse().unwrap())]).unwrap();
 /// let policy = onionweave_assign::PolicyName::Mixed.policy();
 /// let mut engine = Engine::new(UnixTime::from_iso("2026-11-22 12:05:00").expect("a time"));
 /// engine.add(Machine::new(key, policy, settings, 1));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use onionweave_testnet::{Backend, Client, Error, Network, ServiceKey};
+use onionweave_testnet::{Backend, Client, Error, LogExcerpt, Network, ServiceKey};
 
 /// Returns whether a process runs. One that has ended and was not waited for has an empty command
 /// line.
@@ -174,7 +174,12 @@ async fn two_networks_live_side_by_side() {
         .directories()
         .iter()
         .chain(two.directories())
-        .map(|relay| relay.pid().unwrap())
+        .map(|relay| {
+            let log = LogExcerpt::read(relay.folder());
+            relay
+                .pid()
+                .unwrap_or_else(|| panic!("{} has ended:\n{log}", relay.nickname()))
+        })
         .collect();
     pids.extend([loud.pid(), quiet.pid(), here.pid(), there.pid()].map(Option::unwrap));
     assert!(pids.iter().all(|&pid| runs(pid)));

@@ -7,7 +7,7 @@ use super::Layer;
 use crate::error::Error;
 
 /// Everything that is refused of version 3, and why, as far as it is not a broken line, which is
-/// [`Error::Malformed`](crate::Error::Malformed).
+/// [`Error::Malformed`].
 ///
 /// ```
 /// use onionweave_desc::Error;
