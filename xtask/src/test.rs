@@ -134,6 +134,7 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         for target in offline_tests(workspace) {
             tests.args(["--test", target]);
         }
+        build_examples(workspace)?;
         tests.env(EXAMPLES, workspace.examples());
         Ok(tests)
     });
@@ -190,6 +191,13 @@ fn check_code(workspace: &Workspace, report: &mut Report) {
         }
         Ok(())
     });
+}
+
+/// Builds the examples as the programs that tests run. A build of all tests makes tests of them.
+fn build_examples(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
+    setup::run(&mut build)
 }
 
 /// Tools and programs that are built while networks are measured.

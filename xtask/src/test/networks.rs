@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use onionweave_testnet::tor::{self, Progress, TorBinary};
 
-use super::EXAMPLES;
+use super::{EXAMPLES, build_examples};
 use crate::report::{Lane, Report};
 use crate::setup::{self, TOR_WITHOUT_V2};
 use crate::workspace::{Program, Workspace};
@@ -109,10 +109,7 @@ fn build_tests(workspace: &Workspace) -> anyhow::Result<Vec<Program>> {
     build.args(["--lib", "--bins", "--examples", "--test=*"]);
     build.args(["--no-run", "--message-format=json"]);
     let mut tests = workspace.build(&mut build)?;
-    // Cargo makes tests of the examples above. Other tests run them as the programs that they are.
-    let mut examples = workspace.cargo();
-    examples.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
-    setup::run(&mut examples)?;
+    build_examples(workspace)?;
     tests.retain(|test| is_real(&test.target));
     ensure!(!tests.is_empty(), "there are no tests on real tor processes");
     Ok(tests)
